@@ -1,0 +1,95 @@
+"""Every exception that cbam-search raises on purpose.
+
+CbamSearchError
+├── UserError                   the reader can mend it: exit code 2, no traceback
+│   ├── ConfigError             the YAML: every mistake at once, with file, line and key path
+│   ├── UnknownNameError        a name that no registry holds
+│   ├── NotAvailableError       planned, but not in this version
+│   ├── ArchitectureError       an architecture that cannot exist
+│   ├── SpaceError              a space that is empty or too large for what was asked
+│   ├── DataError               images or labels that cannot be used
+│   ├── CodeNotAllowedError     a user's own code without --allow-code
+│   ├── StudyNotFoundError      no study by that name or in that folder
+│   ├── StudyBusyError          another process drives the study
+│   ├── ResourceError           the machine or cluster cannot give what a trial asks for
+│   └── ExportError             nothing to export, or nowhere to put it
+├── TrainingError               one trial could not be trained
+│   ├── DivergedError           loss or a metric was not finite
+│   └── DeviceMemoryError       the device ran out of memory
+├── RecordsError                the durable records are damaged or cannot be written
+└── StudyFailedError            the study stopped because the same error came again and again
+"""
+
+from __future__ import annotations
+
+
+class CbamSearchError(Exception):
+    """Base of every error raised on purpose."""
+
+
+class UserError(CbamSearchError, ValueError):
+    """Something the reader can mend: what, where, what is allowed, what to do."""
+
+
+class ConfigError(UserError):
+    """One or more mistakes in a YAML file, already formatted for the reader."""
+
+
+class UnknownNameError(UserError):
+    """A name that no registry holds; the message lists the valid ones."""
+
+
+class NotAvailableError(UserError):
+    """A setting that a later version will bring."""
+
+
+class ArchitectureError(UserError):
+    """An architecture that cannot exist."""
+
+
+class SpaceError(UserError):
+    """A search space that is empty, or too large for what was asked of it."""
+
+
+class DataError(UserError):
+    """Images or labels that cannot be used."""
+
+
+class CodeNotAllowedError(UserError):
+    """The YAML names the user's own code and `--allow-code` was not given."""
+
+
+class StudyNotFoundError(UserError):
+    """No study by that name or in that folder."""
+
+
+class StudyBusyError(UserError):
+    """Another process drives the study."""
+
+
+class ResourceError(UserError):
+    """The machine or cluster cannot give what one trial asks for."""
+
+
+class ExportError(UserError):
+    """Nothing to export, or nowhere to put it."""
+
+
+class TrainingError(CbamSearchError):
+    """One trial could not be trained."""
+
+
+class DivergedError(TrainingError):
+    """Loss or a metric was not finite."""
+
+
+class DeviceMemoryError(TrainingError):
+    """The device ran out of memory."""
+
+
+class RecordsError(CbamSearchError):
+    """The durable records are damaged or cannot be written."""
+
+
+class StudyFailedError(CbamSearchError):
+    """The study stopped because the same error came again and again."""

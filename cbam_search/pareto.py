@@ -1,0 +1,88 @@
+"""Dominance, fronts and hypervolume of points with known directions; numpy and moocore only.
+
+Points are (n, m) arrays, one row a point and one column an objective. `maximise` says of each column whether more is better.
+Directions are normalised here, once; everything below works on costs to minimise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import moocore
+import numpy as np
+import numpy.typing as npt
+
+Points = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One objective as the hypervolume sees it.
+
+    reference: the value that is worth nothing; ideal: the value that is worth everything. On the normalised axis these are 1
+    and 0, whatever the direction.
+    """
+
+    name: str
+    maximise: bool
+    reference: float
+    ideal: float
+
+    def __post_init__(self) -> None:
+        if not np.isfinite([self.reference, self.ideal]).all() or self.reference == self.ideal:
+            raise ValueError(f"axis {self.name}: reference {self.reference} and ideal {self.ideal} must be finite and differ")
+        if self.maximise != (self.ideal > self.reference):
+            raise ValueError(f"axis {self.name}: the ideal must be better than the reference")
+
+
+def costs(points: npt.ArrayLike, maximise: Sequence[bool]) -> Points:
+    """Points (n, m) with every objective to be minimised; raises ValueError for a value that is not finite."""
+    rows = np.asarray(points, dtype=np.float64).reshape(-1, len(maximise))
+    if not np.isfinite(rows).all():
+        raise ValueError("every objective of every point must be finite")
+    return np.where(np.asarray(maximise), -rows, rows)
+
+
+def dominates(a: npt.ArrayLike, b: npt.ArrayLike, maximise: Sequence[bool]) -> bool:
+    """Whether point `a` is at least as good as `b` in every objective, and better in one."""
+    row_a, row_b = costs(a, maximise)[0], costs(b, maximise)[0]
+    return bool((row_a <= row_b).all() and (row_a < row_b).any())
+
+
+def ranks(points: npt.ArrayLike, maximise: Sequence[bool]) -> npt.NDArray[np.int64]:
+    """Non-domination rank of each point, (n,); 0 is the Pareto front. Equal points have equal ranks."""
+    rows = costs(points, maximise)
+    if len(rows) == 0:
+        return np.empty(0, dtype=np.int64)
+    distinct, inverse = np.unique(rows, axis=0, return_inverse=True)
+    return np.asarray(moocore.pareto_rank(distinct), dtype=np.int64)[inverse.reshape(-1)]
+
+
+def hypervolume(points: npt.ArrayLike, axes: Sequence[Axis]) -> float:
+    """Share of the box between ideal and reference that the points dominate, in [0, 1]; 0.0 for no point.
+
+    A point beyond the ideal counts as at the ideal; one no better than the reference on some axis adds nothing.
+    """
+    rows = np.asarray(points, dtype=np.float64).reshape(-1, len(axes))
+    if len(rows) == 0:
+        return 0.0
+    costs(rows, [axis.maximise for axis in axes])
+    ideal = np.array([axis.ideal for axis in axes])
+    reference = np.array([axis.reference for axis in axes])
+    normalised = np.clip((rows - ideal) / (reference - ideal), 0.0, None)
+    inside = normalised[(normalised < 1.0).all(axis=1)]
+    return float(moocore.hypervolume(inside, ref=np.ones(len(axes)))) if len(inside) else 0.0
+
+
+def knee(points: npt.ArrayLike, axes: Sequence[Axis]) -> int:
+    """Index of the point closest to the ideal of the set: each axis scaled to the set's own range, Euclidean distance.
+
+    Ties go to the first. Raises ValueError for no point.
+    """
+    rows = costs(points, [axis.maximise for axis in axes])
+    if len(rows) == 0:
+        raise ValueError("there is no point to choose from")
+    low, high = rows.min(axis=0), rows.max(axis=0)
+    scaled = (rows - low) / np.where(high > low, high - low, 1.0)
+    return int(np.argmin(np.linalg.norm(scaled, axis=1)))
