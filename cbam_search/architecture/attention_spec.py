@@ -1,0 +1,48 @@
+"""What every attention kind says of itself, without torch."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+from cbam_search.architecture.registry import Registry
+
+
+class AttentionSpec(BaseModel):
+    """Settings of the attention at one site. Defaults are the published ones.
+
+    A kind is a frozen subclass with a `kind: Literal[...]` field, registered in ATTENTION_KINDS under that name; the module
+    that computes it is registered under the same name in `cbam_search.attention`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+
+    @abstractmethod
+    def canonical(self, channels: int) -> AttentionSpec:
+        """The one form shared by all specs that compute the same function at a site of `channels` channels."""
+
+    @classmethod
+    def settings(cls) -> tuple[str, ...]:
+        """Names of the settings that may be searched, in the order of declaration."""
+        return tuple(name for name in cls.model_fields if name != "kind")
+
+    def with_settings(self, **settings: object) -> Self:
+        """A validated copy with some settings replaced."""
+        return type(self).model_validate(self.model_dump() | settings)
+
+
+ATTENTION_KINDS: Registry[type[AttentionSpec]] = Registry("attention kind")
+
+
+def hidden_width(channels: int, reduction_ratio: int) -> int:
+    """Width of the bottleneck of a channel gate: max(1, C // r)."""
+    return max(1, channels // reduction_ratio)
+
+
+def canonical_reduction_ratio(channels: int, reduction_ratio: int) -> int:
+    """The largest ratio that gives the same hidden width at `channels` channels."""
+    return channels // hidden_width(channels, reduction_ratio)

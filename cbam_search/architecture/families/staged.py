@@ -1,0 +1,61 @@
+"""What all ResNets share: stages of residual blocks, the first block of a stage carrying its stride."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from cbam_search.architecture.geometry import BlockGeometry, Geometry, Shortcut, StemGeometry
+
+
+def staged_geometry(
+    *,
+    stem: StemGeometry,
+    kind: Literal["basic", "bottleneck"],
+    blocks_per_stage: Sequence[int],
+    channels: Callable[[int], tuple[int, int]],
+    stride_at: int,
+    groups: int,
+    reshaping_shortcut: Shortcut,
+    classes: int,
+) -> Geometry:
+    """Lay out the stages; `channels(stage)` gives the (middle, output) channels of that stage's blocks."""
+    blocks: list[BlockGeometry] = []
+    in_channels = stem.out_channels
+    for stage, count in enumerate(blocks_per_stage):
+        mid_channels, out_channels = channels(stage)
+        for block in range(count):
+            stride = 2 if block == 0 and stage > 0 else 1
+            reshapes = stride != 1 or in_channels != out_channels
+            blocks.append(
+                BlockGeometry(
+                    stage=stage,
+                    block=block,
+                    kind=kind,
+                    in_channels=in_channels,
+                    mid_channels=mid_channels,
+                    out_channels=out_channels,
+                    stride=stride,
+                    stride_at=stride_at,
+                    groups=groups,
+                    shortcut=reshaping_shortcut if reshapes else "identity",
+                )
+            )
+            in_channels = out_channels
+    return Geometry(stem=stem, blocks=tuple(blocks), classes=classes)
+
+
+def width_suffix(width: float) -> str:
+    """How names print a width factor: 1.5, 2.0, 0.25."""
+    return str(float(width))
+
+
+def canonical_width(width: float, last_stage_channels: Sequence[int]) -> float:
+    """The smallest factor that gives the same channels in every stage.
+
+    last_stage_channels: what the factor multiplies in the last stage. Earlier stages have a power of two fewer, and every
+    product is rounded down, so that the last stage decides.
+    """
+    narrowest = max(int(channels * width) / channels for channels in last_stage_channels)
+    same = all(int(channels * narrowest) == int(channels * width) for channels in last_stage_channels)
+    return narrowest if same else width
