@@ -1,0 +1,190 @@
+"""The YAML sections `backbone` and `attention`: what may vary."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from cbam_search.architecture import ATTENTION_KINDS, FAMILIES, POOLS, Backbone, Pool
+from cbam_search.architecture.backbone import Variant
+from cbam_search.architecture.geometry import Stem
+from cbam_search.space.choices import Choices, OneOf
+
+FamilyName = Annotated[str, OneOf("backbone family", FAMILIES.names(), later=("mobilenet",))]
+KindName = Annotated[str, OneOf("attention kind", ("none", *ATTENTION_KINDS.names()), later=("eca", "bam", "gc", "coordinate"))]
+Position = Annotated[str, OneOf("position", ("branch_end",), later=("pre", "post", "identity", "stage_end"))]
+Order = Annotated[str, OneOf("order", ("channel_first",), later=("spatial_first", "parallel"))]
+
+
+class BackboneConfig(BaseModel):
+    """Which backbones: every combination of the choices given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    family: FamilyName = Field(description="resnet (ImageNet, 18 to 152), resnext, or cifar_resnet (depth 6n + 2)")
+    depth: Choices[int] = Field(description="depth of the network: one or a list")
+    width: Choices[Annotated[float, Field(gt=0, le=64, allow_inf_nan=False)]] = Field(
+        default=(1.0,), description="factors on the channels of every stage"
+    )
+    cardinality: Choices[Annotated[int, Field(ge=1)]] | None = Field(
+        default=None, description="resnext: groups of the 3x3 convolutions (default 32)"
+    )
+    base_width: Choices[Annotated[int, Field(ge=1)]] | None = Field(
+        default=None, description="resnext: channels of one group in the first stage (default 4)"
+    )
+    variant: Choices[Variant] = Field(
+        default=("v1",), description="bottlenecks carry their stride on the first 1x1 (v1, as published) or on the 3x3 (v1.5)"
+    )
+    stem: Stem | None = Field(
+        default=None,
+        description="imagenet (7x7 of stride 2, max pooling) or cifar (3x3 of stride 1); the default is the family's own",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_modules_come_later(cls, data: Any) -> Any:
+        for key in ("module", "weights"):
+            if isinstance(data, dict) and key in data:
+                raise PydanticCustomError("not_available", "'{key}' is not available in this version", {"key": key})
+        return data
+
+    @field_validator("depth", "width", "cardinality", "base_width", "stem")
+    @classmethod
+    def _possible(cls, value: Any, info: ValidationInfo) -> Any:
+        """Try each choice alone, so that a mistake is reported at its own key."""
+        family = info.data.get("family")
+        if family is None or value is None or (info.field_name != "depth" and "depth" not in info.data):
+            return value
+        for choice in value if isinstance(value, tuple) else (value,):
+            settings = _family_defaults(family) | {"family": family, "depth": _any_depth(family, info)}
+            settings |= {str(info.field_name): choice}
+            message = _mistake(settings)
+            if message:
+                raise PydanticCustomError("impossible_backbone", "{message}", {"message": message})
+        return value
+
+    @model_validator(mode="after")
+    def _possible_together(self) -> BackboneConfig:
+        for settings in self.combinations():
+            message = _mistake(settings)
+            if message:
+                raise PydanticCustomError("impossible_backbone", "{message}", {"message": message})
+        return self
+
+    def combinations(self) -> tuple[dict[str, Any], ...]:
+        """Settings of every combination, in a fixed order."""
+        rows: list[dict[str, Any]] = [_family_defaults(self.family) | {"family": self.family}]
+        if self.stem is not None:
+            rows[0]["stem"] = self.stem
+        for name, choices in self.choices().items():
+            rows = [row | {name: choice} for row in rows for choice in choices]
+        return tuple(rows)
+
+    def choices(self) -> dict[str, tuple[Any, ...]]:
+        """The settings that are given as choices, with their choices."""
+        given = {name: getattr(self, name) for name in ("depth", "width", "cardinality", "base_width", "variant")}
+        return {name: choices for name, choices in given.items() if choices is not None}
+
+
+def _family_defaults(family: str) -> dict[str, Any]:
+    if family == "resnext":
+        return {"cardinality": 32, "base_width": 4, "stem": "imagenet"}
+    return {"stem": "cifar" if family == "cifar_resnet" else "imagenet"}
+
+
+def _any_depth(family: str, info: ValidationInfo) -> int:
+    depths: tuple[int, ...] = info.data.get("depth") or FAMILIES[family].depths
+    return depths[0]
+
+
+def _mistake(settings: dict[str, Any]) -> str | None:
+    try:
+        Backbone.model_validate(settings)
+    except ValueError as error:
+        errors = getattr(error, "errors", None)
+        return str(errors()[0]["msg"]).removeprefix("Value error, ") if errors else str(error)
+    return None
+
+
+class PoolSubsets(BaseModel):
+    """Every subset of `from` with `at_least` to `at_most` members."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    members: Choices[Pool] = Field(alias="from", description="poolings to choose from: avg, max, lp, lse")
+    at_least: int = Field(default=1, ge=1, le=len(POOLS), description="smallest subset")
+    at_most: int = Field(default=len(POOLS), ge=1, le=len(POOLS), description="largest subset")
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> PoolSubsets:
+        if self.at_least > min(self.at_most, len(self.members)):
+            raise PydanticCustomError(
+                "no_subset",
+                "no subset of {members} has at least {at_least} and at most {at_most} members",
+                {"members": len(self.members), "at_least": self.at_least, "at_most": self.at_most},
+            )
+        return self
+
+    def subsets(self) -> tuple[tuple[Pool, ...], ...]:
+        ordered = [pool for pool in POOLS if pool in self.members]
+        largest = min(self.at_most, len(ordered))
+        return tuple(subset for size in range(self.at_least, largest + 1) for subset in combinations(ordered, size))
+
+
+def _read_kernel_size(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return tuple(_read_kernel_size(entry) for entry in value)
+    return "none" if value is None else value
+
+
+KernelSize = Annotated[int, Field(ge=1, le=31)] | Literal["none"]
+
+
+class AttentionConfig(BaseModel):
+    """Where attention may sit, of which kinds, and with which settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    per: Literal["network", "stage", "block"] = Field(
+        default="block", description="one choice for the whole network, one a stage, or one a block"
+    )
+    kind: Choices[KindName] = Field(default=("none", "se", "cbam"), description="kinds to choose from; none means no attention")
+    position: Choices[Position] = Field(default=("branch_end",), description="after the last batch norm of the residual branch")
+    order: Choices[Order] = Field(default=("channel_first",), description="cbam: the channel gate first, as published")
+    reduction_ratio: Choices[Annotated[int, Field(ge=1)]] = Field(
+        default=(16,), description="r: the hidden width of the channel gate is max(1, C // r)"
+    )
+    pools: PoolSubsets | tuple[Choices[Pool], ...] = Field(
+        default=(("avg", "max"),), description="cbam: a list of pooling sets, or {from, at_least, at_most} for subsets"
+    )
+    spatial_kernel_size: Annotated[Choices[KernelSize], BeforeValidator(_read_kernel_size)] = Field(
+        default=(7,), description="cbam: odd size of the spatial convolution; none leaves the spatial gate out"
+    )
+
+    @field_validator("spatial_kernel_size")
+    @classmethod
+    def _odd(cls, sizes: tuple[KernelSize, ...]) -> tuple[KernelSize, ...]:
+        even = [size for size in sizes if isinstance(size, int) and size % 2 == 0]
+        if even:
+            raise PydanticCustomError("even_kernel", "{size} is even; the spatial kernel must be odd", {"size": even[0]})
+        return sizes
+
+    def pool_sets(self) -> tuple[tuple[Pool, ...], ...]:
+        """The pooling sets to choose from, ordered and without repeats."""
+        if isinstance(self.pools, PoolSubsets):
+            return self.pools.subsets()
+        ordered = (tuple(pool for pool in POOLS if pool in pools) for pools in self.pools)
+        return tuple(dict.fromkeys(ordered))
+
+    def settings_choices(self) -> dict[str, tuple[Any, ...]]:
+        """Choices of every setting that some offered kind reads, as values of its spec."""
+        offered: dict[str, tuple[Any, ...]] = {
+            "reduction_ratio": self.reduction_ratio,
+            "pools": self.pool_sets(),
+            "spatial_kernel_size": tuple(None if size == "none" else size for size in self.spatial_kernel_size),
+        }
+        read = {name for kind in self.kind if kind != "none" for name in ATTENTION_KINDS[kind].settings()}
+        return {name: choices for name, choices in offered.items() if name in read}
