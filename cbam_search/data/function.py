@@ -1,0 +1,104 @@
+"""Images from a user's own Python function, `package.module:function`, which only --allow-code lets run.
+
+The function is called once, without arguments; its module is found on the Python path or in the current folder.
+It returns a tuple (images, labels) or a dictionary:
+
+    images       (N, H, W), (N, H, W, 1), (N, H, W, 3) or (N, H, W, 4), uint8 or uint16, an array or a np.memmap
+    labels       (N,) integers from 0 on, or strings; negative, NaN, None and "" are missing
+    groups       (N,), optional: images of equal values stay together when a split is carved
+    splits       (N,), optional: "train", "validation" or "test" for each image
+    class_names  optional: the name of label i at place i
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cbam_search.data.config import DatasetConfig
+from cbam_search.data.source import IntArray, Item, Source, SourceSplit, recognise_splits
+from cbam_search.errors import CodeNotAllowedError, DataError
+
+_KEYS = ("images", "labels", "groups", "splits", "class_names")
+
+
+def open_function(config: DatasetConfig, *, allow_code: bool) -> Source:
+    """Call the function and take what it returns.
+
+    Raises CodeNotAllowedError without `allow_code`, before anything is imported; DataError where the function cannot be
+    found, raises, or returns something else than documented.
+    """
+    assert config.function is not None
+    if not allow_code:
+        raise CodeNotAllowedError(
+            f"The data come from the Python function {config.function}. Code that a YAML file names is run only with "
+            "--allow-code: read it first."
+        )
+    returned = _call(config.function)
+    if isinstance(returned, tuple) and len(returned) == 2:
+        returned = {"images": returned[0], "labels": returned[1]}
+    if not isinstance(returned, Mapping) or not {"images", "labels"} <= set(returned) <= set(_KEYS):
+        raise DataError(f"{config.function} must return (images, labels) or a dictionary of: {', '.join(_KEYS)}.")
+    return _source(config.function, returned)
+
+
+def array_split(
+    images: npt.NDArray[Any], labels: npt.NDArray[Any], groups: npt.NDArray[Any] | None = None, rows: IntArray | None = None
+) -> SourceSplit:
+    """A split over an array of images; `rows` takes some of them. images: (N, H, W[, C]) uint8 or uint16."""
+    chosen = np.arange(len(images), dtype=np.int64) if rows is None else rows
+
+    def read(wanted: IntArray) -> Iterator[Item]:
+        return (images[row] for row in chosen[wanted])
+
+    return SourceSplit(labels=labels[chosen], groups=None if groups is None else groups[chosen], read=read)
+
+
+def _call(name: str) -> object:
+    module_name, function_name = name.split(":")
+    folder = str(Path.cwd())
+    sys.path.append(folder)
+    try:
+        function = getattr(importlib.import_module(module_name), function_name)
+        return function()
+    except Exception as error:
+        raise DataError(f"The data function {name} failed: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(folder)
+
+
+def _source(name: str, returned: Mapping[str, Any]) -> Source:
+    images = np.asanyarray(returned["images"])
+    if images.dtype not in (np.uint8, np.uint16) or images.ndim not in (3, 4) or images.shape[3:] not in ((), (1,), (3,), (4,)):
+        raise DataError(
+            f"{name}: images are {images.dtype} of shape {images.shape}; they must be uint8 or uint16 of shape (N, H, W) or "
+            "(N, H, W, C) with C of 1, 3 or 4."
+        )
+    labels = _column(name, returned, "labels", len(images))
+    groups = _column(name, returned, "groups", len(images)) if returned.get("groups") is not None else None
+    names = np.full(len(images), "train")
+    if returned.get("splits") is not None:
+        names = _column(name, returned, "splits", len(images)).astype(str)
+    rows = {str(split): np.flatnonzero(names == split).astype(np.int64) for split in np.unique(names)}
+    splits, notes = recognise_splits({split: array_split(images, labels, groups, row) for split, row in rows.items()})
+    class_names = returned.get("class_names")
+    return Source(
+        splits=splits,
+        identity=f"{name} {hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()} {labels.tolist()}",
+        label_names=None if class_names is None else tuple(map(str, class_names)),
+        notes=notes,
+    )
+
+
+def _column(name: str, returned: Mapping[str, Any], key: str, count: int) -> npt.NDArray[Any]:
+    values = np.asarray(returned[key])
+    if values.shape != (count,):
+        raise DataError(f"{name}: {key} has shape {values.shape}; one value an image is ({count},).")
+    return values

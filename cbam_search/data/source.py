@@ -1,0 +1,77 @@
+"""What every image source offers: labelled splits whose images are read row by row, not yet decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from cbam_search.errors import DataError
+
+IntArray = npt.NDArray[np.int64]
+Item = bytes | Path | npt.NDArray[Any]
+"""One image: an encoded file, the path of one, or pixels (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8 or uint16."""
+
+SPLIT_NAMES: dict[str, str] = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class SourceSplit:
+    """One split as the source has it.
+
+    labels: (N,) as found: integers, floats, strings; negative, NaN, None and "" are missing.
+    groups: (N,) of any values, or None. read(rows): the items of ascending rows, in order; None is an absent image.
+    """
+
+    labels: npt.NDArray[Any]
+    groups: npt.NDArray[Any] | None
+    read: Callable[[IntArray], Iterator[Item | None]]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Source:
+    """splits: by "train", "validation", "test", the first always there. identity: changes when the files do."""
+
+    splits: Mapping[str, SourceSplit]
+    identity: str
+    label_names: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def recognise_splits(found: Mapping[str, _T]) -> tuple[dict[str, _T], tuple[str, ...]]:
+    """Splits by their usual names, and what was ignored. A single split of any name is the training split.
+
+    Raises DataError where two splits have one meaning ("val" and "valid") or none is for training.
+    """
+    if len(found) == 1:
+        ((name, split),) = found.items()
+        note = f"The source's only split, '{name}', is used as the training split."
+        return {"train": split}, () if SPLIT_NAMES.get(name) == "train" else (note,)
+    splits: dict[str, _T] = {}
+    for name, split in found.items():
+        meaning = SPLIT_NAMES.get(name.lower())
+        if meaning in splits:
+            raise DataError(f"The source has two splits that mean '{meaning}': {', '.join(found)}. Leave one of them out.")
+        if meaning:
+            splits[meaning] = split
+    if "train" not in splits:
+        raise DataError(f"The source has no training split; its splits are: {', '.join(found) or 'none'}.")
+    ignored = [name for name in found if name.lower() not in SPLIT_NAMES]
+    return splits, (f"Splits left unused: {', '.join(ignored)}.",) if ignored else ()

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from cbam_search.data.config import DatasetConfig
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"source": "digits", "path": "x"}, "`path` does not belong to `source: digits`"),
+        ({"source": "parquet", "train": "a", "name": "b"}, "which takes group_column, image_column, label_column, test, train"),
+        ({"source": "hub"}, "`source: hub` needs the key `name`"),
+        ({"source": "parquet", "test": "a"}, "needs the key `train`"),
+        ({"source": "image_folder"}, "needs the key `path`"),
+        ({"source": "function"}, "needs the key `function`"),
+        ({"source": "function", "function": "os.system('x')"}, "should match pattern"),
+        ({"source": "hub", "name": "../../somewhere"}, "should match pattern"),
+        ({"source": "digits", "validation_fraction": 0.6, "test_fraction": 0.5}, "must add up to less than 1"),
+        ({"source": "digits", "validation_fraction": 0}, "greater than 0"),
+        ({"source": "digits", "limit": 0}, "greater than or equal to 2"),
+        ({"source": "digits", "channels": 2}, "'auto', 1 or 3"),
+        ({"source": "digits", "image_size": 0}, "greater than 0"),
+        ({"source": "digits", "sise": 8}, "Extra inputs are not permitted"),
+        ({"source": "zip"}, "'digits', 'hub', 'parquet', 'image_folder' or 'function'"),
+    ],
+)
+def test_refuses_what_cannot_be_meant(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        DatasetConfig.model_validate(settings)
+    assert message in str(refused.value)
+
+
+def test_relative_paths_are_taken_from_the_yaml_folder() -> None:
+    config = DatasetConfig(source="parquet", train=("a/*.parquet", "/data/b.parquet"), test="../t.parquet", cache_folder="c")
+    resolved = config.resolved(Path("/runs"))
+    assert resolved.files("train") == ("/runs/a/*.parquet", "/data/b.parquet")
+    assert resolved.files("test") == ("/runs/../t.parquet",)
+    assert resolved.files("validation") == ()
+    assert resolved.cache_folder == "/runs/c"
+    assert resolved.resolved(Path("/elsewhere")) == resolved
+
+
+def test_image_size_is_a_side_or_height_and_width() -> None:
+    assert DatasetConfig(source="digits", image_size=32).height_width == (32, 32)
+    assert DatasetConfig.model_validate({"source": "digits", "image_size": [24, 32]}).height_width == (24, 32)
+    assert DatasetConfig(source="digits").height_width is None
+
+
+def test_every_key_is_described() -> None:
+    assert all(field.description for field in DatasetConfig.model_fields.values())
+
+
+def test_config_imports_nothing_heavy() -> None:
+    code = "import sys, cbam_search.data.config; print({'torch', 'numpy', 'datasets', 'PIL', 'pyarrow'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cbam_search.data.decoding import decode_item
+
+
+def encoded(pixels: np.ndarray, kind: str = "PNG", mode: str | None = None, **options) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels, mode).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def colour() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
+
+
+def test_colour_comes_through_unchanged(colour) -> None:
+    image = decode_item(encoded(colour), 3, None)
+    assert np.array_equal(image.pixels, colour)
+    assert not (image.is_grey or image.has_alpha or image.is_16_bit)
+    assert np.array_equal(decode_item(colour, 3, None).pixels, colour)
+
+
+def test_grey_is_copied_to_three_channels_and_colour_made_grey(colour) -> None:
+    grey = decode_item(encoded(colour[:, :, 0]), 3, None)
+    assert grey.is_grey
+    assert np.array_equal(grey.pixels, np.repeat(colour[:, :, :1], 3, axis=2))
+    assert decode_item(encoded(colour), 1, None).pixels.shape == (6, 5, 1)
+
+
+@pytest.mark.parametrize("as_array", [False, True])
+def test_16_bit_keeps_the_high_byte(as_array) -> None:
+    values = np.array([[0, 255, 256], [32768, 65279, 65535]], dtype=np.uint16)
+    image = decode_item(values if as_array else encoded(values), 1, None)
+    assert image.is_16_bit
+    assert image.is_grey
+    assert image.pixels[:, :, 0].tolist() == [[0, 0, 1], [128, 254, 255]]
+
+
+def test_16_bit_tiff_in_big_endian_order() -> None:
+    values = np.array([[0, 65535], [256, 512]], dtype=">u2")
+    buffer = io.BytesIO()
+    Image.frombytes("I;16B", (2, 2), values.tobytes()).save(buffer, "TIFF")
+    image = decode_item(buffer.getvalue(), 1, None)
+    assert image.pixels[:, :, 0].tolist() == [[0, 255], [1, 2]]
+
+
+def test_transparency_is_composited_over_white() -> None:
+    pixels = np.zeros((1, 3, 4), dtype=np.uint8)
+    pixels[0, :, 3] = [0, 51, 255]
+    image = decode_item(encoded(pixels), 3, None)
+    assert image.has_alpha
+    assert image.pixels[0, :, 0].tolist() == [255, 204, 0]
+
+
+def test_palette_cmyk_and_bilevel_become_colour_or_grey(colour) -> None:
+    palette, cmyk = io.BytesIO(), io.BytesIO()
+    Image.fromarray(colour).quantize(16).save(palette, "PNG")
+    Image.fromarray(colour).convert("CMYK").save(cmyk, "TIFF")
+    for content in (palette.getvalue(), cmyk.getvalue()):
+        assert decode_item(content, 3, None).pixels.shape == (6, 5, 3)
+        assert not decode_item(content, 3, None).is_grey
+    bilevel = decode_item(encoded(np.eye(4, dtype=bool)), 1, None)
+    assert bilevel.is_grey
+    assert bilevel.pixels[:, :, 0].tolist() == (np.eye(4, dtype=int) * 255).tolist()
+
+
+def test_exif_orientation_is_applied(colour) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = decode_item(encoded(colour, exif=exif), 3, None)
+    assert np.array_equal(image.pixels, np.rot90(colour, -1))
+
+
+def test_resizing_covers_and_crops_the_centre() -> None:
+    wide = np.zeros((4, 12, 3), dtype=np.uint8)
+    wide[:, 4:8] = 200
+    assert (decode_item(encoded(wide), 3, (4, 4)).pixels == 200).all()
+    assert decode_item(encoded(wide), 3, (8, 6)).pixels.shape == (8, 6, 3)
+
+
+def test_a_large_jpeg_decoded_at_a_fraction_is_the_same_picture() -> None:
+    row = np.linspace(0, 255, 512).astype(np.uint8)
+    content = encoded(np.broadcast_to(row, (512, 512)).copy(), "JPEG", quality=95)
+    small = decode_item(content, 1, (32, 32)).pixels[:, :, 0]
+    assert np.abs(small.mean(axis=0) - row.reshape(32, 16).mean(axis=1)).max() < 4
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        b"",
+        b"not an image",
+        encoded(np.zeros((64, 64, 3), np.uint8), "JPEG")[:400],
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n",
+        encoded(np.zeros((2, 2), np.float32), "TIFF"),
+    ],
+)
+def test_what_cannot_be_decoded_has_a_problem_and_no_pixels(content) -> None:
+    image = decode_item(content, 3, None)
+    assert image.pixels is None
+    assert image.problem
