@@ -1,0 +1,122 @@
+"""Weights and checkpoints as safetensors: no pickle, and a file is either the old one or the new one, never half.
+
+A checkpoint holds the model, the optimiser's state by parameter name, and in its metadata where training stands and
+what it belongs to.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from cbam_search.durable import write_atomically
+from cbam_search.errors import RecordsError
+
+FORMAT = "cbam-search checkpoint 1"
+
+Tensors = dict[str, torch.Tensor]
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write the model's state dict, contiguous and on CPU."""
+    write_atomically(path, save(_to_cpu(model.state_dict())))
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Copy the weights of a file into the model.
+
+    Raises RecordsError, with the model untouched, if the file is damaged or belongs to another model.
+    """
+    tensors, _ = _read(path)
+    _require_same(model.state_dict(), tensors, path)
+    model.load_state_dict(tensors)
+
+
+def save_checkpoint(
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    belongs_to: Mapping[str, Any],
+    progress: Mapping[str, Any],
+) -> None:
+    """Write model and optimiser. belongs_to: what must be equal on loading. progress: what loading gives back.
+
+    Both are plain JSON values.
+    """
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for name, parameter in model.named_parameters():
+        state = optimizer.state.get(parameter, {})
+        tensors |= {f"optimizer.{name}.{key}": value for key, value in state.items()}
+    metadata = {"format": FORMAT, "belongs_to": json.dumps(belongs_to), "progress": json.dumps(progress)}
+    write_atomically(path, save(_to_cpu(tensors), metadata))
+
+
+def load_checkpoint(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, *, belongs_to: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Restore model and optimiser in place, and give back the progress that was saved.
+
+    Raises RecordsError, with both untouched, if the file is damaged, or was written for another model, recipe, seed or
+    data set.
+    """
+    tensors, metadata = _read(path)
+    if metadata.get("format") != FORMAT:
+        raise RecordsError(f"{path}: not a checkpoint of this version")
+    saved = json.loads(metadata["belongs_to"])
+    different = sorted(key for key in {*saved, *belongs_to} if saved.get(key) != belongs_to.get(key))
+    if different:
+        raise RecordsError(f"{path}: this checkpoint belongs to another training; different: {', '.join(different)}")
+    weights = _under("model.", tensors)
+    _require_same(model.state_dict(), weights, path)
+    model.load_state_dict(weights)
+    _load_optimizer(optimizer, dict(model.named_parameters()), _under("optimizer.", tensors))
+    progress: dict[str, Any] = json.loads(metadata["progress"])
+    return progress
+
+
+def _load_optimizer(
+    optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter], tensors: Mapping[str, torch.Tensor]
+) -> None:
+    optimizer.state.clear()
+    for name_and_key, tensor in tensors.items():
+        name, key = name_and_key.rsplit(".", 1)
+        parameter = parameters[name]
+        # torch's fused kernels walk raw memory: state must be laid out as its parameter is, which may be channels_last.
+        like = parameter if tensor.shape == parameter.shape else tensor
+        optimizer.state[parameter][key] = torch.empty_like(like, device=parameter.device).detach().copy_(tensor)
+
+
+def _require_same(expected: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor], path: Path) -> None:
+    wrong = sorted(
+        name
+        for name in {*expected, *found}
+        if name not in expected or name not in found or expected[name].shape != found[name].shape
+    )
+    if wrong:
+        shown = ", ".join(wrong[:5]) + (" and more" if len(wrong) > 5 else "")
+        raise RecordsError(f"{path}: these weights belong to another model; missing, surplus or misshapen: {shown}")
+
+
+def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> Tensors:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _to_cpu(tensors: Mapping[str, torch.Tensor]) -> Tensors:
+    # Copies, because safetensors refuses two names for the same memory (tied weights).
+    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+
+
+def _read(path: Path) -> tuple[Tensors, dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except SafetensorError as error:
+        raise RecordsError(f"{path}: damaged, or not a safetensors file: {error}") from None

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from cbam_search.errors import RecordsError
+from cbam_search.training.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
+from cbam_search.training.config import TrainingConfig
+from cbam_search.training.optimization import build_optimizer
+
+MakeNet = Callable[..., nn.Sequential]
+IDENTITY = {"seed": 0}
+
+
+def trained(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> None:
+    generator = torch.Generator().manual_seed(steps)
+    model.eval()
+    for _ in range(steps):
+        optimizer.zero_grad()
+        x = torch.rand(4, 1, 8, 8, generator=generator).contiguous(memory_format=torch.channels_last)
+        model(x).square().mean().backward()
+        optimizer.step()
+
+
+def state(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("recipe", [TrainingConfig(), TrainingConfig(optimizer="adamw", lr=0.01)])
+def test_a_restored_optimizer_goes_on_as_the_first_would(make_net: MakeNet, tmp_path: Path, recipe: TrainingConfig) -> None:
+    """In channels_last, whose layout a fused step must find again in the restored state."""
+    path = tmp_path / "checkpoint.safetensors"
+    models = [make_net().to(memory_format=torch.channels_last) for _ in range(2)]  # type: ignore[call-overload]
+    optimizers = [build_optimizer(model, recipe) for model in models]
+    trained(models[0], optimizers[0], 2)
+    save_checkpoint(path, models[0], optimizers[0], belongs_to=IDENTITY, progress={"epoch": 2})
+    assert load_checkpoint(path, models[1], optimizers[1], belongs_to=IDENTITY) == {"epoch": 2}
+    for model, optimizer in zip(models, optimizers, strict=True):
+        trained(model, optimizer, 3)
+    first, second = (state(model) for model in models)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_weights_come_back(make_net: MakeNet, tmp_path: Path) -> None:
+    model, other = make_net().to(memory_format=torch.channels_last), make_net()  # type: ignore[call-overload]
+    nn.init.normal_(model[0].weight)
+    save_weights(model, tmp_path / "weights.safetensors")
+    load_weights(other, tmp_path / "weights.safetensors")
+    assert all(torch.equal(tensor, other.state_dict()[name]) for name, tensor in model.state_dict().items())
+
+
+def test_weights_of_another_model_are_refused_and_change_nothing(make_net: MakeNet, tmp_path: Path) -> None:
+    save_weights(make_net(width=16), tmp_path / "weights.safetensors")
+    model = make_net()
+    before = state(model)
+    with pytest.raises(RecordsError, match=r"another model.*0\.weight"):
+        load_weights(model, tmp_path / "weights.safetensors")
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_a_damaged_file_is_refused(make_net: MakeNet, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_weights(make_net(), path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(RecordsError, match="damaged"):
+        load_weights(make_net(), path)
+
+
+def test_a_checkpoint_of_another_recipe_is_refused_by_name(make_net: MakeNet, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    model = make_net()
+    optimizer = build_optimizer(model, TrainingConfig())
+    save_checkpoint(path, model, optimizer, belongs_to={"seed": 0, "data": "a"}, progress={})
+    with pytest.raises(RecordsError, match=r"different: seed$"):
+        load_checkpoint(path, model, optimizer, belongs_to={"seed": 1, "data": "a"})
+
+
+def test_weights_alone_are_not_a_checkpoint(make_net: MakeNet, tmp_path: Path) -> None:
+    model = make_net()
+    save_weights(model, tmp_path / "weights.safetensors")
+    with pytest.raises(RecordsError, match="not a checkpoint"):
+        load_checkpoint(tmp_path / "weights.safetensors", model, build_optimizer(model, TrainingConfig()), belongs_to=IDENTITY)
+
+
+def test_a_writer_that_dies_half_way_leaves_the_old_checkpoint(make_net: MakeNet, tmp_path: Path) -> None:
+    """A child process is killed for good in the middle of writing: after the bytes, before the rename."""
+    path = tmp_path / "checkpoint.safetensors"
+    model = make_net()
+    optimizer = build_optimizer(model, TrainingConfig())
+    save_checkpoint(path, model, optimizer, belongs_to=IDENTITY, progress={"epoch": 1})
+    old = path.read_bytes()
+    child = os.fork()
+    if child == 0:
+        os.fsync = lambda descriptor: os._exit(9)  # type: ignore[assignment]
+        save_checkpoint(path, model, optimizer, belongs_to=IDENTITY, progress={"epoch": 2})
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert path.read_bytes() == old
+    assert load_checkpoint(path, model, optimizer, belongs_to=IDENTITY) == {"epoch": 1}

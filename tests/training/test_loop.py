@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from cbam_search.data.images import ImageData
+from cbam_search.errors import DeviceMemoryError, DivergedError, RecordsError
+from cbam_search.training.batches import DataOnDevice
+from cbam_search.training.config import TrainingConfig
+from cbam_search.training.determinism import deterministic
+from cbam_search.training.loop import EpochResult, train
+
+MakeNet = Callable[..., nn.Sequential]
+CPU = torch.device("cpu")
+RECIPE = TrainingConfig(epochs=4, batch_size=64, lr=0.05, warmup_epochs=1, label_smoothing=0.1, augment=("crop",))
+
+
+def untimed(results: list[EpochResult]) -> list[EpochResult]:
+    return [dataclasses.replace(result, seconds=0.0) for result in results]
+
+
+def same_weights(left: nn.Module, right: nn.Module) -> bool:
+    return all(torch.equal(tensor, right.state_dict()[name]) for name, tensor in left.state_dict().items())
+
+
+def test_a_net_learns_the_digits(digits: ImageData, make_net: MakeNet) -> None:
+    recipe = RECIPE.model_copy(update={"epochs": 10, "batch_size": 32, "augment": ()})
+    results = list(train(make_net(), digits, recipe, seed=0, device=CPU))
+    assert [result.epoch for result in results] == list(range(1, 11))
+    assert results[-1].accuracy > 0.8
+    assert results[-1].train_loss < results[0].train_loss
+    assert results[-1].learning_rate < 0.001 < results[0].learning_rate == 0.05
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"optimizer": "adamw", "lr": 0.01, "gradient_clip_norm": 1.0, "augment": ("crop", "cutout")}]
+)
+def test_the_same_seed_gives_the_same_curve_bit_for_bit(
+    digits: ImageData, make_net: MakeNet, changes: dict[str, object]
+) -> None:
+    recipe = TrainingConfig.model_validate(RECIPE.model_dump() | changes)
+    models = [make_net(), make_net()]
+    first = list(train(models[0], digits, recipe, seed=7, device=CPU))
+    torch.manual_seed(123)
+    second = list(train(models[1], DataOnDevice(digits, CPU), recipe, seed=7, device=CPU))
+    assert untimed(first) == untimed(second)
+    assert same_weights(*models)
+
+
+def test_another_seed_gives_another_curve(digits: ImageData, make_net: MakeNet) -> None:
+    first, second = (next(train(make_net(), digits, RECIPE, seed=seed, device=CPU)) for seed in (0, 1))
+    assert first.train_loss != second.train_loss
+
+
+def test_training_leaves_the_callers_random_numbers_alone(digits: ImageData, make_net: MakeNet) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    next(train(make_net(), digits, RECIPE, seed=0, device=CPU))
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_resuming_continues_bit_for_bit(digits: ImageData, make_net: MakeNet, tmp_path: Path, optimizer: str) -> None:
+    recipe = TrainingConfig.model_validate(RECIPE.model_dump() | {"optimizer": optimizer, "lr": 0.01})
+    path = tmp_path / "checkpoint.safetensors"
+    whole, before, after = make_net(), make_net(), make_net()
+    uninterrupted = list(train(whole, digits, recipe, seed=3, device=CPU))
+
+    stopped = train(before, digits, recipe, seed=3, device=CPU, checkpoint=path)
+    assert stopped.resumed_epoch == 0
+    next(stopped)
+    next(stopped)
+    stopped.save()
+
+    resumed = train(after, digits, recipe, seed=3, device=CPU, checkpoint=path)
+    assert resumed.resumed_epoch == 2
+    assert untimed(list(resumed)) == untimed(uninterrupted[2:])
+    assert same_weights(whole, after)
+
+
+def test_a_checkpoint_is_written_once_its_epoch_is_recorded_and_not_too_often(
+    digits: ImageData, make_net: MakeNet, tmp_path: Path
+) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    rarely = train(make_net(), digits, RECIPE, seed=0, device=CPU, checkpoint=path)
+    list(rarely)
+    assert not path.exists(), "four quick epochs are done within 30 seconds"
+
+    often = train(make_net(), digits, RECIPE, seed=0, device=CPU, checkpoint=path, checkpoint_every_seconds=0)
+    next(often)
+    assert not path.exists(), "whoever asked has had no chance to record epoch 1 yet"
+    next(often)
+    assert train(make_net(), digits, RECIPE, seed=0, device=CPU, checkpoint=path).resumed_epoch == 1
+
+
+def test_a_checkpoint_of_another_training_is_refused(digits: ImageData, make_net: MakeNet, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    training = train(make_net(), digits, RECIPE, seed=0, device=CPU, checkpoint=path)
+    next(training)
+    training.save()
+    with pytest.raises(RecordsError, match="different: seed"):
+        train(make_net(), digits, RECIPE, seed=1, device=CPU, checkpoint=path)
+    with pytest.raises(RecordsError, match="different: recipe"):
+        train(make_net(), digits, RECIPE.model_copy(update={"lr": 0.2}), seed=0, device=CPU, checkpoint=path)
+    with pytest.raises(RecordsError, match="another model"):
+        train(make_net(width=4), digits, RECIPE, seed=0, device=CPU, checkpoint=path)
+
+
+def test_losses_that_are_not_finite_end_the_training(digits: ImageData, make_net: MakeNet) -> None:
+    recipe = RECIPE.model_copy(update={"lr": 1e20, "warmup_epochs": 0.0})
+    with pytest.raises(DivergedError, match="loss of epoch 1 is nan"):
+        next(train(make_net(), digits, recipe, seed=0, device=CPU))
+
+
+def test_too_little_memory_on_the_device_is_reported_as_such(digits: ImageData, make_net: MakeNet) -> None:
+    class TooLarge(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(1))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise torch.OutOfMemoryError("tried to allocate 80 GiB")
+
+    with pytest.raises(DeviceMemoryError, match="80 GiB") as failure:
+        next(train(TooLarge(), digits, RECIPE, seed=0, device=CPU))
+    assert failure.value.__context__ is None, "the first error would keep its tensors alive"
+
+
+def test_golden_curve(digits: ImageData, make_net: MakeNet) -> None:
+    """A refactoring must reproduce the stored losses; other CPUs round differently, hence the tolerance."""
+    golden = json.loads((Path(__file__).parent / "golden_curve.json").read_text())
+    results = list(train(make_net(), digits, RECIPE, seed=0, device=CPU))
+    assert [result.train_loss for result in results] == pytest.approx(golden["train_loss"], rel=1e-3)
+    assert [result.validation_loss for result in results] == pytest.approx(golden["validation_loss"], rel=1e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("mixed_precision", ["auto", "off"])
+def test_on_a_gpu_the_same_seed_gives_the_same_finite_curve(digits: ImageData, make_net: MakeNet, mixed_precision: str) -> None:
+    recipe = TrainingConfig.model_validate(RECIPE.model_dump() | {"mixed_precision": mixed_precision})
+    device = torch.device("cuda")
+    first, second = (untimed(list(train(make_net(), digits, recipe, seed=0, device=device))) for _ in range(2))
+    assert first == second
+    assert first[-1].accuracy > 0.5
+
+
+def test_the_deterministic_scope_repeats_and_restores() -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(2)
+    torch.manual_seed(1)
+    drawn = []
+    for _ in range(2):
+        with deterministic(9, CPU):
+            drawn.append(torch.rand(2))
+    assert torch.equal(*drawn)
+    assert torch.equal(torch.rand(2), expected)
