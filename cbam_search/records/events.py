@@ -1,0 +1,95 @@
+"""What happens in a study, one frozen model an event; the ledger keeps them in order.
+
+Displays, MLflow and schedulers derive from these alone. An event may come twice after a crash: its consumer keys it by trial,
+and by epoch where there is one.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from cbam_search.records.trials import Candidate, Outcome
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    time_seconds: float = Field(default_factory=time.time)
+
+
+class StudyOpened(_Event):
+    """A driver took charge: at launch, and again at each resume."""
+
+    event: Literal["study_opened"] = "study_opened"
+    resumed: bool
+
+
+class TrialStarted(_Event):
+    """A training was started, or started again (attempt above 1) after its worker or driver died."""
+
+    event: Literal["trial_started"] = "trial_started"
+    trial: int
+    attempt: int
+    candidate: Candidate
+    label: str
+    digest: str
+    parameters: dict[str, str | int | float]
+
+
+class TrialSkipped(_Event):
+    """A proposal that needed no training: infeasible, or a duplicate."""
+
+    event: Literal["trial_skipped"] = "trial_skipped"
+    trial: int
+    candidate: Candidate
+    label: str
+    digest: str
+    outcome: Outcome
+
+
+class EpochFinished(_Event):
+    """One epoch of one trial; metrics: train_loss, validation_loss, accuracy, balanced_accuracy, macro_f1, learning_rate."""
+
+    event: Literal["epoch_finished"] = "epoch_finished"
+    trial: int
+    attempt: int
+    epoch: int
+    metrics: dict[str, float]
+    seconds: float
+
+
+class TrialFinished(_Event):
+    """A training ended, in whatever state."""
+
+    event: Literal["trial_finished"] = "trial_finished"
+    trial: int
+    outcome: Outcome
+
+
+class FrontUpdated(_Event):
+    """After each finished trial: who is on the front, every complete trial's rank, and the hypervolume."""
+
+    event: Literal["front_updated"] = "front_updated"
+    front: tuple[int, ...]
+    ranks: dict[int, int]
+    hypervolume: float
+    changed: bool
+    complete: int
+
+
+class StudyClosed(_Event):
+    """The driver let go. reason: `trials`, `space_exhausted`, `interrupted` or `failed`."""
+
+    event: Literal["study_closed"] = "study_closed"
+    reason: Literal["trials", "space_exhausted", "interrupted", "failed"]
+    message: str
+
+
+Event = Annotated[
+    StudyOpened | TrialStarted | TrialSkipped | EpochFinished | TrialFinished | FrontUpdated | StudyClosed,
+    Field(discriminator="event"),
+]
+EVENT: TypeAdapter[Event] = TypeAdapter(Event)

@@ -1,0 +1,132 @@
+"""The folder of a study: what lies where, how it is made and how it is found again."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from cbam_search.architecture.registry import unknown_name
+from cbam_search.durable import write_atomically
+from cbam_search.errors import RecordsError, StudyBusyError, StudyNotFoundError, UserError
+from cbam_search.records.manifest import STUDY_NAME, StudyManifest
+
+STUDIES_VARIABLE = "CBAM_SEARCH_STUDIES"
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """Paths inside one study's folder."""
+
+    path: Path
+
+    @property
+    def given_yaml(self) -> Path:
+        return self.path / "space.yaml"
+
+    @property
+    def resolved_yaml(self) -> Path:
+        return self.path / "resolved.yaml"
+
+    @property
+    def manifest(self) -> Path:
+        return self.path / "study.json"
+
+    @property
+    def database(self) -> Path:
+        return self.path / "optuna.db"
+
+    @property
+    def ledger(self) -> Path:
+        return self.path / "ledger.jsonl"
+
+    @property
+    def trials(self) -> Path:
+        return self.path / "trials"
+
+    @property
+    def mlflow_state(self) -> Path:
+        return self.path / "mlflow.json"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "study.log"
+
+    def trial(self, number: int) -> Path:
+        """Folder of one trial: its result, its checkpoint and its weights."""
+        return self.trials / f"{number:05d}"
+
+    def result(self, number: int) -> Path:
+        return self.trial(number) / "result.json"
+
+    def checkpoint(self, number: int) -> Path:
+        return self.trial(number) / "checkpoint.safetensors"
+
+    def weights(self, number: int) -> Path:
+        return self.trial(number) / "weights.safetensors"
+
+    def read_manifest(self) -> StudyManifest:
+        """Raises RecordsError when the manifest is damaged."""
+        try:
+            return StudyManifest.model_validate_json(self.manifest.read_bytes())
+        except (OSError, ValueError) as error:
+            raise RecordsError(f"{self.manifest} cannot be read: {error}") from error
+
+    def write_manifest(self, manifest: StudyManifest) -> None:
+        write_atomically(self.manifest, manifest.model_dump_json(indent=1) + "\n")
+
+    def lock(self) -> FileLock:
+        """Take charge of the study; raises StudyBusyError when another process has."""
+        lock = FileLock(self.path / "lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise StudyBusyError(
+                f"another process drives the study in {self.path}. Wait for it, or stop it with Ctrl-C, then try again"
+            ) from None
+        return lock
+
+
+def studies_folder() -> Path:
+    """Where studies are looked up by name: $CBAM_SEARCH_STUDIES, else `studies` here."""
+    return Path(os.environ.get(STUDIES_VARIABLE, "studies"))
+
+
+def create_study_folder(parent: Path, name: str) -> StudyFolder:
+    """A new folder for `name` in `parent`; a name that is taken gets -2, -3 and so on."""
+    if not STUDY_NAME.fullmatch(name) or name == "latest":
+        raise UserError(f"'{name}' cannot name a study: use letters, digits, '.', '_' and '-', at most 100, and not 'latest'")
+    parent.mkdir(parents=True, exist_ok=True)
+    attempt = 1
+    while True:
+        path = parent / (name if attempt == 1 else f"{name}-{attempt}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            attempt += 1
+            continue
+        return StudyFolder(path.resolve())
+
+
+def find_study(run: str, parent: Path | None = None) -> StudyFolder:
+    """The study that `run` means: `latest`, a folder, or a name in `parent`; raises StudyNotFoundError."""
+    parent = parent or studies_folder()
+    known = _studies_in(parent)
+    if run == "latest":
+        if not known:
+            raise StudyNotFoundError(f"there is no study in {parent}. Start one with: cbam-search launch SPACE.yaml")
+        return max(known, key=lambda folder: folder.read_manifest().created_seconds)
+    for path in (Path(run), parent / run):
+        if (path / "study.json").is_file():
+            return StudyFolder(path.resolve())
+    names = tuple(folder.path.name for folder in known)
+    hint = unknown_name("study", run, names) if names else f"no study '{run}', and none at all in {parent}"
+    raise StudyNotFoundError(f"{hint}. Give a name, a study's folder, or 'latest'; ${STUDIES_VARIABLE} says where to look")
+
+
+def _studies_in(parent: Path) -> list[StudyFolder]:
+    if not parent.is_dir():
+        return []
+    return [StudyFolder(path.parent.resolve()) for path in sorted(parent.glob("*/study.json"))]

@@ -1,0 +1,81 @@
+"""The ledger: every event of a study as one line of JSON, forced to disk before anyone is told."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from cbam_search.errors import RecordsError
+from cbam_search.records.events import EVENT, Event
+
+Listener = Callable[[Event], None]
+
+
+class Ledger:
+    """Append-only file with one writer, the driver. A line torn by a crash is cut off when the ledger is opened again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._listeners: list[Listener] = []
+        self._lock = threading.Lock()
+        _cut_torn_line(path)
+        self._file = path.open("ab")
+
+    def subscribe(self, listener: Listener) -> None:
+        """Have `listener` called with each event, after it is on disk, in the thread that appends."""
+        self._listeners.append(listener)
+
+    def append(self, event: Event) -> None:
+        """Force `event` to disk, then tell the listeners; raises RecordsError when it cannot be written."""
+        with self._lock:
+            try:
+                self._file.write(EVENT.dump_json(event) + b"\n")
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            except OSError as error:
+                raise RecordsError(f"cannot write {self.path}: {error.strerror}") from error
+        for listener in self._listeners:
+            listener(event)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_events(path: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
+    """Events from byte `offset` on, each with the offset after it; stops before a line that is still being written.
+
+    Raises RecordsError for a line that is whole but not an event.
+    """
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        file.seek(offset)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            offset += len(line)
+            try:
+                event = EVENT.validate_json(line)
+            except ValueError as error:
+                raise RecordsError(f"{path} is damaged before byte {offset}: {error}") from error
+            yield event, offset
+
+
+def _cut_torn_line(path: Path) -> None:
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        end, block = size, 4096
+        while end > 0:
+            start = max(0, end - block)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                end = start + newline + 1
+                break
+            end = start
+        if end < size:
+            file.truncate(end)

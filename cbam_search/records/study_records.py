@@ -1,0 +1,168 @@
+"""One study's records, open: every change goes to disk first, then to whoever listens.
+
+Two files hold a study. The Optuna storage holds its trials (parameters, candidate, outcome); the ledger holds every event and
+every epoch in order. A worker's own result file bridges the moment between the end of a training and the driver's note of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
+
+from cbam_search.records.events import (
+    EpochFinished,
+    FrontUpdated,
+    StudyClosed,
+    StudyOpened,
+    TrialFinished,
+    TrialSkipped,
+    TrialStarted,
+)
+from cbam_search.records.folder import StudyFolder
+from cbam_search.records.front import Front, front_of
+from cbam_search.records.ledger import Ledger
+from cbam_search.records.manifest import StudyManifest
+from cbam_search.records.storage import open_storage
+from cbam_search.records.trials import Candidate, Outcome, Trial, TrialState
+
+CANDIDATE = "candidate"
+OUTCOME = "outcome"
+ATTEMPTS = "attempts"
+
+
+class StudyRecords:
+    """The trials of a study, and the only way to change them. Not thread-safe: the driver's main thread owns it."""
+
+    def __init__(self, folder: StudyFolder, manifest: StudyManifest, storage: RDBStorage, ledger: Ledger) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.storage = storage
+        self.ledger = ledger
+        self.optuna_study_id = _optuna_study(storage, manifest)
+        self.trials: dict[int, Trial] = read_trials(storage, manifest)
+        self.front: Front = front_of(self.trials.values(), manifest.objectives)
+
+    def optuna_study(self, sampler: optuna.samplers.BaseSampler) -> optuna.Study:
+        """The Optuna study, proposing with `sampler`."""
+        return optuna.load_study(study_name=self.manifest.study_id, storage=self.storage, sampler=sampler)
+
+    @property
+    def started(self) -> int:
+        """Trainings started, the figure that `trials` in the YAML bounds."""
+        return sum(trial.was_trained for trial in self.trials.values())
+
+    def opened(self, *, resumed: bool) -> None:
+        self.ledger.append(StudyOpened(resumed=resumed))
+
+    def start(self, number: int, candidate: Candidate, parameters: Mapping[str, Any]) -> Trial:
+        """A candidate goes to training, as trial `number`."""
+        self._set(number, CANDIDATE, candidate.model_dump(mode="json"))
+        return self._note_start(Trial(number, candidate), parameters)
+
+    def start_again(self, number: int, parameters: Mapping[str, Any]) -> Trial:
+        """A training that died with its worker or driver goes on, under the same number."""
+        trial = self.trials[number]
+        trial = replace(trial, attempts=trial.attempts + 1)
+        self._set(number, ATTEMPTS, trial.attempts)
+        return self._note_start(trial, parameters)
+
+    def skip(self, number: int, candidate: Candidate, outcome: Outcome) -> None:
+        """A proposal that needs no training: infeasible, or a duplicate."""
+        self._set(number, ATTEMPTS, 0)
+        self._set(number, OUTCOME, outcome.model_dump(mode="json"))
+        self._set(number, CANDIDATE, candidate.model_dump(mode="json"))
+        self.trials[number] = Trial(number, candidate, outcome, attempts=0)
+        self.ledger.append(
+            TrialSkipped(trial=number, candidate=candidate, label=candidate.label, digest=candidate.digest, outcome=outcome)
+        )
+
+    def epoch(self, number: int, epoch: int, metrics: Mapping[str, float], seconds: float) -> None:
+        """One more epoch of a running trial."""
+        attempt = self.trials[number].attempts
+        self.ledger.append(EpochFinished(trial=number, attempt=attempt, epoch=epoch, metrics=dict(metrics), seconds=seconds))
+
+    def finish(self, number: int, outcome: Outcome) -> None:
+        """A training ended; the front follows."""
+        self._set(number, OUTCOME, outcome.model_dump(mode="json"))
+        self.trials[number] = replace(self.trials[number], outcome=outcome)
+        self.ledger.append(TrialFinished(trial=number, outcome=outcome))
+        before, self.front = self.front, front_of(self.trials.values(), self.manifest.objectives)
+        self.ledger.append(
+            FrontUpdated(
+                front=self.front.numbers,
+                ranks=self.front.ranks,
+                hypervolume=self.front.hypervolume,
+                changed=before.numbers != self.front.numbers,
+                complete=len(self.front.ranks),
+            )
+        )
+
+    def closed(self, event: StudyClosed) -> None:
+        self.ledger.append(event)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self.ledger.close()
+        self.storage.remove_session()
+        self.storage.engine.dispose()
+
+    def _note_start(self, trial: Trial, parameters: Mapping[str, Any]) -> Trial:
+        self.trials[trial.number] = trial
+        self.ledger.append(
+            TrialStarted(
+                trial=trial.number,
+                attempt=trial.attempts,
+                candidate=trial.candidate,
+                label=trial.candidate.label,
+                digest=trial.candidate.digest,
+                parameters=dict(parameters),
+            )
+        )
+        return trial
+
+    def _set(self, number: int, key: str, value: Any) -> None:
+        trial_id = self.storage.get_trial_id_from_study_id_trial_number(self.optuna_study_id, number)
+        self.storage.set_trial_user_attr(trial_id, key, value)
+
+
+def open_records(folder: StudyFolder, url: str | None) -> StudyRecords:
+    """Open a study's records for writing; the caller holds the folder's lock."""
+    manifest = folder.read_manifest()
+    return StudyRecords(folder, manifest, open_storage(url, folder), Ledger(folder.ledger))
+
+
+def read_trials(storage: RDBStorage, manifest: StudyManifest) -> dict[int, Trial]:
+    """Every trial that has a candidate, by number."""
+    study_id = storage.get_study_id_from_name(manifest.study_id)
+    trials = {}
+    for frozen in storage.get_all_trials(study_id, deepcopy=False):
+        if CANDIDATE not in frozen.user_attrs:
+            continue
+        outcome = frozen.user_attrs.get(OUTCOME)
+        trials[frozen.number] = Trial(
+            number=frozen.number,
+            candidate=Candidate.model_validate(frozen.user_attrs[CANDIDATE]),
+            outcome=Outcome.model_validate(outcome) if outcome else None,
+            attempts=int(frozen.user_attrs.get(ATTEMPTS, 1)),
+        )
+    return trials
+
+
+def running(trials: Mapping[int, Trial]) -> list[Trial]:
+    """Trials without an outcome: in training now, or cut off by a crash."""
+    return [trial for trial in trials.values() if trial.state is TrialState.RUNNING]
+
+
+def _optuna_study(storage: RDBStorage, manifest: StudyManifest) -> int:
+    names = {study.study_name for study in storage.get_all_studies()}
+    if manifest.study_id not in names:
+        directions = [
+            StudyDirection.MAXIMIZE if objective.maximise else StudyDirection.MINIMIZE for objective in manifest.objectives
+        ]
+        storage.create_new_study(directions, study_name=manifest.study_id)
+    return storage.get_study_id_from_name(manifest.study_id)

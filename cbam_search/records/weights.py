@@ -1,0 +1,22 @@
+"""Which weights stay on disk: running trials keep theirs, and of the finished ones those that `keep` says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from cbam_search.records.folder import StudyFolder
+from cbam_search.records.trials import Trial, TrialState
+
+
+def collect_weights(
+    folder: StudyFolder, trials: Iterable[Trial], front: Iterable[int], keep: Literal["front", "all", "none"]
+) -> None:
+    """Remove what finished trials no longer need: checkpoints always, final weights unless `keep` says otherwise."""
+    kept = set(front) if keep == "front" else set()
+    for trial in trials:
+        if trial.state is TrialState.RUNNING:
+            continue
+        folder.checkpoint(trial.number).unlink(missing_ok=True)
+        if keep != "all" and trial.number not in kept:
+            folder.weights(trial.number).unlink(missing_ok=True)
