@@ -1,0 +1,204 @@
+"""Proposals: published designs first, then the sampler's, until the budget of trainings is used or the space is exhausted.
+
+What needs no training never leaves this file: a candidate beyond a constraint is told to Optuna as infeasible, a duplicate of a
+finished trial replays its values, one of a running trial is dropped, and the next proposal is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from itertools import islice
+
+from optuna.trial import TrialState as OptunaState
+from optuna.trial import create_trial
+
+from cbam_search.architecture import Architecture
+from cbam_search.cost.cost import Cost
+from cbam_search.records.results import read_result
+from cbam_search.records.study_records import StudyRecords, running
+from cbam_search.records.trials import Candidate, Origin, Outcome, Trial, TrialState
+from cbam_search.search.config import SearchConfig
+from cbam_search.search.feasibility import excess, known_values
+from cbam_search.search.samplers import ParameterCodec, build_sampler
+from cbam_search.search.telling import tell, told_as
+from cbam_search.space.space import Choice, Space
+
+PROPOSALS_WITHOUT_A_NEW_ONE = 1_000
+"""After so many, unseen architectures are enumerated."""
+ENUMERATED_AT_MOST = 100_000
+"""Architectures looked at by one enumeration before the space counts as exhausted."""
+
+
+class NoCandidate(Enum):
+    """Why there is nothing to train next."""
+
+    BUDGET_USED = "trials"
+    SPACE_EXHAUSTED = "space_exhausted"
+
+
+@dataclass(frozen=True)
+class _Proposal:
+    number: int
+    parameters: Mapping[str, Choice]
+    candidate: Candidate
+
+
+class Proposer:
+    """Asks Optuna and tells it, over one study's records. Works alike whether the study is new or resumed."""
+
+    def __init__(
+        self,
+        records: StudyRecords,
+        space: Space,
+        cost: Callable[[Architecture], Cost],
+        config: SearchConfig,
+        *,
+        seed: int,
+        bounds: Mapping[str, float],
+        published: Sequence[Architecture],
+    ) -> None:
+        self.records = records
+        self.space = space
+        self._cost = cost
+        self._bounds = bounds
+        self._trials = config.trials
+        self._grid = config.sampler == "grid"
+        self._codec = ParameterCodec(space.parameters, as_index=config.sampler == "qmc")
+        self._distributions = self._codec.distributions()
+        sampler_name = "random" if self._grid else config.sampler
+        # A resumed study must not propose again what its first driver proposed from the same seed.
+        seed = seed + len(records.trials)
+        self._study = records.optuna_study(build_sampler(sampler_name, seed=seed, trials=config.trials, codec=self._codec))
+        self._objectives = [objective.name for objective in records.manifest.objectives]
+        self._by_digest = {trial.candidate.digest: number for number, trial in records.trials.items() if trial.was_trained}
+        self._settle()
+        self._unfinished = [trial.number for trial in running(records.trials)]
+        self._published = [design for design in published if design.digest not in self._by_digest]
+        self._enumeration: Iterator[Architecture] | None = None
+
+    def next(self) -> Trial | NoCandidate:
+        """The next trial to train, recorded as started; or why there is none."""
+        if self._unfinished:
+            number = self._unfinished.pop(0)
+            return self.start_again(number)
+        if self.records.started >= self._trials:
+            return NoCandidate.BUDGET_USED
+        proposal = self._next_published() or (None if self._grid else self._sampled()) or self._enumerated()
+        if proposal is None:
+            return NoCandidate.SPACE_EXHAUSTED
+        self._by_digest[proposal.candidate.digest] = proposal.number
+        return self.records.start(proposal.number, proposal.candidate, proposal.parameters)
+
+    def finish(self, number: int, outcome: Outcome) -> Outcome:
+        """Record how training ended and tell Optuna; a complete trial gets the values of its objectives here."""
+        trial = self.records.trials[number]
+        if outcome.state is TrialState.COMPLETE:
+            known = {"gflops": trial.candidate.gflops, "params": float(trial.candidate.params)}
+            values = {name: (outcome.metrics | known)[name] for name in self._objectives}
+            outcome = outcome.model_copy(update={"values": values})
+        self.records.finish(number, outcome)
+        # Infeasible after a start: the device could not hold it.
+        excess = 1.0 if outcome.state is TrialState.INFEASIBLE else 0.0
+        tell(self._study, self.records.storage, self.records.trials[number], self._objectives, excess=excess)
+        return outcome
+
+    def start_again(self, number: int) -> Trial:
+        """A running trial lost its worker and goes on elsewhere, as the next attempt."""
+        return self.records.start_again(number, self._parameters_of(number))
+
+    def _next_published(self) -> _Proposal | None:
+        while self._published:
+            architecture = self._published.pop(0)
+            if architecture.digest not in self._by_digest:
+                return self._propose(architecture, Origin.PUBLISHED)
+        return None
+
+    def _sampled(self) -> _Proposal | None:
+        if len(self._by_digest) >= self.space.count():
+            return None
+        for _ in range(PROPOSALS_WITHOUT_A_NEW_ONE):
+            trial = self._study.ask(self._distributions)
+            parameters = self._codec.decode(trial.params)
+            candidate = self._candidate(self.space.decode(parameters), Origin.SAMPLER)
+            if not self._skipped(trial.number, candidate):
+                return _Proposal(trial.number, parameters, candidate)
+        return None
+
+    def _enumerated(self) -> _Proposal | None:
+        if self._enumeration is None:
+            self._enumeration = self.space.enumerate()
+        for architecture in islice(self._enumeration, ENUMERATED_AT_MOST):
+            if architecture.digest not in self._by_digest and excess(self._cost(architecture), self._bounds) == 0:
+                return self._propose(architecture, Origin.ENUMERATION)
+        return None
+
+    def _propose(self, architecture: Architecture, origin: Origin) -> _Proposal:
+        """Make an Optuna trial of a given architecture; one outside the space has no parameters that Optuna could hold."""
+        parameters = self.space.encode(architecture)
+        candidate = self._candidate(architecture.canonical(), origin, in_space=parameters is not None)
+        if parameters is None:
+            storage = self.records.storage
+            trial_id = storage.create_new_trial(self.records.optuna_study_id, create_trial(state=OptunaState.RUNNING))
+            return _Proposal(storage.get_trial_number_from_id(trial_id), {}, candidate)
+        self._study.enqueue_trial(self._codec.encode(parameters))
+        return _Proposal(self._study.ask(self._distributions).number, parameters, candidate)
+
+    def _candidate(self, architecture: Architecture, origin: Origin, *, in_space: bool = True) -> Candidate:
+        cost = self._cost(architecture)
+        return Candidate(architecture=architecture, gflops=cost.gflops, params=cost.params, origin=origin, in_space=in_space)
+
+    def _skipped(self, number: int, candidate: Candidate) -> bool:
+        """Whether the proposal needs no training; if so it is recorded and told."""
+        beyond = excess(self._cost(candidate.architecture), self._bounds)
+        twin = self._by_digest.get(candidate.digest)
+        if beyond > 0:
+            outcome = Outcome(state=TrialState.INFEASIBLE, reason=self._bound_exceeded(candidate))
+            told = outcome
+        elif twin is not None:
+            outcome = Outcome(state=TrialState.DUPLICATE, duplicate_of=twin, reason=f"the same function as trial {twin}")
+            # Of a running twin nothing is known yet, and Optuna is told just that.
+            twin_trial = self.records.trials[twin]
+            told = twin_trial.outcome if twin_trial.outcome and twin_trial.candidate.in_space else outcome
+        else:
+            return False
+        self.records.skip(number, candidate, outcome)
+        told_as(self._study, self.records.storage, number, told, self._objectives, excess=beyond)
+        return True
+
+    def _bound_exceeded(self, candidate: Candidate) -> str:
+        values = known_values(self._cost(candidate.architecture))
+        return ", ".join(
+            f"{name} {values[name]:g} is above {bound:g}" for name, bound in self._bounds.items() if values[name] > bound
+        )
+
+    def _settle(self) -> None:
+        """Put right what a killed driver left between two writes."""
+        study_id, storage = self.records.optuna_study_id, self.records.storage
+        for frozen in storage.get_all_trials(study_id, deepcopy=False, states=(OptunaState.RUNNING, OptunaState.WAITING)):
+            number = frozen.number
+            trial = self.records.trials.get(number)
+            if trial is None:
+                # Killed between asking and recording: nobody knows of this proposal.
+                if frozen.state is OptunaState.WAITING:
+                    trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, number)
+                    storage.set_trial_state_values(trial_id, OptunaState.RUNNING)
+                self._study.tell(number, state=OptunaState.FAIL)
+            elif trial.outcome is not None:
+                if trial.was_trained:
+                    self.records.finish(number, trial.outcome)
+                self._tell_again(trial)
+            elif (left_behind := read_result(self.records.folder.result(number))) is not None:
+                self.finish(number, left_behind)
+
+    def _tell_again(self, trial: Trial) -> None:
+        assert trial.outcome is not None
+        twin = self.records.trials.get(trial.outcome.duplicate_of) if trial.outcome.duplicate_of is not None else None
+        if twin is not None and twin.outcome is not None:
+            trial = replace(trial, outcome=twin.outcome)
+        beyond = excess(self._cost(trial.candidate.architecture), self._bounds) or 1.0
+        tell(self._study, self.records.storage, trial, self._objectives, excess=beyond)
+
+    def _parameters_of(self, number: int) -> Mapping[str, Choice]:
+        return self.space.encode(self.records.trials[number].candidate.architecture) or {}

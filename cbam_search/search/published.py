@@ -1,0 +1,46 @@
+"""The published designs that every search is measured against: bare, and one kind at every site."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from cbam_search.architecture import Architecture, Backbone, published
+from cbam_search.cost.cost import Cost
+from cbam_search.search.feasibility import excess
+from cbam_search.space.space import Space
+
+
+@dataclass(frozen=True)
+class PublishedDesigns:
+    """What is trained beside the search, and what its constraints exclude."""
+
+    trained: tuple[Architecture, ...]
+    excluded: tuple[Architecture, ...]
+
+
+def published_designs(
+    space: Space,
+    kinds: Sequence[str],
+    *,
+    at_most_backbones: int,
+    cost: Callable[[Architecture], Cost],
+    bounds: Mapping[str, float],
+) -> PublishedDesigns:
+    """Each kind (`none` is the bare network) on each distinct backbone, up to `at_most_backbones` of them."""
+    backbones = _spread(sorted(space.backbones, key=lambda entry: cost(published(entry, None)).gflops), at_most_backbones)
+    designs = [published(backbone, None if kind == "none" else kind) for backbone in backbones for kind in kinds]
+    feasible = {design.digest: excess(cost(design), bounds) == 0 for design in designs}
+    return PublishedDesigns(
+        trained=tuple(design for design in designs if feasible[design.digest]),
+        excluded=tuple(design for design in designs if not feasible[design.digest]),
+    )
+
+
+def _spread(backbones: list[Backbone], at_most: int) -> list[Backbone]:
+    """At most so many, evenly from the first to the last."""
+    if len(backbones) <= at_most:
+        return backbones
+    if at_most == 1:
+        return backbones[:1]
+    return [backbones[round(index * (len(backbones) - 1) / (at_most - 1))] for index in range(at_most)]
