@@ -1,0 +1,24 @@
+"""From what an architecture says of attention to the module that computes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from cbam_search.architecture import AttentionSpec
+from cbam_search.architecture.registry import Registry
+from cbam_search.attention.cbam import CBAM
+from cbam_search.attention.se import SE
+
+ATTENTION_MODULES: Registry[Callable[..., nn.Module]] = Registry("attention module")
+"""One module a kind. It is called with the channels of the site and the spec's settings by name."""
+
+ATTENTION_MODULES.register("se", SE)
+ATTENTION_MODULES.register("cbam", CBAM)
+
+
+def build_attention(spec: AttentionSpec, channels: int) -> nn.Module:
+    """The module of `spec` for feature maps of `channels` channels; raises UnknownNameError for a kind without one."""
+    settings = {name: getattr(spec, name) for name in type(spec).settings()}
+    return ATTENTION_MODULES[spec.kind](channels, **settings)

@@ -1,0 +1,132 @@
+"""The text of an exported network: the modules it is made of, its configuration written out, and how to use it."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from cbam_search.architecture import Architecture, AttentionSpec, BlockGeometry
+from cbam_search.attention.registry import ATTENTION_MODULES
+from cbam_search.backbones.builder import BLOCKS, block_settings
+from cbam_search.backbones.resnet import ResNet
+from cbam_search.export import runtime
+from cbam_search.export.expressions import Call, render
+from cbam_search.export.sources import merge_modules
+
+MODEL = '''"""{description}
+
+{architecture}, written by cbam-search. Needs torch only:
+
+    import model
+    network = model.load()
+    model.predict(network, images)  # images: (N, {channels}, H, W), uint8
+"""
+
+from __future__ import annotations
+
+{imports}
+
+CLASS_NAMES: tuple[str, ...] = {class_names}
+IMAGE_SIZE = {image_size}
+"""(height, width) in pixels of the images that the network was trained on."""
+MEAN = {mean}
+STD = {std}
+"""Of each channel, for pixels scaled to [0, 1]."""
+
+
+{modules}
+
+
+def build() -> ResNet:
+    """The network with fresh weights: images (N, {channels}, H, W), as `preprocess` returns them, to logits (N, {classes})."""
+    return {network}
+
+
+def load(weights: str | Path = Path(__file__).with_name("weights.safetensors")) -> ResNet:
+    """The trained network, in eval mode, on the CPU."""
+    network = build()
+    network.load_state_dict(read_safetensors(weights))
+    return network.eval()
+
+
+def preprocess(images: Tensor) -> Tensor:
+    """Images (N, {channels}, H, W) of uint8 and any size to the network's input: (N, {channels}, *IMAGE_SIZE), normalised."""
+    return normalise(fit(images, IMAGE_SIZE), MEAN, STD)
+
+
+@torch.inference_mode()
+def predict(network: ResNet, images: Tensor) -> list[tuple[str, float]]:
+    """The likeliest class of each image and its probability. images: (N, {channels}, H, W), uint8."""
+    likeliest = network(preprocess(images)).softmax(1).max(1)
+    found = zip(likeliest.indices.tolist(), likeliest.values.tolist(), strict=True)
+    return [(CLASS_NAMES[label], probability) for label, probability in found]
+'''
+
+
+@dataclass(frozen=True)
+class ImageFormat:
+    """What goes in and comes out: class names by label, mean and std a channel of pixels in [0, 1], (height, width)."""
+
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    image_size: tuple[int, int]
+
+
+def model_text(architecture: Architecture, images: ImageFormat, description: str) -> str:
+    """Source of `model.py`."""
+    imports, modules = merge_modules(_module_names(architecture))
+    backbone = architecture.backbone
+    return MODEL.format(
+        description=_as_docstring(description),
+        architecture=architecture.label,
+        channels=backbone.in_channels,
+        classes=backbone.classes,
+        imports=imports,
+        class_names=render(images.class_names, used=len("CLASS_NAMES: tuple[str, ...] = ")),
+        image_size=images.image_size,
+        mean=render(images.mean, used=len("MEAN = ")),
+        std=render(images.std, used=len("STD = ")),
+        modules=modules,
+        network=render(_network(architecture), depth=1, used=len("return ")),
+    )
+
+
+def _module_names(architecture: Architecture) -> list[str]:
+    specs = {spec.kind: ATTENTION_MODULES[spec.kind] for spec in architecture.attention if spec is not None}
+    attention = [module.__module__ for _, module in sorted(specs.items())]
+    blocks = {BLOCKS[block.kind].__module__ for block in architecture.geometry.blocks}
+    return [*attention, *sorted(blocks), ResNet.__module__, runtime.__name__]
+
+
+def _network(architecture: Architecture) -> Call:
+    geometry = architecture.geometry
+    sites = zip(geometry.blocks, architecture.attention, strict=True)
+    stages = groupby(sites, key=lambda site: site[0].stage)
+    return Call(
+        ResNet.__name__,
+        keywords={
+            "stem": geometry.stem.kind,
+            "in_channels": geometry.stem.in_channels,
+            "stem_channels": geometry.stem.out_channels,
+            "stages": tuple(tuple(_block(block, spec) for block, spec in blocks) for _, blocks in stages),
+            "features": geometry.features,
+            "classes": geometry.classes,
+        },
+    )
+
+
+def _block(block: BlockGeometry, spec: AttentionSpec | None) -> Call:
+    keywords: dict[str, Any] = block_settings(block)
+    if spec is not None:
+        settings = {name: getattr(spec, name) for name in type(spec).settings()}
+        keywords["attention"] = Call(ATTENTION_MODULES[spec.kind].__name__, (block.out_channels,), settings)
+    channels = (block.in_channels, block.mid_channels, block.out_channels)
+    return Call(BLOCKS[block.kind].__name__, channels, keywords)
+
+
+def _as_docstring(description: str) -> str:
+    words = description.replace("\\", "/").replace('"', "'")
+    return textwrap.fill(words, 124)

@@ -1,0 +1,135 @@
+"""A trained network as a folder that anyone with torch can use: model.py, weights.safetensors, architecture.json, README.md."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from cbam_search.architecture import Architecture
+from cbam_search.backbones.builder import build
+from cbam_search.errors import ExportError
+from cbam_search.export.model_text import ImageFormat, model_text
+from cbam_search.export.verification import verify
+
+FILES = frozenset({"model.py", "weights.safetensors", "architecture.json", "README.md"})
+SMALLEST_STD = 1 / 255
+"""Training normalises a constant channel by this, too."""
+
+README = """# {label}
+
+{description}
+
+Needs torch only. In Python, from this folder:
+
+    import model
+    network = model.load()
+    print(model.predict(network, images))  # images: (N, {channels}, H, W), uint8, of any size
+"""
+
+
+def write_module(
+    architecture: Architecture,
+    weights: Mapping[str, Tensor],
+    output: Path,
+    *,
+    class_names: tuple[str, ...],
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    image_size: tuple[int, int],
+    description: str = "An image classifier.",
+    metadata: Mapping[str, object] | None = None,
+) -> Path:
+    """Write the network of `architecture` with its trained `weights` (a state dict) into the folder `output`; return it.
+
+    class_names, mean, std, image_size (height, width): as of the training data. description: a sentence for the reader.
+    metadata: anything that JSON can hold, kept in architecture.json. The folder is checked in a process without this package
+    before it appears under its name: it is there whole or not at all. An earlier export there is replaced, any other folder
+    that is not empty is refused. Raises ExportError.
+    """
+    output = output.expanduser().absolute()
+    _refuse_foreign(output)
+    network = _network(architecture, weights)
+    images = ImageFormat(tuple(class_names), tuple(mean), tuple(max(value, SMALLEST_STD) for value in std), image_size)
+    _check_counts(architecture, images)
+    details = {
+        "name": architecture.label,
+        "digest": architecture.digest,
+        "architecture": architecture.canonical().model_dump(mode="json"),
+        "class_names": class_names,
+        "mean": mean,
+        "std": std,
+        "image_size": image_size,
+        "metadata": dict(metadata or {}),
+    }
+    readme = README.format(label=architecture.label, description=description, channels=architecture.backbone.in_channels)
+    with _whole_or_not_at_all(output) as folder:
+        _write(folder / "model.py", model_text(architecture, images, description))
+        _write(folder / "architecture.json", json.dumps(details, indent=2) + "\n")
+        _write(folder / "README.md", readme)
+        contiguous = {name: value.contiguous() for name, value in network.state_dict().items()}
+        (folder / "weights.safetensors").write_bytes(save(contiguous))
+        verify(folder, network, (architecture.backbone.in_channels, *image_size))
+    return output
+
+
+def _network(architecture: Architecture, weights: Mapping[str, Tensor]) -> nn.Module:
+    with torch.device("meta"):
+        network = build(architecture)
+    try:
+        network.load_state_dict({name: value.detach().cpu() for name, value in weights.items()}, assign=True)
+    except RuntimeError as error:
+        raise ExportError(f"the weights are not those of {architecture.label}: {error}") from None
+    return network.float().eval()
+
+
+def _check_counts(architecture: Architecture, images: ImageFormat) -> None:
+    backbone = architecture.backbone
+    if len(images.class_names) != backbone.classes:
+        raise ExportError(f"{len(images.class_names)} class names for a network of {backbone.classes} classes")
+    if not len(images.mean) == len(images.std) == backbone.in_channels:
+        raise ExportError(f"mean and std need {backbone.in_channels} entries, one a channel")
+
+
+def _write(path: Path, text: str) -> None:
+    """As UTF-8; class names taken from folders may hold what is not, which Python and JSON read back from an escape."""
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def _refuse_foreign(output: Path) -> None:
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise ExportError(f"{output} is a file. Give the name of a folder")
+    others = sorted(path.name for path in output.iterdir() if path.name not in {*FILES, "__pycache__"})
+    if others:
+        raise ExportError(f"{output} is not an earlier export: it holds {', '.join(others[:5])}. Give another folder")
+
+
+@contextmanager
+def _whole_or_not_at_all(output: Path) -> Iterator[Path]:
+    """A new folder beside `output`, which takes its place when the block ends well and is gone when it does not."""
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        unique = uuid.uuid4().hex[:8]
+        folder, replaced = (output.with_name(f".{output.name}.{unique}.{suffix}") for suffix in ("new", "old"))
+        folder.mkdir()
+        try:
+            yield folder
+            if output.exists():
+                output.rename(replaced)
+            folder.rename(output)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            if replaced.exists() and not output.exists():
+                replaced.rename(output)
+            shutil.rmtree(replaced, ignore_errors=True)
+    except OSError as error:
+        raise ExportError(f"cannot write {output}: {error.strerror or error}") from error

@@ -1,0 +1,63 @@
+"""Reading weights and preparing images with torch alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SAFETENSORS_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+
+
+def read_safetensors(path: str | Path) -> dict[str, Tensor]:
+    """Tensors by name. The format: the length of a JSON header in 8 bytes, the header, then the bytes of the tensors.
+
+    Raises ValueError where the header does not fit the file.
+    """
+    data = Path(path).read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    if len(data) < 8 or start > len(data):
+        raise ValueError(f"{path} is not a whole safetensors file")
+    header = json.loads(data[8:start])
+    header.pop("__metadata__", None)
+    tensors = {}
+    for name, entry in header.items():
+        dtype, shape = SAFETENSORS_DTYPES[entry["dtype"]], entry["shape"]
+        begin, end = (start + offset for offset in entry["data_offsets"])
+        tensor = torch.empty(shape, dtype=dtype)
+        if not start <= begin <= end <= len(data) or end - begin != tensor.nbytes:
+            raise ValueError(f"{path}: tensor '{name}' lies outside the file or has the wrong size")
+        if end > begin:
+            tensor = torch.frombuffer(bytearray(data[begin:end]), dtype=dtype).reshape(shape)
+        tensors[name] = tensor
+    return tensors
+
+
+def fit(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Images (N, C, H, W) of uint8 to (N, C, *size): resized to cover it (bicubic, antialiased), then cropped at the centre."""
+    found = (images.shape[2], images.shape[3])
+    if found == size:
+        return images
+    scale = max(size[0] / found[0], size[1] / found[1])
+    covering = (max(size[0], round(found[0] * scale)), max(size[1], round(found[1] * scale)))
+    resized = F.interpolate(images.float(), size=covering, mode="bicubic", antialias=True).round().clamp(0, 255)
+    top, left = (covering[0] - size[0]) // 2, (covering[1] - size[1]) // 2
+    return resized[:, :, top : top + size[0], left : left + size[1]]
+
+
+def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Images (N, C, H, W) with values 0 to 255 to float32, scaled to [0, 1] and normalised by channel."""
+    shift, scale = (torch.tensor(values, device=images.device).view(1, -1, 1, 1) for values in (mean, std))
+    return (images.float() / 255 - shift) / scale

@@ -1,0 +1,64 @@
+"""Proof that an exported folder needs torch only and computes what the original does, in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from cbam_search.errors import ExportError
+
+TOLERANCE = 1e-6
+"""Largest difference of two logits, relative to the largest logit or to 1 where that is smaller."""
+
+CHECK = """
+import sys
+import torch
+
+class TorchOnly:
+    def find_spec(self, name, path=None, target=None):
+        root = name.partition(".")[0]
+        if root not in sys.stdlib_module_names and root not in {"torch", "model"}:
+            raise ImportError(f"{name} is neither torch nor of the standard library")
+
+sys.meta_path.insert(0, TorchOnly())
+sys.dont_write_bytecode = True
+sys.path.insert(0, sys.argv[1])
+import model
+
+saved = model.read_safetensors(sys.argv[2])
+network = model.load()
+with torch.inference_mode():
+    difference = (network(saved["images"]) - saved["logits"]).abs().max().item()
+predictions = model.predict(network, torch.zeros(2, *saved["images"].shape[1:], dtype=torch.uint8))
+assert len(predictions) == 2, predictions
+assert "cbam_search" not in sys.modules
+print(difference)
+"""
+
+
+def verify(folder: Path, network: nn.Module, image_shape: tuple[int, int, int]) -> float:
+    """Largest difference between the logits of `network`, in eval mode, and of the module in `folder`, on random images.
+
+    image_shape: (C, H, W). Raises ExportError when the module does not run on torch alone, or differs by more than TOLERANCE.
+    """
+    images = torch.randn(2, *image_shape, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        logits = network(images)
+    with tempfile.TemporaryDirectory() as scratch:
+        batch = Path(scratch) / "batch.safetensors"
+        save_file({"images": images, "logits": logits.contiguous()}, batch)
+        command = [sys.executable, "-I", "-c", CHECK, str(folder), str(batch)]
+        finished = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if finished.returncode != 0:
+        last_line = (finished.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ExportError(f"the exported module does not run by itself: {last_line}. Nothing was written")
+    difference = float(finished.stdout.split()[-1])
+    if not difference <= TOLERANCE * max(1.0, logits.abs().max().item()):
+        raise ExportError(f"the exported module's logits differ by {difference:.3g} from the network's. Nothing was written")
+    return difference

@@ -1,0 +1,132 @@
+"""Equal canonical forms compute the same function under the same weights; unequal ones do not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from architectures import architectures, backbones
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from cbam_search.architecture import Architecture, Backbone, CbamSpec, SeSpec
+from cbam_search.backbones.builder import build
+
+TINY = Backbone(family="cifar_resnet", depth=8, width=0.5, stem="cifar", classes=4)  # sites of 8, 16 and 32 channels
+TINY_BOTTLENECK = Backbone(family="resnet", depth=50, width=0.0625, stem="cifar", classes=4)
+
+
+def everywhere(spec, backbone=TINY) -> Architecture:
+    return Architecture(backbone=backbone, attention=(spec,) * len(backbone.geometry().sites))
+
+
+def with_backbone(architecture: Architecture, **settings: object) -> Architecture:
+    backbone = Backbone.model_validate(architecture.backbone.model_dump() | settings)
+    return Architecture(backbone=backbone, attention=architecture.attention)
+
+
+BARE = everywhere(None)
+EQUAL = {
+    "order of pools": (everywhere(CbamSpec(pools=("avg", "max"))), everywhere(CbamSpec(pools=("max", "avg")))),
+    "repeated pool": (everywhere(CbamSpec(pools=("lp", "lse"))), everywhere(CbamSpec(pools=("lse", "lp", "lse")))),
+    "ratios beyond the channels": (everywhere(SeSpec(reduction_ratio=32)), everywhere(SeSpec(reduction_ratio=64))),
+    "ratios of one hidden width": (
+        Architecture(backbone=TINY, attention=(SeSpec(reduction_ratio=5), None, None)),
+        Architecture(backbone=TINY, attention=(SeSpec(reduction_ratio=8), None, None)),
+    ),
+    "SE is the channel gate with average pooling": (
+        everywhere(CbamSpec(reduction_ratio=4, pools=("avg",), spatial_kernel_size=None)),
+        everywhere(SeSpec(reduction_ratio=4)),
+    ),
+    "basic blocks have no variant": (BARE, with_backbone(BARE, variant="v1.5")),
+    "widths that round alike": (BARE, with_backbone(BARE, width=0.51)),
+}
+UNEQUAL = {
+    "bare and SE": (BARE, everywhere(SeSpec())),
+    "SE and CBAM": (everywhere(SeSpec()), everywhere(CbamSpec())),
+    "one site and another": (
+        Architecture(backbone=TINY, attention=(SeSpec(), None, None)),
+        Architecture(backbone=TINY, attention=(None, SeSpec(), None)),
+    ),
+    "pools": (everywhere(CbamSpec(pools=("avg", "max"))), everywhere(CbamSpec(pools=("avg", "lp")))),
+    "ratios": (everywhere(SeSpec(reduction_ratio=4)), everywhere(SeSpec(reduction_ratio=2))),
+    "spatial kernel sizes": (everywhere(CbamSpec()), everywhere(CbamSpec(spatial_kernel_size=5))),
+    "no spatial gate": (everywhere(CbamSpec()), everywhere(CbamSpec(spatial_kernel_size=None))),
+    "average and max are not SE": (everywhere(CbamSpec(spatial_kernel_size=None)), everywhere(SeSpec())),
+    "variants of bottlenecks": (
+        everywhere(None, TINY_BOTTLENECK),
+        with_backbone(everywhere(None, TINY_BOTTLENECK), variant="v1.5"),
+    ),
+    "stems": (everywhere(None, TINY_BOTTLENECK), with_backbone(everywhere(None, TINY_BOTTLENECK), stem="imagenet")),
+    "widths": (BARE, with_backbone(BARE, width=0.52)),
+    "classes": (BARE, with_backbone(BARE, classes=5)),
+}
+
+
+def seeded(architecture: Architecture) -> nn.Module:
+    """The network with the same weights wherever the shapes of its parameters are the same."""
+    network = build(architecture).eval()
+    generator = torch.Generator().manual_seed(0)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.3, generator=generator)
+    return network
+
+
+def outputs(architecture: Architecture) -> torch.Tensor:
+    shape = (2, architecture.backbone.in_channels, 9, 7)
+    images = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        return seeded(architecture)(images)
+
+
+@pytest.mark.parametrize(("first", "second"), EQUAL.values(), ids=EQUAL)
+def test_equal(first, second):
+    assert first != second
+    assert first.canonical() == second.canonical()
+    assert first.digest == second.digest
+    torch.testing.assert_close(outputs(first), outputs(second))
+
+
+@pytest.mark.parametrize(("first", "second"), UNEQUAL.values(), ids=UNEQUAL)
+def test_unequal(first, second):
+    assert first.canonical() != second.canonical()
+    assert first.digest != second.digest
+    found, other = outputs(first), outputs(second)
+    assert found.shape != other.shape or not torch.allclose(found, other, rtol=1e-3)
+
+
+@settings(max_examples=10, deadline=None)
+@given(architectures())
+def test_canonical_form_computes_the_same_function(architecture):
+    canonical = architecture.canonical()
+    assert canonical.canonical() == canonical
+    assert canonical.digest == architecture.digest
+    found, expected = outputs(canonical), outputs(architecture)
+    torch.testing.assert_close(found / expected.abs().max(), expected / expected.abs().max(), rtol=0, atol=1e-3)
+
+
+widths = st.floats(min_value=0.07, max_value=2.5)
+
+
+@given(backbones, backbones, widths, widths)
+def test_backbones_are_equal_exactly_when_their_geometry_is(first, second, width, other_width):
+    for one, two in (
+        (first, second),
+        (first, widened(first, width)),
+        (widened(first, width), widened(first, other_width)),
+    ):
+        assert (one.canonical() == two.canonical()) == (one.geometry() == two.geometry())
+
+
+def widened(backbone: Backbone, width: float) -> Backbone:
+    """With another width, where the family can have it."""
+    try:
+        return Backbone.model_validate(backbone.model_dump() | {"width": width})
+    except ValueError:
+        return backbone
+
+
+def test_one_group_of_64_channels_is_a_resnet():
+    resnext = Backbone(family="resnext", depth=50, cardinality=1, base_width=64)
+    assert resnext.canonical() == Backbone(family="resnet", depth=50).canonical()
+    assert Architecture.named("resnext50_1x64d+cbam").digest == Architecture.named("resnet50+cbam").digest

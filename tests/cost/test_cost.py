@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from architectures import architectures
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cbam_search.architecture import Architecture
+from cbam_search.backbones.builder import build
+from cbam_search.cost.cost import measure
+from cbam_search.cost.model import CostModel
+
+ROWS = json.loads((Path(__file__).parent / "fixtures" / "cbam_paper_resnets.json").read_text())["rows"]
+
+
+@pytest.fixture(scope="module")
+def imagenet_costs() -> CostModel:
+    return CostModel((224, 224))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["model"])
+def test_the_papers_tables_come_out_to_the_last_digit(row, imagenet_costs):
+    cost = imagenet_costs.cost(Architecture.named(row["model"]))
+    assert f"{cost.params / 1e6:.2f}" == f"{row['params_m']:.2f}"
+    assert f"{cost.gflops:.3f}" == f"{row['gflops']:.3f}"
+
+
+@pytest.mark.parametrize("name", ["resnet18+cbam", "resnet50+se", "resnext50_32x4d"])
+def test_one_pass_over_the_whole_network_gives_the_tables_too(name, imagenet_costs):
+    architecture = Architecture.named(name)
+    assert measure(architecture, (224, 224)) == imagenet_costs.cost(architecture)
+
+
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None)
+@given(architectures(), st.tuples(st.integers(1, 40), st.integers(1, 40)))
+def test_the_sum_of_the_parts_is_the_whole(architecture, image_size):
+    assert CostModel(image_size).cost(architecture) == measure(architecture, image_size)
+
+
+def test_a_warm_model_answers_for_other_placements_of_known_parts_too():
+    model = CostModel((32, 32))
+    bare, cbam = Architecture.named("cifar_resnet14"), Architecture.named("cifar_resnet14+cbam")
+    model.cost(bare)
+    model.cost(cbam)
+    mixed = Architecture(backbone=bare.backbone, attention=(*bare.attention[:2], *cbam.attention[2:]))
+    assert model.cost(mixed) == measure(mixed, (32, 32))
+
+
+@settings(max_examples=10, deadline=None)
+@given(architectures())
+def test_params_are_those_of_the_built_network(architecture):
+    built = sum(parameter.numel() for parameter in build(architecture).parameters())
+    assert CostModel((8, 8)).cost(architecture).params == built
+
+
+def test_equal_canonical_forms_cost_the_same():
+    model = CostModel((32, 32))
+    architecture = Architecture.named("cifar_resnet8+cbam")
+    again = Architecture(
+        backbone=architecture.backbone,
+        attention=tuple(spec.with_settings(pools=("max", "avg", "max")) for spec in architecture.attention),
+    )
+    assert again != architecture
+    assert model.cost(again) == model.cost(architecture.canonical())
+
+
+def test_gflops_are_the_multiply_adds_of_convolutions_and_linear_layers_alone():
+    cost = measure(Architecture.named("cifar_resnet8+cbam", classes=10), (32, 32))
+    assert set(cost.by_operator) == {"convolution", "linear", "batch_norm", "pooling", "elementwise"}
+    assert cost.gflops == cost.macs / 1e9
+    assert round((cost.by_operator["convolution"] + cost.by_operator["linear"]) * 1e9) == cost.macs
+    assert list(cost.by_operator.values()) == sorted(cost.by_operator.values(), reverse=True)
+
+
+def test_by_hand():
+    """cifar_resnet8 of width 1/16: one, two and four channels; 8x8 images of one channel; 3 classes."""
+    backbone = Architecture.named("cifar_resnet8").backbone.model_copy(update={"width": 1 / 16, "in_channels": 1, "classes": 3})
+    cost = measure(Architecture(backbone=backbone, attention=(None,) * 3), (8, 8))
+    convolutions = 9 * (64 * (1 + 1 + 1) + 16 * (2 + 4) + 4 * (8 + 16))
+    assert cost.by_operator["convolution"] * 1e9 == pytest.approx(convolutions)
+    assert cost.macs == convolutions + 4 * 3
+    assert cost.by_operator["batch_norm"] * 1e9 == pytest.approx(2 * (64 * 3 + 32 * 2 + 16 * 2))
+    assert cost.by_operator["pooling"] * 1e9 == pytest.approx(16)
+
+
+def test_measuring_leaves_the_random_state_alone(caplog):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    measure(Architecture.named("cifar_resnet8+cbam"), (16, 16))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not caplog.records
