@@ -1,15 +1,16 @@
-"""The cost of many architectures of one space: the sum over stem, blocks and head, each traced once and remembered."""
+"""Costs of the architectures of a space: sums over stem, blocks, attention and head, each traced once and remembered."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from cbam_search.architecture import Architecture, AttentionSpec, BlockGeometry, Geometry
+from cbam_search.attention.registry import build_attention
 from cbam_search.backbones.builder import build_block
 from cbam_search.backbones.resnet import ResNet
 from cbam_search.cost.cost import Cost, count_params
@@ -36,8 +37,10 @@ class CostModel:
         size = _divided(self.image_size, geometry.stem.stride)
         parts = []
         for block, spec in zip(geometry.blocks, architecture.attention, strict=True):
-            parts.append(self._block(block, spec, size))
+            parts.append(self._block(block, size))
             size = _divided(size, block.stride)
+            if spec is not None:
+                parts.append(self._attention(spec, block.out_channels, size))
         parts.append(self._ends(geometry, size))
         for part in parts:
             params += part.params
@@ -45,14 +48,20 @@ class CostModel:
                 operations[operator] = operations.get(operator, 0) + count
         return Cost.of(operations, params)
 
-    def _block(self, block: BlockGeometry, spec: AttentionSpec | None, size: _Size) -> _Part:
+    def _block(self, block: BlockGeometry, size: _Size) -> _Part:
+        """A bare block on maps of `size`."""
         shape = (block.in_channels, block.mid_channels, block.out_channels)
-        key = (block.kind, shape, block.stride, block.stride_at, block.groups, block.shortcut, spec, size)
+        key = (block.kind, shape, block.stride, block.stride_at, block.groups, block.shortcut, size)
+        return self._part(key, lambda: build_block(block, None), (1, block.in_channels, *size))
+
+    def _attention(self, spec: AttentionSpec, channels: int, size: _Size) -> _Part:
+        return self._part((spec, channels, size), lambda: build_attention(spec, channels), (1, channels, *size))
+
+    def _part(self, key: Hashable, build: Callable[[], nn.Module], shape: tuple[int, ...]) -> _Part:
         if key not in self._parts:
             with torch.device("meta"):
-                module = build_block(block, spec)
-            operations = count_operations(module, (1, block.in_channels, *size))
-            self._parts[key] = _Part(operations, count_params(module))
+                module = build()
+            self._parts[key] = _Part(count_operations(module, shape), count_params(module))
         return self._parts[key]
 
     def _ends(self, geometry: Geometry, last_size: _Size) -> _Part:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cbam_search.architecture import Architecture, published
+from cbam_search.architecture import Architecture, Backbone, published
 from cbam_search.cost.cost import Cost
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.search.config import KNOWN, Direction
@@ -39,18 +40,31 @@ def objective_axes(
 
 
 def maximum_costs(space: Space, cost: Callable[[Architecture], Cost]) -> dict[str, float]:
-    """The largest gflops and params in the space, exact: costs add up over blocks, so each unit is maximised alone."""
+    """The largest gflops and params in the space.
+
+    Costs add up over blocks, so each unit is maximised alone; within a unit, each setting is: which choice costs most does
+    not depend on the other settings.
+    """
     largest = dict.fromkeys(KNOWN, 0.0)
     for backbone in space.backbones:
         bare = known_values(cost(published(backbone, None)))
-        added: dict[str, dict[str, float]] = {name: {} for name in KNOWN}
-        for unit, architecture in space.unit_architectures(backbone):
-            values = known_values(cost(architecture))
-            for name in KNOWN:
-                added[name][unit] = max(added[name].get(unit, 0.0), values[name] - bare[name])
         for name in KNOWN:
-            largest[name] = max(largest[name], bare[name] + sum(added[name].values()))
+            added = sum(_costliest(space, backbone, unit, name, cost) - bare[name] for unit in space.units_of(backbone))
+            largest[name] = max(largest[name], bare[name] + added)
     return largest
+
+
+def _costliest(space: Space, backbone: Backbone, unit: str, name: str, cost: Callable[[Architecture], Cost]) -> float:
+    def value(settings: Mapping[str, Any]) -> float:
+        return known_values(cost(space.with_one_unit(backbone, unit, settings)))[name]
+
+    costliest = []
+    for kind in space.attention_config.kind:
+        settings = {"kind": kind, **{setting: choices[0] for setting, choices in space.settings.items()}}
+        for setting, choices in space.settings.items() if kind != "none" else ():
+            settings[setting] = max(choices, key=lambda choice: value(settings | {setting: choice}))
+        costliest.append(value(settings))
+    return max(costliest)
 
 
 def majority_scores(labels: npt.NDArray[np.int64], classes: int) -> dict[str, float]:

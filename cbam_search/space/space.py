@@ -44,7 +44,8 @@ class Space:
         self.attention_config = attention
         self.classes = classes
         self._fixed = {"in_channels": in_channels, "classes": classes}
-        self._settings = attention.settings_choices()
+        self.settings = attention.settings_choices()
+        """Choices of each setting of attention, as values of its spec."""
         self._combinations = backbone.combinations()
         self._options: dict[tuple[int, ...], dict[UnitOption, dict[str, Any]]] = {}
 
@@ -60,7 +61,7 @@ class Space:
         for unit in self.units:
             prefix = f"attention.{unit}." if unit else "attention."
             offered.append((f"{prefix}kind", self.attention_config.kind))
-            offered.extend((f"{prefix}{name}", choices) for name, choices in self._settings.items())
+            offered.extend((f"{prefix}{name}", choices) for name, choices in self.settings.items())
         return tuple(Parameter(name, tuple(map(_encode, choices))) for name, choices in offered if len(choices) > 1)
 
     @cached_property
@@ -112,18 +113,17 @@ class Space:
                         attention[index] = spec
                 yield Architecture(backbone=backbone, attention=tuple(attention))
 
-    def unit_architectures(self, backbone: Backbone) -> Iterator[tuple[str, Architecture]]:
-        """For each unit and each of its options: the architecture with that option there and nothing elsewhere.
+    def with_one_unit(self, backbone: Backbone, unit: str, settings: Mapping[str, Any]) -> Architecture:
+        """`backbone` with attention of these settings in one unit and nothing elsewhere."""
+        attention: list[AttentionSpec | None] = [None] * len(backbone.geometry().sites)
+        for index, site in self._sites_by_unit(backbone)[unit]:
+            spec = self._spec(settings)
+            attention[index] = spec.canonical(site.channels) if spec else None
+        return Architecture(backbone=backbone, attention=tuple(attention))
 
-        Costs add up over blocks, so these give the extremes of the cost over the whole space.
-        """
-        bare: list[AttentionSpec | None] = [None] * len(backbone.geometry().sites)
-        for (unit, sites), options in zip(self._sites_by_unit(backbone).items(), self._axes(backbone), strict=True):
-            for option in options:
-                attention = list(bare)
-                for (index, _), spec in zip(sites, option, strict=True):
-                    attention[index] = spec
-                yield unit, Architecture(backbone=backbone, attention=tuple(attention))
+    def units_of(self, backbone: Backbone) -> tuple[str, ...]:
+        """The units that this backbone has."""
+        return tuple(self._sites_by_unit(backbone))
 
     def _backbone(self, settings: Mapping[str, Any]) -> Backbone:
         return Backbone.model_validate({**settings, **self._fixed})
@@ -146,8 +146,8 @@ class Space:
         if channels not in self._options:
             options: dict[UnitOption, dict[str, Any]] = {}
             for kind in self.attention_config.kind:
-                for chosen in product(*self._settings.values()):
-                    settings = {"kind": kind, **dict(zip(self._settings, chosen, strict=True))}
+                for chosen in product(*self.settings.values()):
+                    settings = {"kind": kind, **dict(zip(self.settings, chosen, strict=True))}
                     spec = self._spec(settings)
                     options.setdefault(tuple(spec.canonical(width) if spec else None for width in channels), settings)
             self._options[channels] = options
@@ -155,7 +155,7 @@ class Space:
 
     def _unit_settings(self, values: Mapping[str, Choice], unit: str) -> dict[str, Any]:
         prefix = f"attention.{unit}." if unit else "attention."
-        offered = {"kind": self.attention_config.kind, **self._settings}
+        offered = {"kind": self.attention_config.kind, **self.settings}
         return {name: self._chosen(values, prefix + name, choices) for name, choices in offered.items()}
 
     @staticmethod

@@ -1,0 +1,58 @@
+"""What the commands print of a study: while it runs, and at its end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import AbstractContextManager
+
+import typer
+from rich.console import Console
+
+from cbam_search.records.events import StudyClosed
+from cbam_search.records.ledger import Listener
+from cbam_search.records.study_records import StudyRecords
+from cbam_search.report.next_commands import closing, next_commands
+from cbam_search.report.progress import Progress
+from cbam_search.report.study_table import print_study_table
+from cbam_search.running.cluster import TrialResources
+from cbam_search.study.study import Study
+
+EXIT_INTERRUPTED = 130
+
+
+class Screen:
+    """The terminal: a live display there, plain lines elsewhere; at the end the front and what to type next."""
+
+    def __init__(self) -> None:
+        self._console = Console()
+        self._closed: StudyClosed | None = None
+
+    def note(self, message: str) -> None:
+        self._console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+    def display(self, records: StudyRecords, resources: TrialResources) -> AbstractContextManager[Listener]:
+        trials = records.trials.values()
+        return Progress(records.manifest, trials, console=self._console, concurrent=resources.concurrent)
+
+    def closed(self, event: StudyClosed) -> None:
+        self._closed = event
+
+    def closing(self, study: Study) -> None:
+        """Print how the study ended, its front and the next commands; exits with 130 after Ctrl-C."""
+        print_front(study, self._console)
+        assert self._closed is not None
+        self.note(closing(self._closed, study.name))
+        tracking = study.config.tracking
+        uri = tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
+        for line in next_commands(study.name, study.front, closed=self._closed, mlflow=tracking.mlflow, tracking_uri=uri):
+            self.note(line)
+        if self._closed.reason == "interrupted":
+            sys.exit(EXIT_INTERRUPTED)
+
+
+def print_front(study: Study, console: Console | None = None) -> None:
+    """The front with the published designs beside it."""
+    print_study_table(console or Console(), study.manifest, study.trials.values(), study.front)
+    if not study.trials:
+        typer.echo("nothing was trained yet")

@@ -1,0 +1,41 @@
+"""`cbam-search`: the commands, and what becomes of errors.
+
+Exit codes: 0 done; 1 the study or the program failed; 2 something the reader can mend; 130 stopped by Ctrl-C. Nothing heavy is
+imported before a command needs it.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from cbam_search.cli.spaces import cost, schema, validate
+from cbam_search.cli.studies import export, front, launch, resume, track
+from cbam_search.errors import CbamSearchError, UserError
+
+app = typer.Typer(
+    name="cbam-search",
+    help="Search where CBAM and SE attention pays in a ResNet, on your data, and at what cost.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for command in (launch, resume, front, export, track, validate, cost, schema):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    try:
+        app()
+    except CbamSearchError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2 if isinstance(error, UserError) else 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output (head, less) is gone; nothing is left to say.
+        sys.stderr.close()
+        sys.exit(1)

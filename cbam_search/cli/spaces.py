@@ -1,0 +1,60 @@
+"""Commands about spaces and architectures, before anything is trained."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SpaceArgument = Annotated[Path, typer.Argument(metavar="SPACE.yaml", help="The study's YAML file.")]
+
+
+def validate(space: SpaceArgument) -> None:
+    """Check a YAML file without loading data or starting anything."""
+    from cbam_search.space.space import Space
+    from cbam_search.study.config import read_study_config
+
+    config, _ = read_study_config(space)
+    # Channels and classes come from the data and change neither the choices nor how many there are.
+    counted = Space(config.backbone, config.attention, in_channels=3, classes=2)
+    typer.echo(
+        f"{space} is valid: study '{config.name}', {counted.count():,} distinct architectures in {len(counted.parameters)} "
+        f"parameters, {config.search.trials} trials of {config.training.epochs} epochs, sampler {config.search.sampler}"
+    )
+
+
+def schema() -> None:
+    """Print the JSON schema of the YAML, from which editors complete."""
+    from cbam_search.study.config import StudyConfig
+
+    typer.echo(json.dumps(StudyConfig.model_json_schema(by_alias=True), indent=2))
+
+
+def cost(
+    architecture: Annotated[str, typer.Argument(help="A published name, such as resnet50+cbam.")],
+    image_size: Annotated[int, typer.Option(min=1, help="Height and width of the input, in pixels.")] = 0,
+    classes: Annotated[int, typer.Option(min=1, help="Number of classes; default 1000, or 10 for CIFAR networks.")] = 0,
+    channels: Annotated[int, typer.Option(min=1, help="Input channels.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print what a published design costs: GFLOPs, parameters, and the count by operator."""
+    from cbam_search.architecture import Architecture
+    from cbam_search.cost.cost import measure
+
+    for_cifar = architecture.startswith("cifar_")
+    size = image_size or (32 if for_cifar else 224)
+    named = Architecture.named(architecture, in_channels=channels, classes=classes or (10 if for_cifar else 1000))
+    measured = measure(named, (size, size))
+    if as_json:
+        figures = {name: value for name, value in asdict(measured).items() if name in ("gflops", "params", "by_operator")}
+        typer.echo(json.dumps({"architecture": architecture, **figures}))
+        return
+    typer.echo(f"{architecture} at {size} x {size}, {named.backbone.classes} classes")
+    typer.echo(f"  {measured.gflops:.6g} GFLOPs (1e9 multiply-adds of convolutions and linear layers)")
+    typer.echo(f"  {measured.params:,} parameters")
+    typer.echo("  all operators, 1e9 operations as fvcore counts them:")
+    for operator, count in measured.by_operator.items():
+        typer.echo(f"    {operator:24s} {count:.6g}")

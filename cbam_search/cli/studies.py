@@ -1,0 +1,88 @@
+"""Commands that run studies, and look at what they found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cbam_search.cli.spaces import SpaceArgument
+
+if TYPE_CHECKING:
+    from cbam_search.study.study import Study
+
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A study's name, its folder, or 'latest'.")]
+AllowCode = Annotated[bool, typer.Option("--allow-code", help="Let the YAML name your own Python code, and run it.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Show what Ray and Optuna have to say.")]
+
+
+def launch(space: SpaceArgument, allow_code: AllowCode = False, verbose: Verbose = False) -> None:
+    """Run the study that a YAML file describes, and print its front."""
+    from cbam_search.cli.console import Screen
+    from cbam_search.study.api import launch as launch_study
+
+    screen = Screen()
+    screen.closing(launch_study(space, allow_code=allow_code, verbose=verbose, screen=screen))
+
+
+def resume(run: RunArgument = "latest", allow_code: AllowCode = False, verbose: Verbose = False) -> None:
+    """Go on with a study that was interrupted or killed."""
+    from cbam_search.cli.console import Screen
+    from cbam_search.study.api import resume as resume_study
+
+    screen = Screen()
+    screen.closing(resume_study(run, allow_code=allow_code, verbose=verbose, screen=screen))
+
+
+def front(run: RunArgument = "latest", as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the Pareto front of a study, with the published designs beside it."""
+    from cbam_search.cli.console import print_front
+    from cbam_search.study.study import open_study
+
+    study = open_study(run)
+    if as_json:
+        typer.echo(json.dumps(_front_as_json(study)))
+    else:
+        print_front(study)
+
+
+def export(
+    run: RunArgument = "latest",
+    output: Annotated[Path, typer.Option(help="Folder to write the module to.")] = Path("exported"),
+    pick: Annotated[str, typer.Option(help="knee, best-accuracy, or the number of a trial.")] = "knee",
+) -> None:
+    """Write a trained network as a Python module that needs torch only."""
+    from cbam_search.study.study import open_study
+
+    study = open_study(run)
+    trial = study.pick(pick)
+    folder = study.export(output, pick=str(trial.number))
+    typer.echo(f"trial {trial.number} ({trial.candidate.label}) of study {study.name} is in {folder}")
+
+
+def track(run: RunArgument = "latest") -> None:
+    """Send to MLflow what it has not got yet of a study."""
+    from cbam_search.study.tracking import send_to_mlflow
+
+    typer.echo(send_to_mlflow(run))
+
+
+def _front_as_json(study: Study) -> dict[str, Any]:
+    from cbam_search.report.front_table import front_table
+
+    trials = [trial for trial in study.trials.values() if trial.was_trained]
+    rows = front_table(trials, study.manifest.objectives)
+    return {
+        "study": study.name,
+        "objectives": {objective.name: objective.direction for objective in study.manifest.objectives},
+        "hypervolume": study.front.hypervolume,
+        "front": [
+            row | {"architecture": study.trials[row["trial"]].candidate.architecture.model_dump(mode="json")}
+            for row in rows
+            if row["pareto_rank"] == 0
+        ],
+        "published": [row for row in rows if row["published"]],
+        "excluded": list(study.manifest.excluded),
+    }

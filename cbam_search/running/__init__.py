@@ -1,0 +1,1 @@
+"""What executes: Ray. Knows how to run trials, not which."""

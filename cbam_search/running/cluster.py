@@ -1,0 +1,73 @@
+"""Ray itself: started here or joined, and what one trial may take of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import ray
+
+from cbam_search.errors import ResourceError
+from cbam_search.running.config import ResourcesConfig
+
+
+@dataclass(frozen=True)
+class TrialResources:
+    """What one trial gets. concurrent: how many fit at once now."""
+
+    cpus: float
+    gpus: float
+    concurrent: int
+    max_concurrent: int | None
+
+    @property
+    def threads(self) -> int:
+        """Threads that torch may use in one trial."""
+        return max(1, int(self.cpus))
+
+
+@contextmanager
+def ray_running(config: ResourcesConfig, *, verbose: bool) -> Iterator[None]:
+    """Join the cluster at the configured address, or run Ray on this machine; one that runs already is left running."""
+    if ray.is_initialized():
+        yield
+        return
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        ray.init(
+            address=config.address,
+            include_dashboard=False if _is_local(config) else None,
+            log_to_driver=verbose,
+            logging_level=logging.INFO if verbose else logging.ERROR,
+            configure_logging=True,
+        )
+    except ConnectionError as error:
+        raise ResourceError(f"no Ray cluster answers at {config.address or os.environ.get('RAY_ADDRESS')}: {error}") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def trial_resources(config: ResourcesConfig) -> TrialResources:
+    """What one trial takes of the running Ray; raises ResourceError when not even one fits."""
+    available: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    cpus, gpus = available.get("CPU", 0.0), available.get("GPU", 0.0)
+    wanted_gpus = config.gpus_per_trial if config.gpus_per_trial is not None else min(1.0, gpus)
+    fits = int(cpus / config.cpus_per_trial + 1e-9)
+    if wanted_gpus > 0:
+        fits = min(fits, int(gpus / wanted_gpus + 1e-9))
+    if fits < 1:
+        raise ResourceError(
+            f"one trial asks for {config.cpus_per_trial:g} CPUs and {wanted_gpus:g} GPUs, but Ray has {cpus:g} CPUs and "
+            f"{gpus:g} GPUs. Lower resources.cpus_per_trial or resources.gpus_per_trial, or add machines"
+        )
+    concurrent = min(fits, config.max_concurrent or fits)
+    return TrialResources(config.cpus_per_trial, wanted_gpus, concurrent, config.max_concurrent)
+
+
+def _is_local(config: ResourcesConfig) -> bool:
+    return config.address is None and "RAY_ADDRESS" not in os.environ

@@ -1,0 +1,66 @@
+"""What happens between a decision and its execution, whoever executes: the same for Ray and for tests without it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from cbam_search.errors import StudyFailedError
+from cbam_search.records.trials import Outcome, Trial, TrialState
+from cbam_search.records.weights import collect_weights
+from cbam_search.search.proposer import NoCandidate, Proposer
+
+SAME_ERROR_AT_MOST = 3
+"""After so many failures in a row for the same reason the study stops: the next trial would fail too."""
+
+
+class Conductor:
+    """Hands out trials, takes in epochs and outcomes, and keeps weights and failures in check."""
+
+    def __init__(self, proposer: Proposer, keep: Literal["front", "all", "none"]) -> None:
+        self.proposer = proposer
+        self.records = proposer.records
+        self._keep: Literal["front", "all", "none"] = keep
+        self._epochs: dict[int, int] = {}
+        self._failures: list[str] = []
+        self.exhausted: NoCandidate | None = None
+        self.stopped_by: StudyFailedError | None = None
+
+    def next(self) -> Trial | None:
+        """The next trial to train, or None when there is none; `exhausted` or `stopped_by` then says why."""
+        if self.stopped_by is not None:
+            return None
+        proposal = self.proposer.next()
+        if isinstance(proposal, NoCandidate):
+            self.exhausted = proposal
+            return None
+        return proposal
+
+    def epoch(self, number: int, epoch: int, metrics: Mapping[str, float], seconds: float) -> None:
+        """An epoch was trained; one that was reported before, or of a trial that ended, is not recorded again."""
+        if epoch > self._epochs.get(number, 0) and self.records.trials[number].state is TrialState.RUNNING:
+            self._epochs[number] = epoch
+            self.records.epoch(number, epoch, metrics, seconds)
+
+    def lost(self, number: int) -> Trial:
+        """A worker died and the trial goes on elsewhere."""
+        return self.proposer.start_again(number)
+
+    def finish(self, number: int, outcome: Outcome) -> None:
+        """A trial ended; a second report of the same end changes nothing."""
+        if self.records.trials[number].state is not TrialState.RUNNING:
+            return
+        self.proposer.finish(number, outcome)
+        collect_weights(self.records.folder, self.records.trials.values(), self.records.front.numbers, self._keep)
+        self._note_failure(number, outcome)
+
+    def _note_failure(self, number: int, outcome: Outcome) -> None:
+        if outcome.state is not TrialState.FAILED:
+            self._failures.clear()
+            return
+        self._failures.append(outcome.reason or "no reason given")
+        same = [reason for reason in self._failures if reason == self._failures[-1]]
+        if len(same) >= SAME_ERROR_AT_MOST:
+            self.stopped_by = StudyFailedError(
+                f"{len(same)} trials failed for the same reason, the last of them trial {number}: {same[-1]}"
+            )

@@ -1,0 +1,135 @@
+"""The worker: a warm Ray actor that trains one candidate after another, one step an epoch.
+
+Expected ends (diverged, out of memory, an error in the network) are results, not exceptions: a raised error would cost the warm
+actor. MLflow is never imported here, and Optuna neither.
+"""
+
+from __future__ import annotations
+
+import math
+import traceback
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+
+from cbam_search.architecture import Architecture
+from cbam_search.backbones.builder import build
+from cbam_search.data.images import ImageData
+from cbam_search.errors import DeviceMemoryError, DivergedError
+from cbam_search.records.folder import StudyFolder
+from cbam_search.records.results import read_result, write_result
+from cbam_search.records.trials import Outcome, TrialState
+from cbam_search.training.batches import DataOnDevice
+from cbam_search.training.checkpoint import save_weights
+from cbam_search.training.config import TrainingConfig
+from cbam_search.training.determinism import deterministic
+from cbam_search.training.loop import EpochResult, Training, train
+
+NOT_METRICS = ("epoch", "seconds")
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What all trials of a study share. seed: of initial weights, batch order and augmentation; the same for every trial."""
+
+    recipe: TrainingConfig
+    seed: int
+    study: Path
+    keep_weights: bool
+    threads: int
+
+
+class CandidateTrainable(tune.Trainable):
+    """Trains `config["architecture"]` as trial `config["trial"]`; each step returns one epoch's metrics, flat.
+
+    The last result has `done` and `outcome`, an `Outcome` as JSON, which is on disk by then.
+    """
+
+    def setup(self, config: dict[str, Any], *, data: ImageData, job: TrainingJob) -> None:  # type: ignore[override]
+        torch.set_num_threads(job.threads)
+        self._job = job
+        self._folder = StudyFolder(job.study)
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._data = DataOnDevice(data, self._device)
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._begin(new_config)
+        return True
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._trial = int(config["trial"])
+        self._architecture = Architecture.model_validate_json(config["architecture"])
+        self._training: Training | None = None
+        self._network: torch.nn.Module | None = None
+        self._last: EpochResult | None = None
+        self._seconds = 0.0
+
+    def step(self) -> dict[str, Any]:
+        left_behind = read_result(self._folder.result(self._trial))
+        if left_behind is not None:
+            return self._done(left_behind)
+        try:
+            training = self._training or self._start()
+            last = self._last = next(training)
+        except DivergedError as error:
+            return self._ended(TrialState.DIVERGED, str(error))
+        except DeviceMemoryError as error:
+            return self._ended(TrialState.INFEASIBLE, f"out of memory on {self._device}: {error}")
+        except Exception as error:
+            last_line = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{Path(last_line.filename).name}:{last_line.lineno}"
+            return self._ended(TrialState.FAILED, f"{type(error).__name__} at {where}: {error}")
+        self._seconds += last.seconds
+        epoch = asdict(last)
+        if not all(math.isfinite(value) for value in epoch.values()):
+            return self._ended(TrialState.DIVERGED, f"a metric of epoch {last.epoch} is not finite")
+        if last.epoch == self._job.recipe.epochs:
+            return epoch | self._ended(TrialState.COMPLETE, None)
+        return epoch
+
+    def _start(self) -> Training:
+        self._folder.trial(self._trial).mkdir(parents=True, exist_ok=True)
+        with deterministic(self._job.seed, self._device):
+            self._network = build(self._architecture)
+        self._training = train(
+            self._network,
+            self._data,
+            self._job.recipe,
+            seed=self._job.seed,
+            device=self._device,
+            checkpoint=self._folder.checkpoint(self._trial),
+        )
+        return self._training
+
+    def _ended(self, state: TrialState, reason: str | None) -> dict[str, Any]:
+        """Leave weights and result on disk, then report."""
+        if state is TrialState.COMPLETE and self._job.keep_weights:
+            assert self._network is not None
+            save_weights(self._network, self._folder.weights(self._trial))
+        outcome = Outcome(
+            state=state,
+            metrics=metrics_of(asdict(self._last)) if self._last and state is TrialState.COMPLETE else {},
+            epochs=self._last.epoch if self._last else 0,
+            seconds=self._seconds,
+            reason=reason,
+        )
+        write_result(self._folder.result(self._trial), outcome)
+        return self._done(outcome)
+
+    def _done(self, outcome: Outcome) -> dict[str, Any]:
+        self._training = self._network = None
+        return {"done": True, "outcome": outcome.model_dump_json()}
+
+    def cleanup(self) -> None:
+        """Stopped in the middle: what was trained so far is kept for a resume."""
+        if self._training is not None and self._training.epoch > self._training.resumed_epoch:
+            self._training.save()
+
+
+def metrics_of(epoch: dict[str, Any]) -> dict[str, float]:
+    """The metrics in a reported epoch: everything that EpochResult has but the epoch's number and its time."""
+    return {name: float(epoch[name]) for name in EpochResult.__dataclass_fields__ if name not in NOT_METRICS}

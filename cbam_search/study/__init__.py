@@ -1,0 +1,1 @@
+"""Whole studies: from a YAML to a front."""

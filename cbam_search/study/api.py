@@ -1,0 +1,108 @@
+"""What Python users call: `launch`, `resume`, `open_study`."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from pathlib import Path
+
+from cbam_search.durable import write_atomically
+from cbam_search.errors import StudyFailedError, UserError
+from cbam_search.records.events import StudyClosed
+from cbam_search.records.folder import StudyFolder, create_study_folder, find_study
+from cbam_search.records.manifest import StudyManifest
+from cbam_search.running.cluster import ray_running, trial_resources
+from cbam_search.study.config import StudyConfig, read_study_config
+from cbam_search.study.driver import drive
+from cbam_search.study.environment import hardware, versions
+from cbam_search.study.preparation import Preparation, prepare, summary
+from cbam_search.study.screen import Screen, Silence
+from cbam_search.study.study import Study, open_study, read_study
+
+__all__ = ["Study", "launch", "open_study", "resume"]
+
+
+def launch(space: str | Path, *, allow_code: bool = False, verbose: bool = False, screen: Screen | None = None) -> Study:
+    """Run the study that the YAML file `space` describes, and return it with its front.
+
+    allow_code: whether the YAML may name the user's own code. verbose: let Ray and Optuna talk. screen: what is shown, nothing
+    by default. Raises UserError (a ValueError) before anything is started or written, StudyFailedError when the
+    same error came again and again.
+    """
+    screen = screen or Silence()
+    config, text = read_study_config(Path(space))
+    prepared = prepare(config, allow_code=allow_code)
+    with ray_running(config.resources, verbose=verbose):
+        resources = trial_resources(config.resources)
+        folder = _create(prepared, text, Path(space).resolve().parent)
+        screen.note(f"study {folder.path.name} in {folder.path}")
+        for note in prepared.data.notes:
+            screen.note(note)
+        with folder.lock():
+            closed = drive(folder, prepared, resources, resumed=False, screen=screen, verbose=verbose)
+    return _close(folder, closed, screen)
+
+
+def resume(
+    run: str | Path = "latest", *, allow_code: bool = False, verbose: bool = False, screen: Screen | None = None
+) -> Study:
+    """Go on with a study that was interrupted or killed: no finished trial is lost, none is trained twice.
+
+    run: a study's name, its folder, or `latest`. The rest as for `launch`. Raises UserError when the data have changed.
+    """
+    screen = screen or Silence()
+    folder = find_study(str(run))
+    manifest = folder.read_manifest()
+    config, _ = read_study_config(folder.given_yaml, base=Path(manifest.yaml_folder))
+    with folder.lock():
+        prepared = prepare(config, allow_code=allow_code)
+        _check_same_data(manifest, prepared)
+        with ray_running(config.resources, verbose=verbose):
+            resources = trial_resources(config.resources)
+            closed = drive(folder, prepared, resources, resumed=True, screen=screen, verbose=verbose)
+    return _close(folder, closed, screen)
+
+
+def _create(prepared: Preparation, text: str, yaml_folder: Path) -> StudyFolder:
+    """The study's folder with all that is fixed before the first trial; the manifest, written last, makes it a study."""
+    config = prepared.config
+    folder = create_study_folder(config.records.folder, config.name)
+    write_atomically(folder.given_yaml, text)
+    write_atomically(folder.resolved_yaml, config.resolved_yaml())
+    folder.write_manifest(_manifest(prepared, config, folder, yaml_folder))
+    return folder
+
+
+def _manifest(prepared: Preparation, config: StudyConfig, folder: StudyFolder, yaml_folder: Path) -> StudyManifest:
+    return StudyManifest(
+        name=folder.path.name,
+        study_id=uuid.uuid4().hex,
+        created_seconds=time.time(),
+        yaml_folder=str(yaml_folder),
+        versions=versions(),
+        hardware=hardware(),
+        data=summary(prepared.data),
+        objectives=prepared.objectives,
+        trials=config.search.trials,
+        epochs=config.training.epochs,
+        distinct_architectures=prepared.space.count(),
+        parameters=len(prepared.space.parameters),
+        published=tuple(design.label for design in prepared.published.trained),
+        excluded=tuple(design.label for design in prepared.published.excluded),
+    )
+
+
+def _check_same_data(manifest: StudyManifest, prepared: Preparation) -> None:
+    if prepared.data.fingerprint != manifest.data.fingerprint:
+        raise UserError(
+            f"the data of study {manifest.name} have changed since it began (fingerprint {manifest.data.fingerprint[:12]}, "
+            f"now {prepared.data.fingerprint[:12]}). Put the old data back, or launch a new study"
+        )
+
+
+def _close(folder: StudyFolder, closed: StudyClosed, screen: Screen) -> Study:
+    study = read_study(folder)
+    screen.closed(closed)
+    if closed.reason == "failed":
+        raise StudyFailedError(f"{closed.message}. What it found so far: cbam-search front {study.name}")
+    return study

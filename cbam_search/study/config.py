@@ -1,0 +1,79 @@
+"""The whole YAML, assembled from the rooms' sections."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from cbam_search.data.config import DatasetConfig
+from cbam_search.records.config import RecordsConfig
+from cbam_search.records.manifest import STUDY_NAME
+from cbam_search.running.config import ResourcesConfig
+from cbam_search.search.config import ConstraintsConfig, Objectives, SearchConfig
+from cbam_search.space.config import AttentionConfig, BackboneConfig
+from cbam_search.study.yaml_file import parse_yaml, read_text
+from cbam_search.tracking.config import TrackingConfig
+from cbam_search.training.config import TrainingConfig
+
+
+class StudyConfig(BaseModel):
+    """A study: what may vary, on which data, and how the search goes about it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="names the study and its folder: letters, digits, '.', '_' and '-'")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="of splits, proposals and every training")
+    dataset: DatasetConfig = Field(description="the images")
+    backbone: BackboneConfig = Field(description="the networks that attention is placed in")
+    attention: AttentionConfig = Field(default_factory=AttentionConfig, description="where attention may sit, and how")
+    objectives: Objectives = Field(
+        default={"accuracy": "max", "gflops": "min"},
+        description="what the front trades off: accuracy, balanced_accuracy, macro_f1 (max), gflops, params (min)",
+    )
+    constraints: ConstraintsConfig = Field(default_factory=ConstraintsConfig, description="bounds on known costs")
+    training: TrainingConfig = Field(default_factory=TrainingConfig, description="one recipe for every candidate")
+    search: SearchConfig = Field(default_factory=SearchConfig, description="how many candidates, and who proposes them")
+    resources: ResourcesConfig = Field(default_factory=ResourcesConfig, description="what one trial may use")
+    records: RecordsConfig = Field(default_factory=RecordsConfig, description="where the study is kept")
+    tracking: TrackingConfig = Field(default_factory=TrackingConfig, description="MLflow")
+
+    @field_validator("name")
+    @classmethod
+    def _usable_name(cls, name: str) -> str:
+        if not STUDY_NAME.fullmatch(name) or name == "latest":
+            raise PydanticCustomError(
+                "study_name",
+                "'{name}' cannot name a study: use letters, digits, '.', '_' and '-', at most 100, and not 'latest'",
+                {"name": name},
+            )
+        return name
+
+    @model_validator(mode="after")
+    def _room_for_baselines(self) -> StudyConfig:
+        if len(self.search.baselines) > self.search.trials:
+            raise PydanticCustomError(
+                "trials",
+                "search.trials is {trials}, fewer than the {baselines} baselines that count among them",
+                {"trials": self.search.trials, "baselines": len(self.search.baselines)},
+            )
+        return self
+
+    def resolved_yaml(self) -> str:
+        """Every setting with its value, as YAML."""
+        content: dict[str, Any] = self.model_dump(mode="json", by_alias=True)
+        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def read_study_config(path: Path, *, base: Path | None = None) -> tuple[StudyConfig, str]:
+    """The study in a YAML file and its text as given; relative paths in it start at `base`, or else at the file's folder.
+
+    Raises ConfigError with every mistake.
+    """
+    text = read_text(path)
+    config = parse_yaml(text, path.name if base else str(path), StudyConfig)
+    dataset = config.dataset.resolved(base or path.resolve().parent)
+    return config.model_copy(update={"dataset": dataset}), text

@@ -1,0 +1,104 @@
+"""Driving a study: from an open folder to a closed one, whether it is new or resumed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cbam_search.records.events import StudyClosed
+from cbam_search.records.folder import StudyFolder
+from cbam_search.records.study_records import StudyRecords, open_records
+from cbam_search.running.cluster import TrialResources
+from cbam_search.running.conductor import Conductor
+from cbam_search.running.trainable import TrainingJob
+from cbam_search.running.tune_run import run_trials
+from cbam_search.search.proposer import NoCandidate, Proposer
+from cbam_search.study.preparation import Preparation
+from cbam_search.study.screen import Screen
+from cbam_search.tracking.uploader import Uploader
+
+UPLOAD_SECONDS_AT_MOST = 60.0
+CHATTY_LOGGERS = ("ray", "ray.tune", "optuna", "py.warnings")
+
+
+def drive(
+    folder: StudyFolder,
+    prepared: Preparation,
+    resources: TrialResources,
+    *,
+    resumed: bool,
+    screen: Screen,
+    verbose: bool,
+) -> StudyClosed:
+    """Run what remains of the study in `folder`; the caller holds its lock and has Ray running."""
+    config = prepared.config
+    uploader = Uploader(folder, config.tracking)
+    with _chatter_to(folder, verbose=verbose):
+        records = open_records(folder, config.records.storage)
+        try:
+            with screen.display(records, resources) as listener:
+                records.ledger.subscribe(listener)
+                records.opened(resumed=resumed)
+                uploader.start()
+                closed = _run(records, prepared, resources)
+                records.closed(closed)
+        finally:
+            if not uploader.stop(UPLOAD_SECONDS_AT_MOST):
+                screen.note(f"MLflow has not got everything yet; to send the rest: cbam-search track {folder.path.name}")
+            records.close()
+    return closed
+
+
+def _run(records: StudyRecords, prepared: Preparation, resources: TrialResources) -> StudyClosed:
+    config = prepared.config
+    proposer = Proposer(
+        records,
+        prepared.space,
+        prepared.cost.cost,
+        config.search,
+        seed=config.seed,
+        bounds=prepared.bounds,
+        published=prepared.published.trained,
+    )
+    conductor = Conductor(proposer, config.records.keep)
+    job = TrainingJob(
+        recipe=config.training,
+        seed=config.seed,
+        study=records.folder.path,
+        keep_weights=config.records.keep != "none",
+        threads=resources.threads,
+    )
+    try:
+        interrupted = run_trials(conductor, prepared.data, job, resources)
+    except KeyboardInterrupt:
+        interrupted = True
+    if interrupted:
+        return StudyClosed(reason="interrupted", message="stopped by Ctrl-C")
+    if conductor.stopped_by is not None:
+        return StudyClosed(reason="failed", message=str(conductor.stopped_by))
+    if conductor.exhausted is NoCandidate.SPACE_EXHAUSTED:
+        return StudyClosed(
+            reason="space_exhausted", message=f"no new feasible architecture is left after {records.started} trainings"
+        )
+    return StudyClosed(reason="trials", message=f"all {config.search.trials} trainings are done")
+
+
+@contextmanager
+def _chatter_to(folder: StudyFolder, *, verbose: bool) -> Iterator[None]:
+    """Keep what Ray and Optuna log in the study's own file; with `verbose`, show it too."""
+    handler = logging.FileHandler(folder.log)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    loggers = [logging.getLogger(name) for name in CHATTY_LOGGERS]
+    before = [(logger, list(logger.handlers), logger.propagate) for logger in loggers]
+    logging.captureWarnings(True)
+    for logger in loggers:
+        logger.handlers = [*logger.handlers, handler] if verbose else [handler]
+        logger.propagate = verbose
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        for logger, handlers, propagate in before:
+            logger.handlers, logger.propagate = handlers, propagate
+        handler.close()

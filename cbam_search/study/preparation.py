@@ -1,0 +1,89 @@
+"""Everything that is known before the first trial: data, space, costs, the axes' ends, the published designs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cbam_search.cost.model import CostModel
+from cbam_search.data.images import ImageData
+from cbam_search.data.load import load
+from cbam_search.errors import SpaceError
+from cbam_search.records.manifest import DataSummary, ObjectiveAxis
+from cbam_search.search.feasibility import excess
+from cbam_search.search.published import PublishedDesigns, published_designs
+from cbam_search.search.reference import objective_axes
+from cbam_search.space.space import Space
+from cbam_search.study.config import StudyConfig
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """The parts that a driver needs."""
+
+    config: StudyConfig
+    data: ImageData
+    space: Space
+    cost: CostModel
+    bounds: dict[str, float]
+    objectives: tuple[ObjectiveAxis, ...]
+    published: PublishedDesigns
+
+
+def prepare(config: StudyConfig, *, allow_code: bool) -> Preparation:
+    """Load the data and work out the rest; raises DataError, CodeNotAllowedError or SpaceError."""
+    data = load(config.dataset, seed=config.seed, allow_code=allow_code)
+    space = Space(config.backbone, config.attention, in_channels=data.channels, classes=data.classes)
+    cost = CostModel(data.image_size)
+    bounds = config.constraints.bounds()
+    published = published_designs(
+        space,
+        config.search.baselines,
+        at_most_backbones=config.search.published_backbones,
+        cost=cost.cost,
+        bounds=bounds,
+    )
+    _check_budget(config, space, published)
+    if config.search.sampler == "grid":
+        _check_grid(config, space, cost, bounds)
+    objectives = objective_axes(
+        config.objectives, space=space, cost=cost.cost, bounds=bounds, validation_labels=data.validation.labels
+    )
+    return Preparation(config, data, space, cost, bounds, objectives, published)
+
+
+def summary(data: ImageData) -> DataSummary:
+    """The data for the records."""
+    return DataSummary(
+        fingerprint=data.fingerprint,
+        train=len(data.train),
+        validation=len(data.validation),
+        test=data.test_count,
+        class_names=data.class_names,
+        channels=data.channels,
+        image_size=data.image_size,
+        mean=data.mean,
+        std=data.std,
+        storage=data.storage,
+        notes=data.notes,
+    )
+
+
+def _check_budget(config: StudyConfig, space: Space, published: PublishedDesigns) -> None:
+    if len(published.trained) > config.search.trials:
+        raise SpaceError(
+            f"search.trials is {config.search.trials}, fewer than the {len(published.trained)} published designs that are "
+            f"trained first ({len(config.search.baselines)} baselines on up to {config.search.published_backbones} of "
+            f"{len(space.backbones)} backbones). Raise search.trials or lower search.published_backbones"
+        )
+
+
+def _check_grid(config: StudyConfig, space: Space, cost: CostModel, bounds: dict[str, float]) -> None:
+    """A grid is for spaces that the budget covers; anything else would be a slice of it, not a grid."""
+    count, trials = space.count(), config.search.trials
+    if bounds and count <= 100 * trials:
+        count = sum(excess(cost.cost(architecture), bounds) == 0 for architecture in space.enumerate())
+    if count > trials:
+        raise SpaceError(
+            f"sampler grid trains every architecture, and this space has {count:,} distinct ones, but search.trials is "
+            f"{trials:,}. Raise search.trials, narrow the space, or take another sampler"
+        )

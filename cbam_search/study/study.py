@@ -1,0 +1,98 @@
+"""A study as its user sees it: its trials, its front, and the best of it to take away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+
+from cbam_search import pareto
+from cbam_search.errors import ExportError
+from cbam_search.export.module import write_module
+from cbam_search.records.folder import StudyFolder, find_study
+from cbam_search.records.front import Front, front_of, point
+from cbam_search.records.manifest import StudyManifest
+from cbam_search.records.storage import open_storage
+from cbam_search.records.study_records import read_trials
+from cbam_search.records.trials import Trial
+from cbam_search.study.config import StudyConfig, read_study_config
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study read from its records. trials: by number, skipped proposals among them."""
+
+    folder: StudyFolder
+    config: StudyConfig
+    manifest: StudyManifest
+    trials: dict[int, Trial]
+    front: Front
+
+    @property
+    def name(self) -> str:
+        """The name that commands take: the folder's."""
+        return self.folder.path.name
+
+    def pick(self, choice: str) -> Trial:
+        """The trial that `choice` means: `knee`, `best-accuracy`, or a trial's number; raises ExportError."""
+        members = self.front.members
+        if choice.isdecimal():
+            trial = self.trials.get(int(choice))
+            if trial is None or trial.values is None:
+                numbers = ", ".join(map(str, self.front.numbers))
+                raise ExportError(f"trial {choice} of study {self.name} has no finished training. On the front: {numbers}")
+            return trial
+        if not members:
+            raise ExportError(f"study {self.name} has no complete trial yet, so there is nothing to pick")
+        if choice == "knee":
+            points = [point(trial, self.manifest.objectives) for trial in members]
+            return members[pareto.knee(points, self.manifest.axes)]
+        if choice == "best-accuracy":
+            return max(members, key=lambda trial: trial.outcome.metrics["accuracy"] if trial.outcome else 0.0)
+        raise ExportError(f"'{choice}' picks nothing. Allowed: knee, best-accuracy, or the number of a trial")
+
+    def export(self, output: str | Path, pick: str = "knee") -> Path:
+        """Write a trained network as a Python module that needs torch only; returns its folder. Raises ExportError."""
+        trial = self.pick(pick)
+        weights = self.folder.weights(trial.number)
+        if not weights.is_file():
+            raise ExportError(
+                f"the weights of trial {trial.number} were not kept. Only members of the front keep theirs, unless the YAML "
+                f"says records.keep: all"
+            )
+        data = self.manifest.data
+        return write_module(
+            trial.candidate.architecture,
+            load_file(weights),
+            Path(output),
+            class_names=data.class_names,
+            mean=data.mean,
+            std=data.std,
+            image_size=data.image_size,
+            metadata={"study": self.name, "trial": trial.number, **_figures(trial)},
+        )
+
+
+def read_study(folder: StudyFolder) -> Study:
+    """Read a study's records without taking charge of it; it may be running."""
+    manifest = folder.read_manifest()
+    config, _ = read_study_config(folder.given_yaml, base=Path(manifest.yaml_folder))
+    storage = open_storage(config.records.storage, folder)
+    try:
+        trials = read_trials(storage, manifest)
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+    return Study(folder, config, manifest, trials, front_of(trials.values(), manifest.objectives))
+
+
+def open_study(run: str | Path = "latest") -> Study:
+    """The study that `run` means: its name, its folder, or `latest`; raises StudyNotFoundError."""
+    return read_study(find_study(str(run)))
+
+
+def _figures(trial: Trial) -> dict[str, Any]:
+    assert trial.outcome is not None
+    return {"gflops": trial.candidate.gflops, "params": trial.candidate.params, **trial.outcome.metrics}

@@ -1,0 +1,50 @@
+"""Storage URLs: no secret in plain sight, and clear words when one cannot be opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from studies import new_folder
+
+from cbam_search.errors import UserError
+from cbam_search.records.config import RecordsConfig
+from cbam_search.records.storage import open_storage, redacted
+
+
+def test_sqlite_lies_beside_the_study_and_writes_ahead(tmp_path: Path) -> None:
+    folder = new_folder(tmp_path)
+    storage = open_storage(None, folder)
+    with storage.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+    assert folder.database.is_file()
+
+
+def test_another_sqlite_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHERE", str(tmp_path))
+    open_storage("sqlite:///${WHERE}/other.db", new_folder(tmp_path))
+    assert (tmp_path / "other.db").is_file()
+
+
+def test_a_missing_variable_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="CBAM_TEST_NO_SUCH_PASSWORD"):
+        open_storage("postgresql://me:${CBAM_TEST_NO_SUCH_PASSWORD}@host/db", new_folder(tmp_path))
+
+
+def test_an_unreachable_storage_is_the_readers_business_and_keeps_the_password(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be opened") as caught:
+        open_storage("nosuchdialect://me:${HOME}@host/db", new_folder(tmp_path))
+    assert str(Path.home()) not in str(caught.value)
+
+
+def test_a_plain_password_is_refused() -> None:
+    with pytest.raises(ValidationError, match="password in plain text"):
+        RecordsConfig(storage="postgresql://me:secret@host/db")
+    assert RecordsConfig(storage="postgresql://me:${PGPASSWORD}@host/db").storage
+    assert RecordsConfig(storage="postgresql://host/db").storage
+
+
+def test_redacted() -> None:
+    assert "secret" not in redacted("postgresql://me:secret@host/db")
+    assert "secret" not in redacted("secret://:::")

@@ -1,0 +1,139 @@
+"""Flat parameters, decoding and encoding, counting: by brute force on small spaces and by hypothesis on any."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cbam_search.architecture import Architecture, CbamSpec, SeSpec
+from cbam_search.errors import SpaceError
+from cbam_search.space.config import AttentionConfig, BackboneConfig
+from cbam_search.space.space import Space
+
+
+def space_of(backbone: dict[str, object], attention: dict[str, object]) -> Space:
+    return Space(BackboneConfig(**backbone), AttentionConfig(**attention), in_channels=3, classes=10)
+
+
+SMALL = space_of(
+    {"family": "cifar_resnet", "depth": [8, 14], "width": [0.25, 0.5]},
+    {"per": "stage", "reduction_ratio": [4, 16], "spatial_kernel_size": ["none", 3], "pools": [["avg"], ["max", "avg"]]},
+)
+LARGE = space_of(
+    {"family": "resnet", "depth": [18, 50], "variant": ["v1", "v1.5"]},
+    {
+        "reduction_ratio": [2, 4, 8, 16],
+        "pools": {"from": ["avg", "max", "lp", "lse"]},
+        "spatial_kernel_size": [3, 5, 7],
+    },
+)
+
+spaces = st.builds(
+    space_of,
+    st.fixed_dictionaries(
+        {
+            "family": st.just("cifar_resnet"),
+            "depth": st.lists(st.sampled_from([8, 14, 20]), min_size=1, max_size=2, unique=True),
+            "width": st.lists(st.sampled_from([0.25, 0.5, 1.0]), min_size=1, max_size=2, unique=True),
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "per": st.sampled_from(["network", "stage", "block"]),
+            "kind": st.lists(st.sampled_from(["none", "se", "cbam"]), min_size=1, max_size=3, unique=True),
+            "reduction_ratio": st.lists(st.sampled_from([1, 2, 4, 8, 16, 64]), min_size=1, max_size=4, unique=True),
+            "spatial_kernel_size": st.lists(st.sampled_from([3, 7, "none"]), min_size=1, max_size=3, unique=True),
+            "pools": st.sampled_from([[["avg"]], [["avg", "max"], ["max", "avg"]], {"from": ["avg", "lse"]}]),
+        }
+    ),
+)
+
+
+def test_names_and_choices_of_the_flat_set() -> None:
+    names = [parameter.name for parameter in SMALL.parameters]
+    assert names[:2] == ["backbone.depth", "backbone.width"]
+    assert names[2:6] == [
+        "attention.s0.kind",
+        "attention.s0.reduction_ratio",
+        "attention.s0.pools",
+        "attention.s0.spatial_kernel_size",
+    ]
+    assert {parameter.name: parameter.choices for parameter in SMALL.parameters}["attention.s2.pools"] == ("avg", "avg+max")
+
+
+def test_a_single_choice_is_no_parameter() -> None:
+    only = space_of({"family": "cifar_resnet", "depth": 8}, {"per": "network", "kind": ["none", "se"]})
+    assert [parameter.name for parameter in only.parameters] == ["attention.kind"]
+
+
+def test_settings_that_no_kind_reads_are_no_parameters() -> None:
+    only = space_of(
+        {"family": "cifar_resnet", "depth": 8}, {"per": "network", "kind": ["none", "se"], "spatial_kernel_size": [3, 7]}
+    )
+    assert [parameter.name for parameter in only.parameters] == ["attention.kind"]
+
+
+def test_count_is_that_of_decoding_every_assignment() -> None:
+    assignments = product(*(parameter.choices for parameter in SMALL.parameters))
+    names = [parameter.name for parameter in SMALL.parameters]
+    digests = {SMALL.decode(dict(zip(names, values, strict=True))).digest for values in assignments}
+    enumerated = [architecture.digest for architecture in SMALL.enumerate()]
+    assert SMALL.count() == len(digests) == len(enumerated) == len(set(enumerated))
+    assert set(enumerated) == digests
+
+
+def test_a_huge_space_is_counted_at_once_and_exactly() -> None:
+    # A site of C channels: bare, 4 SE ratios, and CBAM with 4 ratios, 15 pool sets and 3 kernels; C >= 64 keeps all ratios apart.
+    per_site = 1 + 4 + 4 * 15 * 3
+    assert LARGE.count() == per_site**8 + 2 * per_site**16
+
+
+def test_dead_choices_do_not_matter() -> None:
+    values = {parameter.name: parameter.choices[0] for parameter in LARGE.parameters}
+    values |= {"backbone.depth": 18, "attention.s3b2.kind": "cbam"}
+    assert LARGE.decode(values).digest == LARGE.decode(values | {"attention.s3b2.kind": "se"}).digest
+
+
+@settings(max_examples=60, deadline=None)
+@given(spaces, st.data())
+def test_any_assignment_decodes_to_a_canonical_member(space: Space, data: st.DataObject) -> None:
+    values = {parameter.name: data.draw(st.sampled_from(parameter.choices)) for parameter in space.parameters}
+    architecture = space.decode(values)
+    assert architecture == architecture.canonical()
+    assert Architecture.model_validate_json(architecture.model_dump_json()).digest == architecture.digest
+    encoded = space.encode(architecture)
+    assert encoded is not None
+    assert set(encoded) == set(values)
+    assert space.decode(encoded) == architecture
+
+
+@settings(max_examples=25, deadline=None)
+@given(spaces.filter(lambda space: space.count() < 400))
+def test_enumeration_is_complete_and_without_repeats(space: Space) -> None:
+    digests = [architecture.digest for architecture in space.enumerate()]
+    assert len(digests) == len(set(digests)) == space.count()
+    assert all(space.encode(architecture) is not None for architecture in space.enumerate())
+
+
+def test_what_lies_outside_is_not_encoded() -> None:
+    bare = Architecture.named("cifar_resnet8_0.25", classes=10)
+    assert SMALL.encode(bare) is not None
+    assert SMALL.encode(Architecture.named("cifar_resnet20", classes=10)) is None
+    everywhere = bare.model_copy(update={"attention": (CbamSpec(spatial_kernel_size=7), None, None)})
+    assert SMALL.encode(Architecture.model_validate(everywhere.model_dump())) is None
+    untied = Architecture(
+        backbone=Architecture.named("cifar_resnet14", classes=10).backbone, attention=(SeSpec(), *(None,) * 5)
+    )
+    assert SMALL.encode(untied) is None
+
+
+def test_missing_and_wrong_values_are_named() -> None:
+    values = {parameter.name: parameter.choices[0] for parameter in SMALL.parameters}
+    with pytest.raises(SpaceError, match=r"attention\.s0\.kind.*cbma.*Allowed: none, se, cbam"):
+        SMALL.decode(values | {"attention.s0.kind": "cbma"})
+    del values["backbone.depth"]
+    with pytest.raises(SpaceError, match=r"backbone\.depth.*missing"):
+        SMALL.decode(values)

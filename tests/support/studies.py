@@ -1,0 +1,139 @@
+"""Studies without Ray: small spaces, open records, and an executor that obeys the conductor's contract with a fake trainer."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+from cbam_search.architecture import Architecture
+from cbam_search.cost.cost import Cost
+from cbam_search.cost.model import CostModel
+from cbam_search.records.folder import StudyFolder
+from cbam_search.records.manifest import DataSummary, ObjectiveAxis, StudyManifest
+from cbam_search.records.study_records import StudyRecords, open_records
+from cbam_search.records.trials import Outcome, Trial, TrialState
+from cbam_search.running.conductor import Conductor
+from cbam_search.search.config import SearchConfig
+from cbam_search.search.proposer import Proposer
+from cbam_search.space.config import AttentionConfig, BackboneConfig
+from cbam_search.space.space import Space
+
+OBJECTIVES = (
+    ObjectiveAxis(name="accuracy", direction="max", reference=0.1, ideal=1.0),
+    ObjectiveAxis(name="gflops", direction="min", reference=0.002, ideal=0.0),
+)
+Trainer = Callable[[Trial], Outcome]
+
+
+def space_of(**attention: object) -> Space:
+    backbone = BackboneConfig(family="cifar_resnet", depth=[8, 14], width=[0.25, 0.5])
+    return Space(backbone, AttentionConfig.model_validate({"per": "stage", **attention}), in_channels=1, classes=10)
+
+
+def manifest_of(objectives: tuple[ObjectiveAxis, ...] = OBJECTIVES, *, trials: int = 20, epochs: int = 2) -> StudyManifest:
+    data = DataSummary(
+        fingerprint="f" * 64,
+        train=100,
+        validation=50,
+        test=0,
+        class_names=tuple("0123456789"),
+        channels=1,
+        image_size=(8, 8),
+        mean=(0.5,),
+        std=(0.5,),
+        storage="memory",
+        notes=(),
+    )
+    return StudyManifest(
+        name="study",
+        study_id="a" * 32,
+        created_seconds=1.0,
+        yaml_folder="/",
+        versions={},
+        hardware="",
+        data=data,
+        objectives=objectives,
+        trials=trials,
+        epochs=epochs,
+        distinct_architectures=1,
+        parameters=1,
+        published=(),
+    )
+
+
+def new_folder(parent: Path, manifest: StudyManifest | None = None) -> StudyFolder:
+    path = parent / "study"
+    path.mkdir(parents=True)
+    folder = StudyFolder(path)
+    folder.write_manifest(manifest or manifest_of())
+    return folder
+
+
+class StudyBench:
+    """A study's records in `folder` with proposer and conductor; call `restart()` to do what a new driver process would."""
+
+    def __init__(
+        self,
+        folder: StudyFolder,
+        space: Space,
+        config: SearchConfig,
+        *,
+        cost: Callable[[Architecture], Cost] | None = None,
+        bounds: dict[str, float] | None = None,
+        published: tuple[Architecture, ...] = (),
+        seed: int = 0,
+    ) -> None:
+        self.folder = folder
+        self.space = space
+        self.config = config
+        self.cost = cost or CostModel((8, 8)).cost
+        self.bounds = bounds or {}
+        self.published = published
+        self.seed = seed
+        self.records: StudyRecords
+        self.conductor: Conductor
+        self._open()
+
+    def _open(self) -> None:
+        self.records = open_records(self.folder, None)
+        proposer = Proposer(
+            self.records,
+            self.space,
+            self.cost,
+            self.config,
+            seed=self.seed,
+            bounds=self.bounds,
+            published=self.published,
+        )
+        self.conductor = Conductor(proposer, "front")
+
+    def restart(self) -> None:
+        self.records.close()
+        self._open()
+
+    def run(self, trainer: Trainer, *, workers: int = 2, at_most: int | None = None) -> list[Trial]:
+        """Keep `workers` trials running; finish them in a shuffled order. Returns the trials that were trained."""
+        order = random.Random(0)
+        running: list[Trial] = []
+        trained: list[Trial] = []
+        while at_most is None or len(trained) < at_most:
+            while len(running) < workers and (trial := self.conductor.next()) is not None:
+                running.append(trial)
+            if not running:
+                break
+            trial = running.pop(order.randrange(len(running)))
+            outcome = trainer(trial)
+            for epoch in range(1, outcome.epochs + 1):
+                self.conductor.epoch(trial.number, epoch, outcome.metrics, 0.1)
+            self.conductor.finish(trial.number, outcome)
+            trained.append(trial)
+        return trained
+
+
+def landscape(trial: Trial) -> Outcome:
+    """A fake training: accuracy grows with gflops, and with attention in the last stage."""
+    last = trial.candidate.architecture.attention[-1]
+    bonus = {"se": 0.02, "cbam": 0.04}.get(last.kind, 0.0) if last else 0.0
+    accuracy = 0.6 + 100 * trial.candidate.gflops + bonus
+    return Outcome(state=TrialState.COMPLETE, metrics={"accuracy": min(accuracy, 0.99)}, epochs=2, seconds=0.2)
