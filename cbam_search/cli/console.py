@@ -17,6 +17,7 @@ from cbam_search.report.progress import Progress
 from cbam_search.report.study_table import print_study_table
 from cbam_search.running.cluster import TrialResources
 from cbam_search.study.study import Study
+from cbam_search.tracking.cursor import MLFLOW_UI, read_cursor
 
 EXIT_INTERRUPTED = 130
 
@@ -45,7 +46,15 @@ class Screen:
         self.note(closing(self._closed, study.name))
         tracking = study.config.tracking
         uri = tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
-        for line in next_commands(study.name, study.front, closed=self._closed, mlflow=tracking.mlflow, tracking_uri=uri):
+        cursor = read_cursor(study.folder.mlflow_state)
+        for line in next_commands(
+            study.name,
+            study.front,
+            closed=self._closed,
+            mlflow=tracking.mlflow,
+            tracking_uri=uri,
+            page=cursor.page if cursor else MLFLOW_UI,
+        ):
             self.note(line)
         if self._closed.reason == "interrupted":
             sys.exit(EXIT_INTERRUPTED)

@@ -35,8 +35,12 @@ def schema() -> None:
 
 def cost(
     architecture: Annotated[str, typer.Argument(help="A published name, such as resnet50+cbam.")],
-    image_size: Annotated[int, typer.Option(min=1, help="Height and width of the input, in pixels.")] = 0,
-    classes: Annotated[int, typer.Option(min=1, help="Number of classes; default 1000, or 10 for CIFAR networks.")] = 0,
+    image_size: Annotated[
+        int | None, typer.Option(min=1, help="Height and width of the input, in pixels; default 224, or 32 for CIFAR networks.")
+    ] = None,
+    classes: Annotated[
+        int | None, typer.Option(min=1, help="Number of classes; default 1000, or 10 for CIFAR networks.")
+    ] = None,
     channels: Annotated[int, typer.Option(min=1, help="Input channels.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -15,7 +15,8 @@ from cbam_search.records.trials import Candidate, Outcome
 
 
 class _Event(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Null would not be read back as a number: NaN is written as NaN.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     time_seconds: float = Field(default_factory=time.time)
 

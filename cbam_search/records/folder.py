@@ -55,11 +55,14 @@ class StudyFolder:
         return self.path / "study.log"
 
     def trial(self, number: int) -> Path:
-        """Folder of one trial: its result, its checkpoint and its weights."""
+        """Folder of one trial: its epochs, its result, its checkpoint and its weights."""
         return self.trials / f"{number:05d}"
 
     def result(self, number: int) -> Path:
         return self.trial(number) / "result.json"
+
+    def epochs(self, number: int) -> Path:
+        return self.trial(number) / "epochs.jsonl"
 
     def checkpoint(self, number: int) -> Path:
         return self.trial(number) / "checkpoint.safetensors"

@@ -1,7 +1,13 @@
-"""What a worker leaves behind when a training ends: written and forced to disk before it is reported."""
+"""What a worker leaves behind: each epoch, and the result of a training, forced to disk before they are reported.
+
+A driver that is interrupted or killed may never hear of the last epochs; the next one finds them here.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from cbam_search.durable import write_atomically
@@ -24,3 +30,26 @@ def read_result(path: Path) -> Outcome | None:
         return Outcome.model_validate_json(content)
     except ValueError as error:
         raise RecordsError(f"{path} is damaged: {error}") from error
+
+
+def append_epoch(path: Path, row: Mapping[str, float]) -> None:
+    """Add one epoch: its number, its metrics and its seconds."""
+    with path.open("a") as file:
+        file.write(json.dumps(dict(row)) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_epochs(path: Path) -> list[dict[str, float]]:
+    """The epochs a worker left, repeated where it went on from an older checkpoint; without a line torn by a crash."""
+    if not path.exists():
+        return []
+    whole_lines = path.read_text().split("\n")[:-1]
+    rows = []
+    for line in whole_lines:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            # Torn by a crash, then continued by the next worker.
+            continue
+    return rows

@@ -53,7 +53,7 @@ class Candidate(BaseModel):
 class Outcome(BaseModel):
     """How a trial ended. metrics: those of the last epoch trained; values: one an objective, for complete trials alone."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     state: TrialState
     metrics: dict[str, float] = {}

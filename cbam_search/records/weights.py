@@ -12,11 +12,12 @@ from cbam_search.records.trials import Trial, TrialState
 def collect_weights(
     folder: StudyFolder, trials: Iterable[Trial], front: Iterable[int], keep: Literal["front", "all", "none"]
 ) -> None:
-    """Remove what finished trials no longer need: checkpoints always, final weights unless `keep` says otherwise."""
+    """Remove what finished trials no longer need: checkpoints and lists of epochs always, final weights as `keep` says."""
     kept = set(front) if keep == "front" else set()
     for trial in trials:
         if trial.state is TrialState.RUNNING:
             continue
         folder.checkpoint(trial.number).unlink(missing_ok=True)
+        folder.epochs(trial.number).unlink(missing_ok=True)
         if keep != "all" and trial.number not in kept:
             folder.weights(trial.number).unlink(missing_ok=True)

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from typing import Literal
 
 from cbam_search.errors import StudyFailedError
+from cbam_search.records.events import EpochFinished
+from cbam_search.records.folder import StudyFolder
+from cbam_search.records.ledger import read_events
+from cbam_search.records.results import read_epochs
 from cbam_search.records.trials import Outcome, Trial, TrialState
 from cbam_search.records.weights import collect_weights
 from cbam_search.search.proposer import NoCandidate, Proposer
@@ -21,7 +25,7 @@ class Conductor:
         self.proposer = proposer
         self.records = proposer.records
         self._keep: Literal["front", "all", "none"] = keep
-        self._epochs: dict[int, int] = {}
+        self._epochs = recorded_epochs(self.records.folder)
         self._failures: list[str] = []
         self.exhausted: NoCandidate | None = None
         self.stopped_by: StudyFailedError | None = None
@@ -34,6 +38,8 @@ class Conductor:
         if isinstance(proposal, NoCandidate):
             self.exhausted = proposal
             return None
+        if proposal.attempts > 1:
+            self._catch_up(proposal.number)
         return proposal
 
     def epoch(self, number: int, epoch: int, metrics: Mapping[str, float], seconds: float) -> None:
@@ -44,15 +50,23 @@ class Conductor:
 
     def lost(self, number: int) -> Trial:
         """A worker died and the trial goes on elsewhere."""
+        self._catch_up(number)
         return self.proposer.start_again(number)
 
     def finish(self, number: int, outcome: Outcome) -> None:
         """A trial ended; a second report of the same end changes nothing."""
         if self.records.trials[number].state is not TrialState.RUNNING:
             return
+        self._catch_up(number)
         self.proposer.finish(number, outcome)
         collect_weights(self.records.folder, self.records.trials.values(), self.records.front.numbers, self._keep)
         self._note_failure(number, outcome)
+
+    def _catch_up(self, number: int) -> None:
+        """Record the epochs that a worker trained but that no driver heard of."""
+        for row in read_epochs(self.records.folder.epochs(number)):
+            metrics = {name: value for name, value in row.items() if name not in ("epoch", "seconds")}
+            self.epoch(number, int(row["epoch"]), metrics, row["seconds"])
 
     def _note_failure(self, number: int, outcome: Outcome) -> None:
         if outcome.state is not TrialState.FAILED:
@@ -64,3 +78,12 @@ class Conductor:
             self.stopped_by = StudyFailedError(
                 f"{len(same)} trials failed for the same reason, the last of them trial {number}: {same[-1]}"
             )
+
+
+def recorded_epochs(folder: StudyFolder) -> dict[int, int]:
+    """The last epoch in the ledger of every trial that has one."""
+    epochs: dict[int, int] = {}
+    for event, _ in read_events(folder.ledger):
+        if isinstance(event, EpochFinished):
+            epochs[event.trial] = max(event.epoch, epochs.get(event.trial, 0))
+    return epochs

@@ -6,7 +6,6 @@ actor. MLflow is never imported here, and Optuna neither.
 
 from __future__ import annotations
 
-import math
 import traceback
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from cbam_search.backbones.builder import build
 from cbam_search.data.images import ImageData
 from cbam_search.errors import DeviceMemoryError, DivergedError
 from cbam_search.records.folder import StudyFolder
-from cbam_search.records.results import read_result, write_result
+from cbam_search.records.results import append_epoch, read_result, write_result
 from cbam_search.records.trials import Outcome, TrialState
 from cbam_search.training.batches import DataOnDevice
 from cbam_search.training.checkpoint import save_weights
@@ -69,12 +68,13 @@ class CandidateTrainable(tune.Trainable):
         self._seconds = 0.0
 
     def step(self) -> dict[str, Any]:
-        left_behind = read_result(self._folder.result(self._trial))
-        if left_behind is not None:
-            return self._done(left_behind)
         try:
+            left_behind = read_result(self._folder.result(self._trial))
+            if left_behind is not None:
+                return self._done(left_behind)
             training = self._training or self._start()
             last = self._last = next(training)
+            append_epoch(self._folder.epochs(self._trial), asdict(last))
         except DivergedError as error:
             return self._ended(TrialState.DIVERGED, str(error))
         except DeviceMemoryError as error:
@@ -85,8 +85,6 @@ class CandidateTrainable(tune.Trainable):
             return self._ended(TrialState.FAILED, f"{type(error).__name__} at {where}: {error}")
         self._seconds += last.seconds
         epoch = asdict(last)
-        if not all(math.isfinite(value) for value in epoch.values()):
-            return self._ended(TrialState.DIVERGED, f"a metric of epoch {last.epoch} is not finite")
         if last.epoch == self._job.recipe.epochs:
             return epoch | self._ended(TrialState.COMPLETE, None)
         return epoch
@@ -107,9 +105,6 @@ class CandidateTrainable(tune.Trainable):
 
     def _ended(self, state: TrialState, reason: str | None) -> dict[str, Any]:
         """Leave weights and result on disk, then report."""
-        if state is TrialState.COMPLETE and self._job.keep_weights:
-            assert self._network is not None
-            save_weights(self._network, self._folder.weights(self._trial))
         outcome = Outcome(
             state=state,
             metrics=metrics_of(asdict(self._last)) if self._last and state is TrialState.COMPLETE else {},
@@ -117,7 +112,14 @@ class CandidateTrainable(tune.Trainable):
             seconds=self._seconds,
             reason=reason,
         )
-        write_result(self._folder.result(self._trial), outcome)
+        try:
+            if state is TrialState.COMPLETE and self._job.keep_weights:
+                assert self._network is not None
+                save_weights(self._network, self._folder.weights(self._trial))
+            write_result(self._folder.result(self._trial), outcome)
+        except OSError as error:
+            # Not a word of the trial in the reason: the same trouble in the next one must read the same.
+            outcome = Outcome(state=TrialState.FAILED, reason=f"the study's folder cannot be written: {error.strerror}")
         return self._done(outcome)
 
     def _done(self, outcome: Outcome) -> dict[str, Any]:

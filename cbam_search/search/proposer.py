@@ -201,4 +201,8 @@ class Proposer:
         tell(self._study, self.records.storage, trial, self._objectives, excess=beyond)
 
     def _parameters_of(self, number: int) -> Mapping[str, Choice]:
-        return self.space.encode(self.records.trials[number].candidate.architecture) or {}
+        """As first proposed; none for a published design outside the space."""
+        storage = self.records.storage
+        trial_id = storage.get_trial_id_from_study_id_trial_number(self.records.optuna_study_id, number)
+        held = storage.get_trial(trial_id).params
+        return self._codec.decode(held) if held else {}

@@ -45,7 +45,7 @@ def drive(
                 records.closed(closed)
         finally:
             if not uploader.stop(UPLOAD_SECONDS_AT_MOST):
-                screen.note(f"MLflow has not got everything yet; to send the rest: cbam-search track {folder.path.name}")
+                screen.note(_mlflow_is_behind(uploader, folder))
             records.close()
     return closed
 
@@ -73,6 +73,9 @@ def _run(records: StudyRecords, prepared: Preparation, resources: TrialResources
         interrupted = run_trials(conductor, prepared.data, job, resources)
     except KeyboardInterrupt:
         interrupted = True
+    except Exception as error:
+        records.closed(StudyClosed(reason="failed", message=f"{type(error).__name__}: {error}"))
+        raise
     if interrupted:
         return StudyClosed(reason="interrupted", message="stopped by Ctrl-C")
     if conductor.stopped_by is not None:
@@ -82,6 +85,13 @@ def _run(records: StudyRecords, prepared: Preparation, resources: TrialResources
             reason="space_exhausted", message=f"no new feasible architecture is left after {records.started} trainings"
         )
     return StudyClosed(reason="trials", message=f"all {config.search.trials} trainings are done")
+
+
+def _mlflow_is_behind(uploader: Uploader, folder: StudyFolder) -> str:
+    return (
+        f"MLflow has not got {uploader.remaining()} events yet ({uploader.problem or 'it is slow'}); nothing is lost. "
+        f"To send them: cbam-search track {folder.path.name}"
+    )
 
 
 @contextmanager

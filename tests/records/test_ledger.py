@@ -71,6 +71,6 @@ def test_a_missing_ledger_has_no_events(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_an_error_of_the_records(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.jsonl")
-    ledger._file = Path("/dev/full").open("ab")
+    ledger._file = Path("/dev/full").open("ab")  # noqa: SIM115
     with pytest.raises(RecordsError, match="cannot write"):
         ledger.append(StudyClosed(reason="trials", message=""))

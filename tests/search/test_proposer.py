@@ -13,6 +13,8 @@ from studies import OBJECTIVES, StudyBench, landscape, manifest_of, new_folder, 
 
 from cbam_search.architecture import published
 from cbam_search.cost.model import CostModel
+from cbam_search.records.events import TrialStarted
+from cbam_search.records.ledger import read_events
 from cbam_search.records.results import write_result
 from cbam_search.records.trials import Origin, Outcome, Trial, TrialState
 from cbam_search.search import proposer
@@ -180,6 +182,11 @@ def test_a_new_driver_goes_on_where_the_old_one_was_killed(tmp_path: Path) -> No
     assert [trial.attempts for trial in rest if trial.number in {t.number for t in cut_off}] == [2, 2]
     digests = [trial.candidate.digest for trial in (*finished, *rest)]
     assert len(digests) == len(set(digests)) == 10
+    started = [event for event, _ in read_events(bench.folder.ledger) if isinstance(event, TrialStarted)]
+    for trial in cut_off:
+        first, second = [event for event in started if event.trial == trial.number]
+        assert (first.attempt, second.attempt) == (1, 2)
+        assert first.parameters == second.parameters != {}
 
 
 def test_a_result_that_no_driver_noted_is_taken_up(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The contract of every sampler: it sees the whole parameter set, proposes the same from the same seed, and learns what it is told."""
+"""The contract of every sampler: it sees all parameters, proposes the same from the same seed, and learns what it is told."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_the_codec_goes_there_and_back(as_index: bool) -> None:
 
 @pytest.mark.parametrize("name", ["tpe", "nsga2", "gp"])
 def test_what_is_told_changes_what_is_proposed(name: str, tmp_path: Path) -> None:
-    """Where accuracy rewards CBAM in the last stage at no cost, the second half of the proposals has more of it than the first."""
+    """Where accuracy rewards CBAM in the last stage at no cost, later proposals have more of it than early ones."""
 
     def rewards_cbam(trial: Trial) -> Outcome:
         last = trial.candidate.architecture.attention[-1]

@@ -86,7 +86,7 @@ def test_count_is_that_of_decoding_every_assignment() -> None:
 
 
 def test_a_huge_space_is_counted_at_once_and_exactly() -> None:
-    # A site of C channels: bare, 4 SE ratios, and CBAM with 4 ratios, 15 pool sets and 3 kernels; C >= 64 keeps all ratios apart.
+    # A site: bare, 4 SE ratios, and CBAM with 4 ratios, 15 pool sets and 3 kernels; 64 channels keep the ratios apart.
     per_site = 1 + 4 + 4 * 15 * 3
     assert LARGE.count() == per_site**8 + 2 * per_site**16
 

@@ -1,0 +1,48 @@
+"""The front as rows: for the terminal, JSON and MLflow's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from cbam_search.records.front import front_of
+from cbam_search.records.manifest import ObjectiveAxis
+from cbam_search.records.trials import Origin, Trial
+
+
+def front_table(trials: Iterable[Trial], objectives: Sequence[ObjectiveAxis]) -> list[dict[str, Any]]:
+    """One row a trial: the front first, from the cheap to the costly end, then the others by rank, then those without a rank.
+
+    Keys: `trial`, `label`, `published`, every objective by its name (as recorded, not in per cent; None unless the trial is
+    complete), `gflops` (1e9 multiply-adds), `params`, `pareto_rank` (0 is the front; None unless complete), `state`, `epochs`.
+    """
+    trials = list(trials)
+    ranks = front_of(trials, objectives).ranks
+    last = objectives[-1]
+
+    def order(trial: Trial) -> tuple[float, float, int]:
+        rank = float(ranks.get(trial.number, float("inf")))
+        value = (trial.values or {}).get(last.name, float("inf"))
+        return rank, -value if last.maximise and trial.values else value, trial.number
+
+    return [_row(trial, objectives, ranks.get(trial.number)) for trial in sorted(trials, key=order)]
+
+
+def is_published(trial: Trial) -> bool:
+    """Whether the trial is a published design, whoever proposed it."""
+    return trial.candidate.origin is Origin.PUBLISHED or trial.candidate.architecture.published_name is not None
+
+
+def _row(trial: Trial, objectives: Sequence[ObjectiveAxis], rank: int | None) -> dict[str, Any]:
+    values = trial.values or {}
+    return {
+        "trial": trial.number,
+        "label": trial.candidate.label,
+        "published": is_published(trial),
+        **{objective.name: values.get(objective.name) for objective in objectives},
+        "gflops": trial.candidate.gflops,
+        "params": trial.candidate.params,
+        "pareto_rank": rank,
+        "state": trial.state.value,
+        "epochs": trial.outcome.epochs if trial.outcome else None,
+    }

@@ -1,0 +1,65 @@
+"""What to say when a study ends, and the commands to type next."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+from cbam_search.records.events import StudyClosed
+from cbam_search.records.front import Front
+
+_PLAIN_PASSWORD = re.compile(r"://[^/@:]*:(?!\$\{)[^/@]+@")
+
+
+def closing(event: StudyClosed, run: str) -> str:
+    """Why the study ended, and what that means, in a sentence or two."""
+    match event.reason:
+        case "trials":
+            return f"Study {run} is complete: {event.message}."
+        case "space_exhausted":
+            return f"Study {run} is complete: {event.message}. To go further, widen the space and launch a new study."
+        case "interrupted":
+            return f"Study {run} was {event.message}. Finished trials are kept; `resume` goes on from here."
+        case "failed":
+            return (
+                f"Study {run} stopped because of an error: {event.message}. Finished trials are kept; "
+                f"once the cause is mended, `resume` goes on from here."
+            )
+
+
+def next_commands(
+    run: str,
+    front: Front,
+    *,
+    closed: StudyClosed | None = None,
+    mlflow: bool = True,
+    tracking_uri: str | None = None,
+    page: str = "http://127.0.0.1:5000",
+) -> list[str]:
+    """Commands, each with a comment that says what it is for; ready for a shell.
+
+    run: as the user would give it. closed: how the study ended, if it just did. mlflow, tracking_uri: whether the study is
+    logged to MLflow, and where, None for MLflow's default. page: the study's page on the server that `mlflow ui` starts.
+    """
+    name = shlex.quote(run)
+    commands = []
+    if closed is not None and closed.reason in ("interrupted", "failed"):
+        commands.append((f"cbam-search resume {name}", "go on where it stopped"))
+    if front.members:
+        commands.append((f"cbam-search front {name}", "this front again"))
+        commands.append((f"cbam-search export {name} --output best", "its knee, as a Python module"))
+    if mlflow:
+        commands.append(_browse(tracking_uri, page))
+    width = max((len(command) for command, _ in commands), default=0)
+    return [f"{command:<{width}}  # {purpose}" for command, purpose in commands]
+
+
+def _browse(uri: str | None, page: str) -> tuple[str, str]:
+    if uri is None:
+        return "mlflow ui", f"then open {page}"
+    if uri.startswith(("http://", "https://")) and not _PLAIN_PASSWORD.search(uri):
+        return "", f"curves and fronts are at {uri}"
+    if not re.match(r"(sqlite|postgresql|mysql|mssql|file)\b", uri):
+        return "", "curves and fronts are on the MLflow server of $MLFLOW_TRACKING_URI"
+    store = '"$MLFLOW_TRACKING_URI"' if _PLAIN_PASSWORD.search(uri) else f'"{uri}"' if "${" in uri else shlex.quote(uri)
+    return f"mlflow ui --backend-store-uri {store}", f"then open {page}"

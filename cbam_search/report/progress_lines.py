@@ -1,0 +1,71 @@
+"""Progress as plain lines: a header, a line a finished trial, a line at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cbam_search.records.manifest import StudyManifest
+from cbam_search.records.trials import Outcome, Trial, TrialState
+from cbam_search.report.front_table import is_published
+from cbam_search.report.tally import Tally
+from cbam_search.report.wording import count, duration, inline
+
+_REASON_LENGTH = 200
+_TRAINED = (TrialState.COMPLETE, TrialState.STOPPED, TrialState.DIVERGED, TrialState.FAILED)
+
+
+def header_line(tally: Tally, concurrent: int) -> str:
+    """What is about to run, and what is there already."""
+    manifest = tally.manifest
+    done = f"; {tally.finished} finished before" if tally.finished else ""
+    return (
+        f"study {manifest.name}: {count(manifest.trials, 'training')} of {count(manifest.epochs, 'epoch')}, "
+        f"{concurrent} at a time, on {count(manifest.data.train, 'image')}, validated on {manifest.data.validation:,}{done}"
+    )
+
+
+def finished_line(tally: Tally, number: int, seconds_left: float | None) -> str:
+    """One finished trial, with what it means for the front."""
+    trial = tally.trials[number]
+    marks = [text for text, holds in (("published", is_published(trial)), ("on the front", number in tally.front)) if holds]
+    marked = f" ({', '.join(marks)})" if marks else ""
+    left = "estimating time left" if seconds_left is None else f"{duration(seconds_left)} left"
+    return (
+        f"[{tally.finished}/{tally.manifest.trials}] {outcome_text(trial, tally.manifest)} - {trial.candidate.label}{marked}; "
+        f"hypervolume {tally.hypervolume:.4f}, {left}"
+    )
+
+
+def end_line(tally: Tally, elapsed_seconds: float) -> str:
+    """All counts, in one sentence."""
+    skipped = f"; skipped: {skipped_text(tally)}" if tally.skipped else ""
+    return (
+        f"{tally.finished} of {count(tally.manifest.trials, 'training')} finished, {duration(elapsed_seconds)} elapsed: "
+        f"{states_text(tally)}{skipped}; front of {len(tally.front)}, hypervolume {tally.hypervolume:.4f}"
+    )
+
+
+def outcome_text(trial: Trial, manifest: StudyManifest) -> str:
+    """`trial 15 complete: accuracy 97.22 %, 0.001234 GFLOPs`, or how far it came and why it ended."""
+    assert trial.outcome is not None
+    return f"trial {trial.number} {trial.state.value}: {', '.join(_particulars(trial.outcome, manifest))}"
+
+
+def states_text(tally: Tally, *, always: Iterable[TrialState] = (TrialState.COMPLETE,)) -> str:
+    """How many trainings ended in each state; those of `always` even when there are none."""
+    states = tally.states
+    return ", ".join(f"{states[state]} {state.value}" for state in _TRAINED if states[state] or state in always)
+
+
+def skipped_text(tally: Tally) -> str:
+    """How many proposals needed no training, by reason; empty when there was none."""
+    return ", ".join(f"{number} {state.value}" for state, number in sorted(tally.skipped.items()) if number)
+
+
+def _particulars(outcome: Outcome, manifest: StudyManifest) -> list[str]:
+    if outcome.values is not None:
+        return [inline(objective.name, outcome.values[objective.name]) for objective in manifest.objectives]
+    words = [" ".join((outcome.reason or "no reason given").split())[:_REASON_LENGTH]]
+    if "accuracy" in outcome.metrics:
+        words.append(inline("accuracy", outcome.metrics["accuracy"]))
+    return words

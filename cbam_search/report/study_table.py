@@ -1,0 +1,169 @@
+"""The front of a study as a table for people, with every published design beside it."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cbam_search.records.front import Front, point
+from cbam_search.records.manifest import StudyManifest
+from cbam_search.records.trials import Trial, TrialState
+from cbam_search.report.front_table import is_published
+from cbam_search.report.placement import placement_legend, placement_text
+from cbam_search.report.quantities import quantity
+from cbam_search.report.wording import count, heading
+
+_COSTS = ("gflops", "params")
+_UNBOUNDED = 1000
+_ASCII_BOX = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
+
+
+def print_study_table(console: Console, manifest: StudyManifest, trials: Iterable[Trial], front: Front) -> None:
+    """Print the table: fitted to a terminal, and at its full width in ASCII anywhere else."""
+    trials = list(trials)
+    if not console.is_terminal:
+        table = study_table(manifest, trials, front, ascii_only=True)
+        console.print(_unfolded(table), markup=False, highlight=False, soft_wrap=True)
+        return
+    ascii_only = not console.encoding.startswith("utf")
+    table = study_table(manifest, trials, front, ascii_only=ascii_only)
+    if console.measure(table, options=console.options.update(max_width=_UNBOUNDED)).maximum > console.width:
+        table = study_table(manifest, trials, front, ascii_only=ascii_only, narrow=True)
+    console.print(table)
+
+
+def study_table(
+    manifest: StudyManifest, trials: Iterable[Trial], front: Front, *, ascii_only: bool = False, narrow: bool = False
+) -> Table:
+    """The front from the cheap to the costly end, then the published designs that are not on it, excluded ones last.
+
+    Accuracies carry their binomial standard error. narrow: names of published designs may take two lines.
+    """
+    rows = _Rows(manifest, ascii_only, narrow)
+    table = _empty_table(manifest, front, ascii_only)
+    for trial in front.members:
+        table.add_row(*rows.of(trial, "yes"))
+    table.add_section()
+    members = set(front.numbers)
+    beside = [trial for trial in trials if trial.was_trained and is_published(trial) and trial.number not in members]
+    for trial in sorted(beside, key=lambda trial: _order(trial, manifest)):
+        table.add_row(*rows.of(trial, "no" if trial.state is TrialState.COMPLETE else trial.state.value))
+    trained = {trial.candidate.label for trial in (*beside, *front.members)}
+    for label in manifest.published:
+        if label not in trained:
+            table.add_row(*rows.of_name(label, "not trained"))
+    for label in manifest.excluded:
+        table.add_row(*rows.of_name(label, "excluded"))
+    return table
+
+
+def standard_error(accuracy: float, images: int) -> float:
+    """Binomial standard error of an accuracy in [0, 1] on so many images.
+
+    Half an image is added to the right and to the wrong ones (Jeffreys' prior), so that 100 % has an error too.
+    """
+    smoothed = (accuracy * images + 0.5) / (images + 1)
+    return math.sqrt(smoothed * (1 - smoothed) / images)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    manifest: StudyManifest
+    ascii_only: bool
+    narrow: bool
+
+    def of(self, trial: Trial, standing: str) -> list[Text]:
+        """Cells of a trial."""
+        architecture = trial.candidate.architecture
+        published = is_published(trial)
+        name = self._name(trial.candidate.label) if published else architecture.backbone.name
+        number = f"{trial.number}{'*' if published else ' '}"
+        values = {**(trial.values or {}), "gflops": trial.candidate.gflops, "params": float(trial.candidate.params)}
+        figures = [self._figure(metric, values.get(metric)) for metric in _shown(self.manifest)]
+        return [Text(cell) for cell in (number, name, placement_text(architecture), *figures, standing)]
+
+    def of_name(self, label: str, standing: str) -> list[Text]:
+        """Cells of a published design that has no trial."""
+        figures = [""] * len(_shown(self.manifest))
+        return [Text(cell) for cell in ("*", self._name(label), "", *figures, standing)]
+
+    def _name(self, label: str) -> str:
+        return label.replace("+", "\n+") if self.narrow else label
+
+    def _figure(self, name: str, value: float | None) -> str:
+        if value is None:
+            return ""
+        text = quantity(name).text(value).removesuffix(" %")
+        if name != "accuracy":
+            return text
+        error = 100 * standard_error(value, self.manifest.data.validation)
+        return f"{text} {_plus_minus(self.ascii_only)} {error:.2f}"
+
+
+def _empty_table(manifest: StudyManifest, front: Front, ascii_only: bool) -> Table:
+    table = Table(
+        title=f"Pareto front of study {manifest.name}: {len(front.members)} of {count(len(front.ranks), 'complete trial')}, "
+        f"hypervolume {front.hypervolume:.4f}",
+        caption=_caption(manifest, ascii_only),
+        box=_ASCII_BOX if ascii_only else box.SIMPLE,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+        title_justify="left",
+        caption_justify="left",
+        title_style="bold",
+        caption_style="",
+    )
+    table.add_column("trial", justify="right", no_wrap=True)
+    table.add_column("architecture", overflow="fold")
+    table.add_column("attention", overflow="fold")
+    for name in _shown(manifest):
+        unit = " (%)" if quantity(name).title.endswith("(%)") else ""
+        table.add_column(heading(name) + unit, justify="right", no_wrap=True)
+    table.add_column("on front", no_wrap=True)
+    return table
+
+
+def _caption(manifest: StudyManifest, ascii_only: bool) -> Text:
+    images = count(manifest.data.validation, "validation image")
+    sentences = [
+        "",
+        f"1 GFLOP = 1e9 multiply-adds; accuracy on {images}, after the last epoch, one seed a trial.",
+    ]
+    if any(objective.name == "accuracy" for objective in manifest.objectives):
+        sentences.append(
+            f"{_plus_minus(ascii_only)} is one standard error of so many images: differences of that size are noise."
+        )
+    sentences.append(f"{placement_legend()} * published design.")
+    if manifest.excluded:
+        sentences.append("excluded: a published design that breaks a constraint of the search.")
+    return Text("\n".join(sentences))
+
+
+def _plus_minus(ascii_only: bool) -> str:
+    return "+/-" if ascii_only else "±"
+
+
+def _shown(manifest: StudyManifest) -> list[str]:
+    """The objectives that are measured, then the costs, which every trial has."""
+    return [objective.name for objective in manifest.objectives if objective.name not in _COSTS] + list(_COSTS)
+
+
+def _order(trial: Trial, manifest: StudyManifest) -> tuple[bool, float, int]:
+    """Complete trials first, in the order of the front."""
+    complete = trial.values is not None
+    return not complete, point(trial, manifest.objectives)[-1] if complete else trial.candidate.gflops, trial.number
+
+
+def _unfolded(table: Table) -> str:
+    """The table as text of whatever width it needs."""
+    page = io.StringIO()
+    Console(file=page, width=_UNBOUNDED, color_system=None, force_terminal=False).print(table)
+    return "\n".join(line.rstrip() for line in page.getvalue().splitlines())

@@ -1,0 +1,33 @@
+"""Short wording for terminals: column headings, values in running text, durations, counts."""
+
+from __future__ import annotations
+
+from cbam_search.report.quantities import quantity
+
+_HEADINGS = {"gflops": "GFLOPs", "macro_f1": "macro F1"}
+
+
+def heading(name: str) -> str:
+    """What a column of this objective or metric is called."""
+    return _HEADINGS.get(name, name.replace("_", " "))
+
+
+def inline(name: str, value: float) -> str:
+    """A recorded value in a sentence: `accuracy 97.22 %`, `0.001234 GFLOPs`, `12,345 params`."""
+    text = quantity(name).text(value)
+    return f"{text} {heading(name)}" if name in ("gflops", "params") else f"{heading(name)} {text}"
+
+
+def duration(seconds: float) -> str:
+    """Minutes and seconds (0:41), with hours (1:02:03) and days (2 days 1:02:03) where there are any."""
+    minutes, rest = divmod(round(max(0.0, seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{count(days, 'day')} {hours}:{minutes:02}:{rest:02}"
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 image`, `2 images`, `1,347 images`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

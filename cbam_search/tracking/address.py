@@ -1,0 +1,48 @@
+"""Tracking URIs: passwords come from the environment, and go nowhere else."""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import unquote, urlsplit
+
+from cbam_search.errors import UserError
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_SECRET_OPTION = re.compile(r"([?&](?:password|passwd|pwd|token|secret)=)[^&#]+", re.IGNORECASE)
+_LONGEST_PROBLEM = 400
+
+
+def expanded(uri: str | None) -> str | None:
+    """The URI with each ${NAME} taken from the environment; raises UserError where that is not set."""
+    return _VARIABLE.sub(_from_environment, uri) if uri else None
+
+
+def redacted(uri: str) -> str:
+    """The URI without its secrets, fit for files and messages."""
+    hidden = _SECRET_OPTION.sub(r"\1***", uri)
+    password = _password(hidden)
+    return hidden.replace(f":{password}@", ":***@", 1) if password else hidden
+
+
+def problem_in_words(error: Exception, uri: str | None) -> str:
+    """The first line of `error`, without the secrets that the tracking URI holds."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    for address in (uri, os.environ.get("MLFLOW_TRACKING_URI")):
+        password = _password(_VARIABLE.sub(lambda match: os.environ.get(match[1], ""), address or ""))
+        for secret in filter(None, (password, unquote(password or ""))):
+            text = text.replace(secret, "***")
+    return _SECRET_OPTION.sub(r"\1***", text)[:_LONGEST_PROBLEM]
+
+
+def _password(uri: str) -> str | None:
+    try:
+        return urlsplit(uri).password
+    except ValueError:
+        return None
+
+
+def _from_environment(match: re.Match[str]) -> str:
+    if match[1] not in os.environ:
+        raise UserError(f"tracking.uri needs the environment variable {match[1]}, which is not set")
+    return os.environ[match[1]]

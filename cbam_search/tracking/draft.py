@@ -1,0 +1,140 @@
+"""From events to changes of MLflow runs: one parent run for the study, one child run a trial."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from cbam_search.records.events import (
+    EpochFinished,
+    Event,
+    FrontUpdated,
+    StudyClosed,
+    StudyOpened,
+    TrialFinished,
+    TrialSkipped,
+    TrialStarted,
+)
+from cbam_search.records.manifest import ObjectiveAxis
+from cbam_search.records.trials import TrialState
+from cbam_search.tracking.notes import trial_note
+from cbam_search.tracking.run_changes import MetricRow, NewRun, RunChanges, RunStatus, milliseconds
+from cbam_search.tracking.view import StudyView
+
+STUDY = None
+"""Key of the parent run; a trial's run goes by the trial's number."""
+
+TRIAL_STATUS: Mapping[TrialState, RunStatus] = {
+    TrialState.COMPLETE: "FINISHED",
+    TrialState.STOPPED: "KILLED",
+    TrialState.DIVERGED: "FAILED",
+    TrialState.FAILED: "FAILED",
+    TrialState.INFEASIBLE: "FAILED",
+    TrialState.DUPLICATE: "FINISHED",
+}
+STUDY_STATUS: Mapping[str, RunStatus] = {
+    "trials": "FINISHED",
+    "space_exhausted": "FINISHED",
+    "interrupted": "KILLED",
+    "failed": "FAILED",
+}
+
+
+class Draft:
+    """Changes since the last write. The view moves on with each event; changes wait in `runs`, by trial number or STUDY."""
+
+    def __init__(self, view: StudyView, objectives: tuple[ObjectiveAxis, ...]) -> None:
+        self.view = view
+        self.objectives = objectives
+        self.runs: dict[int | None, RunChanges] = defaultdict(RunChanges)
+        self.front_changed = False
+        self._written = dict(view.ranks)
+
+    def add(self, event: Event) -> None:
+        """Take in one event; one that repeats what was known changes nothing."""
+        if not self.view.apply(event):
+            return
+        now = milliseconds(event.time_seconds)
+        match event:
+            case StudyOpened():
+                self.runs[STUDY].ended("RUNNING", None)
+                self.runs[STUDY].tags["state"] = "running"
+            case StudyClosed():
+                self._close(event, now)
+            case TrialStarted():
+                self._start(event, now)
+            case TrialSkipped():
+                state = event.outcome.state
+                count = self.view.count(state, trained=False)
+                self._study_metric(f"proposals_{state}", count, now, step=len(self.view.trials))
+            case EpochFinished():
+                metrics = {**event.metrics, "epoch_seconds": event.seconds}
+                self.runs[event.trial].metrics += [MetricRow(name, value, now, event.epoch) for name, value in metrics.items()]
+            case TrialFinished():
+                self._finish(event, now)
+            case FrontUpdated():
+                self._front(event, now)
+
+    def complete(self) -> None:
+        """Add the tags of the trials whose place has changed since the last write."""
+        for number, rank in self.view.ranks.items():
+            before = self._written.get(number)
+            if before != rank:
+                self.runs[number].tags["pareto_rank"] = str(rank)
+            if before is None or (before == 0) != (rank == 0):
+                self.runs[number].tags["on_front"] = "true" if rank == 0 else "false"
+
+    def _start(self, event: TrialStarted, now: int) -> None:
+        candidate = event.candidate
+        changes = self.runs[event.trial]
+        changes.ended("RUNNING", None)
+        changes.new = changes.new or NewRun(name=event.label, start_ms=now)
+        changes.params = {
+            "backbone": candidate.architecture.backbone.name,
+            **{name: str(value) for name, value in event.parameters.items()},
+        }
+        changes.tags |= {
+            "state": "running",
+            "attempt": str(event.attempt),
+            "origin": candidate.origin.value,
+            "digest": event.digest,
+            "mlflow.note.content": trial_note(event.trial, candidate),
+        }
+        if candidate.architecture.published_name:
+            changes.tags["published"] = candidate.architecture.published_name
+        if event.attempt == 1:
+            changes.metrics += [
+                MetricRow("gflops", candidate.gflops, now, 0),
+                MetricRow("params", float(candidate.params), now, 0),
+            ]
+
+    def _finish(self, event: TrialFinished, now: int) -> None:
+        outcome = event.outcome
+        changes = self.runs[event.trial]
+        changes.ended(TRIAL_STATUS[outcome.state], now)
+        changes.tags["state"] = outcome.state.value
+        if outcome.reason:
+            changes.tags["reason"] = outcome.reason
+        if outcome.state is not TrialState.COMPLETE:
+            changes.tags["on_front"] = "false"
+        changes.metrics.append(MetricRow("training_seconds", outcome.seconds, now, outcome.epochs))
+        self._study_metric(f"trials_{outcome.state}", self.view.count(outcome.state, trained=True), now)
+
+    def _front(self, event: FrontUpdated, now: int) -> None:
+        self.front_changed = self.front_changed or event.changed
+        self._study_metric("hypervolume", event.hypervolume, now)
+        self._study_metric("front_size", len(event.front), now)
+        members = [trial.values for number in event.front if (trial := self.view.trials.get(number)) and trial.values]
+        for name in [objective.name for objective in self.objectives if objective.maximise and members]:
+            self._study_metric(f"best_{name}", max(values[name] for values in members), now)
+
+    def _close(self, event: StudyClosed, now: int) -> None:
+        study = self.runs[STUDY]
+        study.ended(STUDY_STATUS[event.reason], now)
+        study.tags |= {"state": event.reason, "closed": event.message}
+        for number in self.view.unfinished():
+            self.runs[number].ended("KILLED", now)
+            self.runs[number].tags["state"] = "interrupted"
+
+    def _study_metric(self, name: str, value: float, now: int, *, step: int | None = None) -> None:
+        self.runs[STUDY].metrics.append(MetricRow(name, float(value), now, self.view.finished if step is None else step))

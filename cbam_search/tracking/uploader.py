@@ -1,0 +1,119 @@
+"""MLflow follows a running study from a thread of its own, reading the ledger: an outage delays it, and loses nothing.
+
+That thread is the only writer. No MLflow call, nor its import, happens in the thread that drives the study.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from cbam_search.records.folder import StudyFolder
+from cbam_search.records.ledger import read_events
+from cbam_search.tracking.address import problem_in_words
+from cbam_search.tracking.config import TrackingConfig
+from cbam_search.tracking.cursor import read_cursor
+from cbam_search.tracking.manners import good_manners
+
+if TYPE_CHECKING:
+    from cbam_search.tracking.session import Session
+
+POLL_SECONDS = 2.0
+FRONT_SECONDS = 20.0
+"""The front is drawn at most this often while the study runs, and once more at its end."""
+LONGEST_PAUSE_SECONDS = 30.0
+LONGEST_PAUSE_AT_END_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class Uploader:
+    """Start it once the ledger is open and the driver's own imports are done; stop it after the last event.
+
+    poll_seconds: time between looks at the ledger. With `mlflow: false` it does nothing.
+    """
+
+    def __init__(self, folder: StudyFolder, config: TrackingConfig, *, poll_seconds: float = POLL_SECONDS) -> None:
+        self.problem: str | None = None
+        """Why MLflow does not take events now; None when it does."""
+        self._folder = folder
+        self._config = config
+        self._poll_seconds = poll_seconds
+        self._stopping = threading.Event()
+        self._abandoned = threading.Event()
+        self._drained = threading.Event()
+        self._front_drawn_seconds = float("-inf")
+        self._thread = threading.Thread(target=self._work, name="mlflow-uploader", daemon=True) if config.mlflow else None
+
+    def start(self) -> None:
+        if self._thread is not None:
+            self._thread.start()
+
+    def stop(self, timeout_seconds: float) -> bool:
+        """Write what is left, for at most `timeout_seconds`; returns whether MLflow has everything."""
+        if self._thread is None or not self._thread.is_alive():
+            return self._thread is None or self._drained.is_set() or self._thread.ident is None
+        self._stopping.set()
+        try:
+            self._thread.join(timeout_seconds)
+        finally:
+            self._abandoned.set()
+        return self._drained.is_set()
+
+    def remaining(self) -> int:
+        """Events of the ledger that MLflow does not have yet."""
+        if self._thread is None:
+            return 0
+        cursor = read_cursor(self._folder.mlflow_state)
+        return sum(1 for _ in read_events(self._folder.ledger, cursor.offset if cursor else 0))
+
+    def _work(self) -> None:
+        with good_manners():
+            session: Session | None = None
+            pause = 1.0
+            while not self._abandoned.is_set():
+                stopping = self._stopping.is_set()
+                try:
+                    session = session or self._connect()
+                    self._catch_up(session, to_the_end=stopping)
+                except Exception as error:
+                    session = None
+                    self._note(problem_in_words(error, self._config.uri))
+                    self._wait(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                    continue
+                self._note(None)
+                if stopping:
+                    self._drained.set()
+                    return
+                pause = 1.0
+                self._wait(self._poll_seconds)
+
+    def _connect(self) -> Session:
+        from cbam_search.tracking.session import Session
+
+        return Session(self._folder, self._config)
+
+    def _catch_up(self, session: Session, *, to_the_end: bool) -> None:
+        while not self._abandoned.is_set() and session.advance():
+            continue
+        due = to_the_end or time.monotonic() - self._front_drawn_seconds > FRONT_SECONDS
+        if session.front_is_stale and due and not self._abandoned.is_set():
+            session.publish_front()
+            self._front_drawn_seconds = time.monotonic()
+
+    def _note(self, problem: str | None) -> None:
+        if problem and not self.problem:
+            _log.warning("MLflow does not take events, training goes on and they are kept: %s", problem)
+        elif self.problem and not problem:
+            _log.warning("MLflow takes events again, and has caught up")
+        self.problem = problem
+
+    def _wait(self, seconds: float) -> None:
+        """A stop ends the wait; once stopping, waits are short and an abandoned thread ends them."""
+        if self._stopping.is_set():
+            self._abandoned.wait(min(seconds, LONGEST_PAUSE_AT_END_SECONDS))
+        else:
+            self._stopping.wait(seconds)

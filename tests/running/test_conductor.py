@@ -1,0 +1,84 @@
+"""What holds between a decision and its execution, whoever executes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from studies import StudyBench, landscape, manifest_of, new_folder, space_of
+
+from cbam_search.records.events import EpochFinished
+from cbam_search.records.ledger import read_events
+from cbam_search.records.results import append_epoch
+from cbam_search.records.trials import Outcome, Trial, TrialState
+from cbam_search.search.config import SearchConfig
+
+
+def bench_of(tmp_path: Path, trials: int = 10) -> StudyBench:
+    return StudyBench(
+        new_folder(tmp_path, manifest_of(trials=trials)), space_of(), SearchConfig(trials=trials, sampler="random")
+    )
+
+
+def failed(reason: str) -> Outcome:
+    return Outcome(state=TrialState.FAILED, reason=reason)
+
+
+def test_the_same_error_three_times_in_a_row_stops_the_study(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path)
+    trained = bench.run(lambda _trial: failed("KeyError: 'x'"), workers=1)
+    assert len(trained) == 3
+    assert "KeyError: 'x'" in str(bench.conductor.stopped_by)
+    assert bench.conductor.exhausted is None
+
+
+def test_different_errors_and_successes_between_do_not(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path)
+
+    def trainer(trial: Trial) -> Outcome:
+        return landscape(trial) if trial.number % 3 == 2 else failed(f"error {trial.number % 2}")
+
+    assert len(bench.run(trainer, workers=1)) == 10
+    assert bench.conductor.stopped_by is None
+
+
+def test_an_epoch_or_an_end_that_is_reported_twice_is_recorded_once(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path)
+    trial = bench.conductor.next()
+    assert trial is not None
+    for epoch in (1, 2, 2, 1, 3):
+        bench.conductor.epoch(trial.number, epoch, {"accuracy": 0.5}, 1.0)
+    bench.conductor.finish(trial.number, landscape(trial))
+    first = bench.records.trials[trial.number].outcome
+    bench.conductor.finish(trial.number, failed("late"))
+    bench.conductor.epoch(trial.number, 4, {"accuracy": 0.5}, 1.0)
+    assert bench.records.trials[trial.number].outcome == first
+    epochs = [event.epoch for event, _ in read_events(bench.folder.ledger) if isinstance(event, EpochFinished)]
+    assert epochs == [1, 2, 3]
+
+
+def test_a_lost_worker_means_another_attempt_of_the_same_trial(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path)
+    trial = bench.conductor.next()
+    assert trial is not None
+    again = bench.conductor.lost(trial.number)
+    assert (again.number, again.attempts, again.state) == (trial.number, 2, TrialState.RUNNING)
+    assert bench.records.started == 1
+
+
+def test_epochs_that_no_driver_heard_of_are_found_where_the_worker_left_them(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path)
+    trial = bench.conductor.next()
+    assert trial is not None
+    path = bench.folder.epochs(trial.number)
+    path.parent.mkdir(parents=True)
+    for epoch in (1, 2, 3):
+        append_epoch(path, {"epoch": epoch, "accuracy": epoch / 10, "seconds": 0.5})
+    with path.open("a") as file:
+        file.write('{"epoch": 4, "accu')
+    bench.conductor.epoch(trial.number, 1, {"accuracy": 0.1}, 0.5)
+    bench.restart()
+    again = bench.conductor.next()
+    assert again is not None
+    assert again.number == trial.number
+    epochs = [event for event, _ in read_events(bench.folder.ledger) if isinstance(event, EpochFinished)]
+    assert [(event.epoch, event.metrics) for event in epochs] == [(n, {"accuracy": n / 10}) for n in (1, 2, 3)]

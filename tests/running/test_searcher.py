@@ -1,0 +1,109 @@
+"""Ray's Searcher contract, without Ray: what Tune may tell, and what the records then say."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray.tune.search import Searcher
+from studies import StudyBench, manifest_of, new_folder, space_of
+
+from cbam_search.records.trials import Outcome, TrialState
+from cbam_search.running.searcher import StudySearcher
+from cbam_search.search.config import SearchConfig
+
+EPOCH = {
+    "epoch": 1,
+    "seconds": 0.5,
+    "train_loss": 1.0,
+    "validation_loss": 1.0,
+    "accuracy": 0.5,
+    "balanced_accuracy": 0.5,
+    "macro_f1": 0.5,
+    "learning_rate": 0.1,
+}
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> StudyBench:
+    return StudyBench(new_folder(tmp_path, manifest_of(trials=3)), space_of(), SearchConfig(trials=3, sampler="random"))
+
+
+def suggested(searcher: StudySearcher, ray_id: str) -> int:
+    config: dict[str, Any] | None = searcher.suggest(ray_id)
+    assert isinstance(config, dict)
+    return int(config["trial"])
+
+
+def done(outcome: Outcome) -> dict[str, Any]:
+    return EPOCH | {"done": True, "outcome": outcome.model_dump_json()}
+
+
+def test_a_completed_trial_has_its_last_epoch_and_its_values(bench: StudyBench) -> None:
+    searcher = StudySearcher(bench.conductor)
+    number = suggested(searcher, "a")
+    searcher.on_trial_complete("a", done(Outcome(state=TrialState.COMPLETE, metrics={"accuracy": 0.5}, epochs=1)))
+    trial = bench.records.trials[number]
+    assert trial.state is TrialState.COMPLETE
+    assert trial.values == {"accuracy": 0.5, "gflops": trial.candidate.gflops}
+    assert number in bench.records.front.ranks
+
+
+def test_a_trial_that_a_scheduler_stops_is_stopped_and_not_on_the_front(bench: StudyBench) -> None:
+    searcher = StudySearcher(bench.conductor)
+    number = suggested(searcher, "a")
+    searcher.on_trial_result("a", EPOCH)
+    searcher.on_trial_complete("a", EPOCH | {"done": True})
+    assert bench.records.trials[number].state is TrialState.STOPPED
+    assert bench.records.front.members == ()
+
+
+@pytest.mark.parametrize("result", [None, {}, EPOCH])
+def test_a_worker_that_dies_for_good_fails_its_trial(bench: StudyBench, result: dict[str, Any] | None) -> None:
+    searcher = StudySearcher(bench.conductor)
+    number = suggested(searcher, "a")
+    searcher.on_trial_complete("a", result, error=True)
+    assert bench.records.trials[number].state is TrialState.FAILED
+
+
+def test_after_an_interruption_trials_stay_unfinished_and_none_is_suggested(bench: StudyBench) -> None:
+    searcher = StudySearcher(bench.conductor)
+    number = suggested(searcher, "a")
+    searcher.interrupted = True
+    searcher.on_trial_complete("a", EPOCH)
+    assert bench.records.trials[number].state is TrialState.RUNNING
+    assert searcher.suggest("b") is None
+
+
+def test_a_result_that_came_in_with_the_interruption_counts(bench: StudyBench) -> None:
+    searcher = StudySearcher(bench.conductor)
+    number = suggested(searcher, "a")
+    searcher.interrupted = True
+    searcher.on_trial_complete("a", done(Outcome(state=TrialState.COMPLETE, metrics={"accuracy": 0.5}, epochs=1)))
+    assert bench.records.trials[number].state is TrialState.COMPLETE
+
+
+def test_the_end_is_told_to_ray(bench: StudyBench) -> None:
+    searcher = StudySearcher(bench.conductor)
+    for ray_id in "abc":
+        suggested(searcher, ray_id)
+        searcher.on_trial_complete(ray_id, done(Outcome(state=TrialState.DIVERGED, reason="nan")))
+    assert searcher.suggest("d") == Searcher.FINISHED
+
+
+def test_unknown_ids_change_nothing(bench: StudyBench) -> None:
+    searcher = StudySearcher(bench.conductor)
+    searcher.on_trial_complete("never", EPOCH)
+    searcher.on_worker_lost("never")
+    assert bench.records.trials == {}
+
+
+def test_ray_may_copy_and_pickle_it_and_gets_nothing(bench: StudyBench, tmp_path: Path) -> None:
+    searcher = StudySearcher(bench.conductor)
+    assert copy.deepcopy(searcher) is searcher
+    assert str(tmp_path).encode() not in pickle.dumps(searcher)
+    searcher.save_to_dir(str(tmp_path))
+    assert not list(tmp_path.glob("searcher-state*"))

@@ -1,0 +1,152 @@
+"""The worker, in this process: results on disk before they are reported, expected ends as results, warm reuse."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from cbam_search.architecture import Architecture
+from cbam_search.data.config import DatasetConfig
+from cbam_search.data.images import ImageData
+from cbam_search.data.load import load
+from cbam_search.errors import DeviceMemoryError
+from cbam_search.records.folder import StudyFolder
+from cbam_search.records.results import read_result
+from cbam_search.records.trials import Outcome, TrialState
+from cbam_search.running import trainable as trainable_module
+from cbam_search.running.trainable import CandidateTrainable, TrainingJob
+from cbam_search.training.config import TrainingConfig
+
+
+class InProcess(CandidateTrainable):
+    """What Ray's `with_parameters` makes of the class."""
+
+    data: ImageData
+    job: TrainingJob
+
+    def setup(self, config: dict[str, Any]) -> None:  # type: ignore[override]
+        super().setup(config, data=self.data, job=self.job)
+
+
+@pytest.fixture(scope="module")
+def digits() -> ImageData:
+    return load(DatasetConfig(source="digits", limit=200), seed=0, allow_code=False)
+
+
+def config_of(trial: int, name: str = "cifar_resnet8_0.25+cbam") -> dict[str, Any]:
+    return {"trial": trial, "architecture": Architecture.named(name, in_channels=1, classes=10).model_dump_json()}
+
+
+def worker(data: ImageData, folder: Path, trial: int = 0, **recipe: Any) -> InProcess:
+    job = TrainingJob(
+        recipe=TrainingConfig(**({"epochs": 2, "batch_size": 64} | recipe)), seed=0, study=folder, keep_weights=True, threads=1
+    )
+    kind = type("Worker", (InProcess,), {"data": data, "job": job})
+    return kind(config_of(trial))
+
+
+def outcome_of(result: dict[str, Any]) -> Outcome:
+    return Outcome.model_validate_json(result["outcome"])
+
+
+def test_one_step_an_epoch_and_the_result_on_disk_before_it_is_reported(digits: ImageData, tmp_path: Path) -> None:
+    actor = worker(digits, tmp_path)
+    first, last = actor.step(), actor.step()
+    assert (first["epoch"], last["epoch"]) == (1, 2)
+    assert "done" not in first
+    assert last["done"]
+    outcome = outcome_of(last)
+    assert outcome == read_result(StudyFolder(tmp_path).result(0))
+    assert (outcome.state, outcome.epochs) == (TrialState.COMPLETE, 2)
+    assert outcome.metrics["accuracy"] == last["accuracy"]
+    assert StudyFolder(tmp_path).weights(0).is_file()
+
+
+def test_a_warm_worker_trains_the_next_candidate_as_a_fresh_one_would(digits: ImageData, tmp_path: Path) -> None:
+    warm = worker(digits, tmp_path / "warm")
+    while not warm.step().get("done"):
+        pass
+    assert warm.reset_config(config_of(1, "cifar_resnet8_0.25+se"))
+    fresh = worker(digits, tmp_path / "fresh", trial=9)
+    fresh.reset_config(config_of(1, "cifar_resnet8_0.25+se"))
+    assert {**warm.step(), "seconds": 0} == {**fresh.step(), "seconds": 0}
+
+
+def test_divergence_is_a_result(digits: ImageData, tmp_path: Path) -> None:
+    actor = worker(digits, tmp_path, lr=100.0, warmup_epochs=0, weight_decay=1.0, epochs=30)
+    result: dict[str, Any] = {}
+    while not result.get("done"):
+        result = actor.step()
+    assert outcome_of(result).state is TrialState.DIVERGED
+    assert outcome_of(result).metrics == {}
+    assert not StudyFolder(tmp_path).weights(0).exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "words"),
+    [
+        (DeviceMemoryError("40 GiB"), TrialState.INFEASIBLE, "out of memory on cpu: 40 GiB"),
+        (RuntimeError("no such kernel"), TrialState.FAILED, "RuntimeError at test_trainable.py:"),
+    ],
+)
+def test_errors_are_results(
+    digits: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, state: TrialState, words: str
+) -> None:
+    def broken(*_args: object, **_options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(trainable_module, "train", broken)
+    result = worker(digits, tmp_path).step()
+    assert result["done"]
+    assert outcome_of(result).state is state
+    assert words in (outcome_of(result).reason or "")
+
+
+def test_stopped_in_the_middle_it_goes_on_from_its_checkpoint(digits: ImageData, tmp_path: Path) -> None:
+    whole = worker(digits, tmp_path / "whole", epochs=3)
+    expected = [whole.step() for _ in range(3)]
+    stopped = worker(digits, tmp_path / "parts", epochs=3)
+    stopped.step()
+    stopped.cleanup()
+    resumed = worker(digits, tmp_path / "parts", epochs=3)
+    rest = [resumed.step() for _ in range(2)]
+    assert [row["epoch"] for row in rest] == [2, 3]
+    assert [row["train_loss"] for row in rest] == [row["train_loss"] for row in expected[1:]]
+
+
+def test_what_was_finished_is_not_trained_again(digits: ImageData, tmp_path: Path) -> None:
+    first = worker(digits, tmp_path, epochs=1)
+    outcome = outcome_of(first.step())
+    again = worker(digits, tmp_path, epochs=1).step()
+    assert again["done"]
+    assert outcome_of(again) == outcome
+    assert "epoch" not in again
+
+
+def test_data_in_read_only_memory_is_trained_on(digits: ImageData, tmp_path: Path) -> None:
+    """Ray's object store hands out read-only arrays."""
+    for array in (digits.train.images, digits.train.labels, digits.validation.images):
+        array.flags.writeable = False
+    assert worker(digits, tmp_path).step()["epoch"] == 1
+    assert isinstance(digits.train.images, np.ndarray)
+
+
+def test_workers_import_neither_mlflow_nor_optuna() -> None:
+    code = (
+        "import sys, cbam_search.running.trainable; print([m for m in ('mlflow', 'optuna', 'sqlalchemy') if m in sys.modules])"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.strip() == "[]"
+
+
+def test_threads_are_those_of_the_trial(digits: ImageData, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    worker(digits, tmp_path)
+    assert torch.get_num_threads() == 1
+    torch.set_num_threads(before)

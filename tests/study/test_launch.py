@@ -1,0 +1,203 @@
+"""Whole studies from Python, on one Ray instance: what is found, what is refused before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+import yaml
+
+import cbam_search
+from cbam_search.errors import (
+    CodeNotAllowedError,
+    ConfigError,
+    DataError,
+    ExportError,
+    ResourceError,
+    SpaceError,
+    StudyBusyError,
+    StudyFailedError,
+    UserError,
+)
+from cbam_search.records.events import EpochFinished, Event, StudyClosed
+from cbam_search.records.ledger import read_events
+from cbam_search.records.study_records import StudyRecords
+from cbam_search.records.trials import TrialState
+from cbam_search.running.cluster import TrialResources
+from cbam_search.study.config import read_study_config
+from cbam_search.study.preparation import prepare
+from cbam_search.study.screen import Silence
+
+TINY = {
+    "name": "tiny",
+    "dataset": {"source": "digits", "limit": 400},
+    "backbone": {"family": "cifar_resnet", "depth": 8, "width": [0.25, 0.5]},
+    "attention": {"per": "network"},
+    "training": {"epochs": 2, "lr": 0.2, "warmup_epochs": 0},
+    "search": {"trials": 5, "published_backbones": 1},
+    "tracking": {"mlflow": False},
+}
+
+
+def write(folder: Path, **changes: object) -> Path:
+    path = folder / "space.yaml"
+    path.write_text(yaml.safe_dump(TINY | changes))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("CBAM_SEARCH_STUDIES", "MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="module")
+def _ray() -> Iterator[None]:
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_ray")
+class TestOnRay:
+    def test_a_study_has_a_front_and_its_records_tell_the_same(self, tmp_path: Path) -> None:
+        study = cbam_search.launch(write(tmp_path))
+        trained = [trial for trial in study.trials.values() if trial.was_trained]
+        assert len(trained) == 5
+        assert all(trial.state is TrialState.COMPLETE for trial in trained)
+        assert [trial.candidate.label for trial in trained[:3]] == list(study.manifest.published)
+        assert study.front.members
+        assert study.front.hypervolume > 0
+        assert cbam_search.open_study("tiny").trials == study.trials
+        assert cbam_search.open_study() == cbam_search.open_study(study.folder.path)
+        events = [event for event, _ in read_events(study.folder.ledger)]
+        epochs = {(event.trial, event.epoch) for event in events if isinstance(event, EpochFinished)}
+        assert epochs == {(trial.number, epoch) for trial in trained for epoch in (1, 2)}
+        assert isinstance(events[-1], StudyClosed)
+        kept = {path.parent.name for path in study.folder.trials.glob("*/weights.safetensors")}
+        assert kept == {f"{number:05d}" for number in study.front.numbers}
+        assert yaml.safe_load(study.folder.given_yaml.read_text())["name"] == "tiny"
+        assert yaml.safe_load(study.folder.resolved_yaml.read_text())["training"]["batch_size"] == 128
+
+    def test_another_launch_of_the_same_name_gets_its_own_folder_and_equal_results(self, tmp_path: Path) -> None:
+        path = write(tmp_path, search={"trials": 3, "published_backbones": 1})
+        first, second = cbam_search.launch(path), cbam_search.launch(path)
+        assert (first.name, second.name) == ("tiny", "tiny-2")
+        assert {n: t.values for n, t in first.trials.items()} == {n: t.values for n, t in second.trials.items()}
+
+    def test_a_memory_mapped_data_set_travels_by_path(self, tmp_path: Path) -> None:
+        dataset = {"source": "digits", "limit": 400, "memory_limit_gib": 1e-9, "cache_folder": "cache"}
+        study = cbam_search.launch(write(tmp_path, dataset=dataset, search={"trials": 3, "published_backbones": 1}))
+        assert study.manifest.data.storage == "memory_mapped"
+        assert len(study.front.ranks) == 3
+
+    def test_a_finished_study_resumed_trains_nothing(self, tmp_path: Path) -> None:
+        study = cbam_search.launch(write(tmp_path, search={"trials": 3, "published_backbones": 1}))
+        assert cbam_search.resume("tiny").trials == study.trials
+
+    def test_changed_data_are_not_resumed_on(self, tmp_path: Path) -> None:
+        study = cbam_search.launch(write(tmp_path, search={"trials": 3, "published_backbones": 1}))
+        text = study.folder.given_yaml.read_text()
+        study.folder.given_yaml.write_text(text.replace("limit: 400", "limit: 300"))
+        with pytest.raises(UserError, match="data of study tiny have changed"):
+            cbam_search.resume("tiny")
+
+    def test_a_study_that_another_process_drives_is_left_alone(self, tmp_path: Path) -> None:
+        study = cbam_search.launch(write(tmp_path, search={"trials": 3, "published_backbones": 1}))
+        lock = study.folder.lock()
+        with pytest.raises(StudyBusyError):
+            cbam_search.resume("tiny")
+        lock.release()
+
+    def test_the_same_error_again_and_again_stops_the_study(self, tmp_path: Path) -> None:
+        class NowhereToWrite(Silence):
+            def display(
+                self, records: StudyRecords, resources: TrialResources
+            ) -> AbstractContextManager[Callable[[Event], None]]:
+                # A folder where nobody can write, not even root.
+                records.folder.trials.symlink_to("/proc")
+                return super().display(records, resources)
+
+        with pytest.raises(StudyFailedError, match=r"\d trials failed for the same reason.*cannot be written"):
+            cbam_search.launch(write(tmp_path), screen=NowhereToWrite())
+        closed = [event for event, _ in read_events(tmp_path / "studies" / "tiny" / "ledger.jsonl")][-1]
+        assert isinstance(closed, StudyClosed)
+        assert closed.reason == "failed"
+
+    def test_more_than_ray_has_is_refused_before_anything_is_written(self, tmp_path: Path) -> None:
+        with pytest.raises(ResourceError, match="one trial asks for 64 CPUs"):
+            cbam_search.launch(write(tmp_path, resources={"cpus_per_trial": 64}))
+        assert not (tmp_path / "studies").exists()
+
+    def test_the_best_is_exported_and_what_was_not_kept_is_said(self, tmp_path: Path) -> None:
+        study = cbam_search.launch(write(tmp_path))
+        assert study.pick("best-accuracy").values["accuracy"] == max(t.values["accuracy"] for t in study.front.members)
+        assert study.pick("knee") in study.front.members
+        assert (study.export(tmp_path / "best") / "model.py").is_file()
+        dropped = next(
+            trial for number, trial in study.trials.items() if trial.was_trained and number not in study.front.numbers
+        )
+        with pytest.raises(ExportError, match="were not kept"):
+            study.export(tmp_path / "other", pick=str(dropped.number))
+        with pytest.raises(ExportError, match="Allowed: knee"):
+            study.pick("nicest")
+        with pytest.raises(ExportError, match="no finished training"):
+            study.pick("999")
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"backbone": {"family": "cifar_resnet", "depth": 9}}, ConfigError, "no depth 9"),
+        ({"dataset": {"source": "function", "function": "a.b:c"}}, CodeNotAllowedError, "--allow-code"),
+        ({"dataset": {"source": "parquet", "train": "none.parquet"}}, DataError, "none.parquet"),
+        ({"search": {"trials": 2}}, ConfigError, "fewer than the 3 baselines"),
+        ({"search": {"trials": 5, "published_backbones": 2}}, SpaceError, "fewer than the 6 published designs"),
+        ({"search": {"trials": 7, "sampler": "grid"}, "attention": {}}, SpaceError, "distinct ones, but search.trials is 7"),
+        ({"search": {"scheduler": {"kind": "pareto_asha"}}}, ConfigError, "not available in this version"),
+        ({"objectives": {"latency_ms": "min", "accuracy": "max"}}, ConfigError, "not available in this version"),
+        ({"records": {"storage": "postgresql://a:b@c/d"}}, ConfigError, "password in plain text"),
+    ],
+)
+def test_refused_before_anything_is_started_or_written(
+    tmp_path: Path, changes: dict[str, object], error: type[UserError], words: str
+) -> None:
+    path = write(tmp_path, **changes)
+    with pytest.raises(error, match=words.replace("(", r"\(")):
+        cbam_search.launch(path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["space.yaml"]
+    assert not ray.is_initialized() or ray.cluster_resources()
+
+
+def test_paths_start_at_the_yaml_wherever_it_is_launched_from(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    path = write(tmp_path / "sub", dataset={"source": "parquet", "train": "train.parquet"})
+    config, _ = read_study_config(path)
+    assert config.dataset.train == str(tmp_path / "sub" / "train.parquet")
+    moved, _ = read_study_config(path, base=tmp_path)
+    assert moved.dataset.train == str(tmp_path / "train.parquet")
+
+
+def test_a_grid_that_fits_after_its_constraint_is_taken(tmp_path: Path) -> None:
+    attention = {"per": "network", "kind": ["none", "se"]}
+    search = {"trials": 3, "sampler": "grid", "baselines": ["none", "se"]}
+    path = write(tmp_path, attention=attention, search=search, constraints={"params": {"at_most": 6000}})
+    config, _ = read_study_config(path)
+    prepared = prepare(config, allow_code=False)
+    assert prepared.space.count() == 4
+    assert [design.label for design in prepared.published.excluded] == ["cifar_resnet8_0.5", "cifar_resnet8_0.5+se"]
+
+
+def test_the_reference_point_is_that_of_the_data_and_the_space(tmp_path: Path) -> None:
+    config, _ = read_study_config(write(tmp_path))
+    prepared = prepare(config, allow_code=False)
+    accuracy, gflops = prepared.objectives
+    labels = prepared.data.validation.labels
+    assert accuracy.reference == np.bincount(labels).max() / len(labels)
+    assert gflops.reference == max(prepared.cost.cost(architecture).gflops for architecture in prepared.space.enumerate())

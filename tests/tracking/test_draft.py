@@ -1,0 +1,89 @@
+"""Events to changes, without MLflow."""
+
+from __future__ import annotations
+
+from synthetic_study import ACCURACY, GFLOPS, SyntheticStudy, candidate, random_candidates
+
+from cbam_search.records.ledger import read_events
+from cbam_search.records.trials import TrialState
+from cbam_search.tracking.draft import STUDY, Draft
+from cbam_search.tracking.view import StudyView
+
+OBJECTIVES = (ACCURACY, GFLOPS)
+
+
+def draft_of(study: SyntheticStudy, view: StudyView, offset: int = 0) -> tuple[Draft, int]:
+    draft = Draft(view, OBJECTIVES)
+    for event, after in read_events(study.folder.ledger, offset):
+        draft.add(event)
+        offset = after
+    draft.complete()
+    return draft, offset
+
+
+def test_only_places_that_changed_are_written_again(study: SyntheticStudy) -> None:
+    view = StudyView()
+    study.train(0, candidate(gflops=0.001), 0.90)
+    study.train(1, candidate(gflops=0.003), 0.95)
+    _, offset = draft_of(study, view)
+    study.train(2, candidate(gflops=0.002), 0.96)
+    draft, _ = draft_of(study, view, offset)
+    assert 0 not in draft.runs
+    assert draft.runs[1].tags == {"pareto_rank": "1", "on_front": "false"}
+    assert draft.runs[2].tags["on_front"] == "true"
+
+
+def test_events_that_come_twice_change_nothing(study: SyntheticStudy) -> None:
+    study.open()
+    study.train(0, candidate(), 0.9, epochs=2)
+    study.skip(1, candidate(), TrialState.DUPLICATE)
+    once, _ = draft_of(study, StudyView())
+    twice = Draft(StudyView(), OBJECTIVES)
+    for event, _ in read_events(study.folder.ledger):
+        twice.add(event)
+        if event.event != "front_updated":
+            twice.add(event)
+    twice.complete()
+    assert twice.runs == once.runs
+
+
+def test_a_second_attempt_runs_again_under_the_same_run_and_repeats_no_equal_epoch(study: SyntheticStudy) -> None:
+    view = StudyView()
+    study.start(0, candidate())
+    study.epoch(0, 1, 0.5)
+    study.close("interrupted")
+    draft, offset = draft_of(study, view)
+    assert draft.runs[0].status == "KILLED"
+    assert draft.runs[0].tags["state"] == "interrupted"
+    resumed = SyntheticStudy(study.folder, study.trials, study.now_seconds)
+    resumed.open(resumed=True)
+    resumed.start(0, candidate(), attempt=2)
+    resumed.epoch(0, 1, 0.5)
+    resumed.epoch(0, 2, 0.6)
+    draft, _ = draft_of(resumed, view, offset)
+    assert draft.runs[0].status == "RUNNING"
+    assert draft.runs[0].tags["attempt"] == "2"
+    assert {row.step for row in draft.runs[0].metrics} == {2}
+    assert draft.runs[STUDY].status == "RUNNING"
+
+
+def test_states_become_run_statuses(study: SyntheticStudy) -> None:
+    states = [TrialState.COMPLETE, TrialState.STOPPED, TrialState.DIVERGED, TrialState.FAILED, TrialState.INFEASIBLE]
+    for number, (proposed, state) in enumerate(zip(random_candidates(5), states, strict=True)):
+        study.start(number, proposed)
+        study.finish(number, state)
+    draft, _ = draft_of(study, StudyView())
+    assert [draft.runs[number].status for number in range(5)] == ["FINISHED", "KILLED", "FAILED", "FAILED", "FAILED"]
+    assert [draft.runs[number].tags["on_front"] for number in range(5)] == ["true"] + ["false"] * 4
+    assert draft.runs[3].tags["reason"] == "failed on purpose"
+
+
+def test_skipped_proposals_are_counted_and_have_no_run(study: SyntheticStudy) -> None:
+    first, second = random_candidates(2)
+    study.skip(0, first, TrialState.INFEASIBLE)
+    study.skip(1, second, TrialState.INFEASIBLE)
+    study.skip(2, second, TrialState.DUPLICATE)
+    draft, _ = draft_of(study, StudyView())
+    assert set(draft.runs) == {STUDY}
+    rows = [(row.name, row.value, row.step) for row in draft.runs[STUDY].metrics]
+    assert rows == [("proposals_infeasible", 1, 1), ("proposals_infeasible", 2, 2), ("proposals_duplicate", 1, 3)]
