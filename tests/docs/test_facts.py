@@ -1,0 +1,111 @@
+"""What the pages list is what the code has: tables that would otherwise fall behind it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import get_args
+
+from cbam_search.architecture import ATTENTION_KINDS, FAMILIES, POOLS, Architecture
+from cbam_search.cost.model import CostModel
+from cbam_search.data import decoding, image_folder
+from cbam_search.data.config import DatasetConfig
+from cbam_search.data.source import SPLIT_NAMES
+from cbam_search.records.events import Event, StudyClosed
+from cbam_search.records.folder import StudyFolder
+from cbam_search.records.trials import TrialState
+from cbam_search.running.conductor import SAME_ERROR_AT_MOST
+from cbam_search.running.tune_run import WORKER_DEATHS_AT_MOST
+from cbam_search.search import telling
+from cbam_search.search.config import SAMPLERS
+from cbam_search.search.proposer import PROPOSALS_WITHOUT_A_NEW_ONE
+from cbam_search.study.config import read_study_config
+
+
+def _text(root: Path, page: str) -> str:
+    return (root / page).read_text(encoding="utf-8")
+
+
+def _first_cells(text: str, heading: str) -> list[str]:
+    """What stands in backticks in the first column of the tables after `heading`, their heads apart."""
+    table = text.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    without_head = re.sub(r"^\|.*\n\| ---", "", table, flags=re.MULTILINE)
+    rows = [line.split("|")[1] for line in without_head.splitlines() if line.startswith("| `")]
+    return [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
+
+
+def test_links_lead_somewhere(page_path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page_path.read_text(encoding="utf-8")):
+        assert target.startswith("https://") or (page_path.parent / target).exists(), target
+
+
+def test_the_ledger_s_events(root: Path) -> None:
+    events = [get_args(event.model_fields["event"].annotation)[0] for event in get_args(get_args(Event)[0])]
+    assert _first_cells(_text(root, "docs/records.md"), "Events of the ledger") == events
+    for reason in get_args(StudyClosed.model_fields["reason"].annotation):
+        assert f"`{reason}`" in _text(root, "docs/records.md")
+
+
+def test_the_states_of_a_trial(root: Path) -> None:
+    assert _first_cells(_text(root, "docs/records.md"), "States of a trial") == list(TrialState)
+
+
+def test_the_samplers(root: Path) -> None:
+    assert _first_cells(_text(root, "docs/records.md"), "Samplers, and what they are told") == list(SAMPLERS)
+
+
+def test_what_samplers_are_told(root: Path) -> None:
+    rows = [line for line in (telling.__doc__ or "").splitlines() if line.startswith("| ")]
+    assert len(rows) > 5
+    for row in rows:
+        assert f"{row}\n" in _text(root, "docs/records.md")
+
+
+def test_the_files_of_a_study(root: Path, finished_study: Path) -> None:
+    listed = _first_cells(_text(root, "docs/records.md"), "The folder")
+    folder = StudyFolder(Path("studies/NAME"))
+    named = [folder.given_yaml, folder.resolved_yaml, folder.manifest, folder.database, folder.ledger, folder.mlflow_state]
+    named += [folder.log, folder.path / "lock", folder.result(7), folder.checkpoint(7), folder.weights(7)]
+    for path in named:
+        assert path.relative_to(folder.path).as_posix() in listed
+    for path in (finished_study / "studies" / "tiny").iterdir():
+        assert path.name in {entry.partition("/")[0] for entry in listed} or path.name.startswith("optuna.db-")
+
+
+def test_the_numbers_of_the_rules(root: Path) -> None:
+    page = " ".join(_text(root, "docs/records.md").split())
+    assert f"After {PROPOSALS_WITHOUT_A_NEW_ONE:,} proposals without a new" in page
+    words = {3: "three"}
+    assert f"{words[SAME_ERROR_AT_MOST]} in a row for the same reason" in page
+    assert f"at most {words[WORKER_DEATHS_AT_MOST]} times" in page
+
+
+def test_the_image_sources_and_their_keys(root: Path) -> None:
+    page = _text(root, "docs/data.md")
+    sources = get_args(DatasetConfig.model_fields["source"].annotation)
+    assert set(sources) <= set(_first_cells(page, "Sources"))
+    for suffix in image_folder._SUFFIXES:
+        assert suffix in page
+    for name in decoding._FORMATS:
+        assert name in page
+    for name in SPLIT_NAMES:
+        assert name in page
+
+
+def test_families_kinds_and_poolings(root: Path) -> None:
+    page = _text(root, "docs/architecture.md")
+    assert sorted(_first_cells(page, "Names of published designs")) == sorted(FAMILIES)
+    for name in (*ATTENTION_KINDS, *POOLS):
+        assert f"`{name}`" in page
+    for name in re.findall(r"`((?:wide_)?(?:cifar_)?resne\w+\d[\w.]*)`", page):
+        assert Architecture.named(name).backbone.name == name
+
+
+def test_the_readme_s_figures(root: Path) -> None:
+    readme = _text(root, "README.md")
+    cost = CostModel((224, 224)).cost
+    for name in ("resnet50", "resnet50+cbam"):
+        assert f"{cost(Architecture.named(name)).gflops:.3f}" in readme
+    config, _ = read_study_config(root / "search_spaces" / "quickstart.yaml")
+    assert f"{config.search.trials} trainings of {config.training.epochs} epochs" in readme
+    assert config.search.published_backbones * len(config.search.baselines) == 6
