@@ -15,6 +15,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 quickstart: $(INSTALLED)
 	$(RUN)/cbam-search launch search_spaces/quickstart.yaml
+	@echo 'To have these commands on your path: . $(VENV)/bin/activate'
 
 test: $(INSTALLED)
 	$(RUN)/python -m pytest

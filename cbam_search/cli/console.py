@@ -48,7 +48,7 @@ class Screen:
         uri = tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
         cursor = read_cursor(study.folder.mlflow_state)
         for line in next_commands(
-            study.name,
+            study.folder.run,
             study.front,
             closed=self._closed,
             mlflow=tracking.mlflow,

@@ -6,7 +6,6 @@ under a temporary name and renamed when complete, so that an entry is whole or n
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -40,7 +39,7 @@ def read_cache(entry: Path) -> ImageData | None:
     try:
         stored = json.loads((entry / "data.json").read_text(encoding="utf-8"))
         splits = {name: _open_split(entry, name, tuple(stored["shapes"][name])) for name in _SPLITS}
-    except (OSError, ValueError, KeyError):
+    except (OSError, EOFError, ValueError, KeyError):  # EOFError: numpy's, at an empty file
         return None
     return ImageData(
         train=splits["train"],
@@ -94,11 +93,14 @@ class CacheWriter:
             "notes": data.notes,
         }
         (self._folder / "data.json").write_text(json.dumps(stored, indent=1), encoding="utf-8")
-        if read_cache(self._entry) is None:  # another process may have been quicker
-            shutil.rmtree(self._entry, ignore_errors=True)
-            self._folder.chmod(0o755)
-            with contextlib.suppress(OSError):  # quicker in this very moment: its entry is as good
+        self._folder.chmod(0o755)
+        try:
+            self._folder.rename(self._entry)
+        except OSError:  # there is one: of a process that was quicker, as good as this, or a damaged one
+            if read_cache(self._entry) is None:
+                damaged = self._entry.rename(self._folder.with_suffix(".damaged"))
                 self._folder.rename(self._entry)
+                shutil.rmtree(damaged, ignore_errors=True)
 
 
 def _open_split(entry: Path, name: str, shape: tuple[int, int, int, int]) -> ImageSplit:

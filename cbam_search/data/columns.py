@@ -44,6 +44,9 @@ def find_columns(schema: pa.Schema, features: Mapping[str, Any], config: Dataset
     group = config.group_column
     if group is not None and group not in schema.names:
         raise DataError(f"There is no group column '{group}'. Columns: {', '.join(schema.names)}.")
+    for role, name in (("label", label), ("group", group)):
+        if name is not None and pa.types.is_nested(schema.field(name).type):
+            raise DataError(f"The {role} column '{name}' holds {schema.field(name).type}; it must hold one value an image.")
     feature = features.get(label)
     names = feature.get("names") if isinstance(feature, Mapping) else None
     return Columns(image, label, group, tuple(map(str, names)) if names else None)

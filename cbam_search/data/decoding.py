@@ -1,7 +1,7 @@
 """One encoded image to pixels of the wanted size and channels, and what was odd about it.
 
 Only common raster formats are opened: Pillow's EPS plugin would run Ghostscript. Of animations the first frame counts.
-- EXIF orientation is applied.
+- EXIF orientation is applied; EXIF data that cannot be read are passed over.
 - 16-bit: the high byte is kept, so the whole range 0..65535 becomes 0..255.
 - Transparency is composited over white, as a browser shows it.
 - Palette, CMYK, YCbCr and bilevel images become RGB or grey.
@@ -18,12 +18,22 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from cbam_search.data.source import Item
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 _GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"})
+_TURNS: dict[Any, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""By EXIF orientation. `ImageOps.exif_transpose` would also write the EXIF data anew, and fail where it cannot."""
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -89,13 +99,22 @@ def _open(content: bytes | npt.NDArray[Any], height_width: tuple[int, int] | Non
         image.draft(None, (max(height_width),) * 2)  # a large JPEG is decoded at an eighth, quarter or half
     image.load()
     if "exif" in image.info:
-        image = ImageOps.exif_transpose(image)
+        image = _upright(image)
     if image.mode == "F":
         raise ValueError("floating-point pixels have no range to scale by; save the image as 8 or 16 bits")
     if image.mode.startswith("I"):
         high_byte = (np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8)
         return Image.fromarray(high_byte), True
     return image, content.startswith(_PNG_SIGNATURE) and content[24] == 16
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as its EXIF orientation says; as it is where the EXIF data are damaged, at which Pillow raises all sorts."""
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:
+        return image
+    return image if turn is None else image.transpose(turn)
 
 
 def _pixels(image: Image.Image, channels: int, height_width: tuple[int, int] | None, has_alpha: bool) -> npt.NDArray[np.uint8]:

@@ -75,7 +75,7 @@ def _call(name: str) -> object:
 
 
 def _source(name: str, returned: Mapping[str, Any]) -> Source:
-    images = np.asanyarray(returned["images"])
+    images = _array(name, returned, "images")
     if images.dtype not in (np.uint8, np.uint16) or images.ndim not in (3, 4) or images.shape[3:] not in ((), (1,), (3,), (4,)):
         raise DataError(
             f"{name}: images are {images.dtype} of shape {images.shape}; they must be uint8 or uint16 of shape (N, H, W) or "
@@ -88,17 +88,25 @@ def _source(name: str, returned: Mapping[str, Any]) -> Source:
         names = _column(name, returned, "splits", len(images)).astype(str)
     rows = {str(split): np.flatnonzero(names == split).astype(np.int64) for split in np.unique(names)}
     splits, notes = recognise_splits({split: array_split(images, labels, groups, row) for split, row in rows.items()})
-    class_names = returned.get("class_names")
+    class_names = None if returned.get("class_names") is None else tuple(map(str, returned["class_names"]))
+    described = [class_names, *(None if column is None else column.tolist() for column in (labels, groups, names))]
     return Source(
         splits=splits,
-        identity=f"{name} {hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()} {labels.tolist()}",
-        label_names=None if class_names is None else tuple(map(str, class_names)),
+        identity=f"{name} {hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()} {described}",
+        label_names=class_names,
         notes=notes,
     )
 
 
 def _column(name: str, returned: Mapping[str, Any], key: str, count: int) -> npt.NDArray[Any]:
-    values = np.asarray(returned[key])
+    values = _array(name, returned, key)
     if values.shape != (count,):
         raise DataError(f"{name}: {key} has shape {values.shape}; one value an image is ({count},).")
     return values
+
+
+def _array(name: str, returned: Mapping[str, Any], key: str) -> npt.NDArray[Any]:
+    try:
+        return np.asanyarray(returned[key])
+    except ValueError as error:
+        raise DataError(f"{name}: {key} cannot be made one array: {error}") from error

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -31,7 +32,8 @@ def open_image_folder(config: DatasetConfig) -> Source:
         raise DataError(f"dataset.path: there is no folder {root}.")
     folders = [folder for folder in sorted(root.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
     is_split = any(SPLIT_NAMES.get(folder.name.lower()) == "train" for folder in folders)
-    files = {folder.name: _images(folder) for folder in folders} if is_split else {"train": _images(root)}
+    above = (root.resolve(),)
+    files = {folder.name: _images(folder, above) for folder in folders} if is_split else {"train": _images(root, ())}
     files = {name: found for name, found in files.items() if found}
     if not files:
         raise DataError(f"{root} holds no image file ({', '.join(sorted(_SUFFIXES))}).")
@@ -40,14 +42,20 @@ def open_image_folder(config: DatasetConfig) -> Source:
     return Source(splits=splits, identity=_identity(root, files), notes=split_notes)
 
 
-def _images(folder: Path) -> list[Path]:
-    """Files with an image's suffix at any depth, in the order of their names; hidden ones are passed over."""
+def _images(folder: Path, above: tuple[Path, ...]) -> list[Path]:
+    """Files with an image's suffix at any depth, in the order of their names.
+
+    Hidden ones are passed over, and so are links back to a folder above. Other links are followed.
+    """
+    if folder.resolve() in above:
+        return []
+    above = (*above, folder.resolve())
     found: list[Path] = []
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
         if path.is_dir():
-            found += _images(path)
+            found += _images(path, above)
         elif path.suffix.lower() in _SUFFIXES:
             found.append(path)
     return found
@@ -64,6 +72,9 @@ def _split(folder: Path, paths: list[Path], config: DatasetConfig) -> SourceSpli
         labels = [row.get(config.label_column) for row in listed]
     else:
         labels = [path.parent.name if path.parent != folder else None for path in paths]
+    for label in labels:
+        if label and label != label.encode(errors="ignore").decode():
+            raise DataError(f"The name of the class folder {label!r} in {folder} is not UTF-8: rename it.")
 
     def read(rows: IntArray) -> Iterator[Item]:
         return (paths[row] for row in rows)
@@ -76,17 +87,29 @@ def _metadata(folder: Path) -> dict[str, dict[str, str]]:
     path = folder / "metadata.csv"
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as CSV in UTF-8: {error}") from error
     if rows and "file_name" not in rows[0]:
         raise DataError(f"{path} has no column file_name; its columns are: {', '.join(rows[0])}.")
     return {row["file_name"]: row for row in rows}
 
 
 def _identity(root: Path, files: Mapping[str, list[Path]]) -> str:
-    hasher = hashlib.sha256(str(root).encode())
-    for split, paths in files.items():
+    hasher = hashlib.sha256(os.fsencode(root))
+    metadata = [root / "metadata.csv", *(root / split / "metadata.csv" for split in files)]
+    for split, paths in {"": metadata, **files}.items():
         for path in paths:
-            status = path.stat()
-            hasher.update(f"{split}\0{path.relative_to(root)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+            hasher.update(os.fsencode(f"{split}\0{path.relative_to(root)}\0{_stamp(path)}\n"))
     return hasher.hexdigest()
+
+
+def _stamp(path: Path) -> str:
+    """Size and time of the last change. A link to nothing has none: it is counted as corrupt when it is read."""
+    try:
+        status = path.stat()
+    except OSError:
+        return "absent"
+    return f"{status.st_size}\0{status.st_mtime_ns}"

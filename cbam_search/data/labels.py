@@ -62,6 +62,8 @@ def _values(array: npt.NDArray[Any]) -> list[int | str | None]:
 
 
 def _value(value: object) -> int | str | None:
+    if isinstance(value, np.generic):
+        value = value.item()
     if value is None or value == "" or value != value:  # NaN alone differs from itself
         return None
     if isinstance(value, str):

@@ -70,14 +70,19 @@ def _count(fraction: float, total: int) -> int:
 
 
 def _hold_groups(rows: IntArray, labels: IntArray, groups: IntArray, fraction: float, seed: int) -> tuple[IntArray, IntArray]:
-    """Part `rows` into (kept, held), holding whole folds: 0.15 is 3 of 20, fewer where there are fewer groups."""
+    """Part `rows` into (kept, held), holding whole folds: 0.15 is 3 of 20, 0.02 is 1 of 50; fewer where there are fewer groups.
+
+    No more than 100 folds, whose making would take long.
+    """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    n_groups = len(np.unique(groups[rows]))
-    if not fraction or n_groups < 2:
+    if not fraction or not len(rows):
         return rows, rows[:0]
-    share = Fraction(fraction).limit_denominator(20)
-    folds = max(2, min(share.denominator, n_groups, int(np.bincount(labels[rows]).max())))
+    share = Fraction(fraction).limit_denominator(20) if fraction >= 0.05 else Fraction(1, min(100, round(1 / fraction)))
+    most_folds = min(len(np.unique(groups[rows])), int(np.bincount(labels[rows]).max()))
+    if most_folds < 2:
+        return rows, rows[:0]
+    folds = max(2, min(share.denominator, most_folds))
     held_folds = min(max(1, round(fraction * folds)), folds - 1)
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():

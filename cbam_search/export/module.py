@@ -20,6 +20,8 @@ from cbam_search.export.model_text import ImageFormat, model_text
 from cbam_search.export.verification import verify
 
 FILES = frozenset({"model.py", "weights.safetensors", "architecture.json", "README.md"})
+MARKS_OF_AN_EXPORT = frozenset({"architecture.json", "weights.safetensors"})
+"""Files that nobody else writes together: a folder of one's own with a README.md or a model.py is not replaced."""
 SMALLEST_STD = 1 / 255
 """Training normalises a constant channel by this, too."""
 
@@ -84,7 +86,7 @@ def _network(architecture: Architecture, weights: Mapping[str, Tensor]) -> nn.Mo
     with torch.device("meta"):
         network = build(architecture)
     try:
-        network.load_state_dict({name: value.detach().cpu() for name, value in weights.items()}, assign=True)
+        network.load_state_dict({name: value.detach().cpu().contiguous() for name, value in weights.items()}, assign=True)
     except RuntimeError as error:
         raise ExportError(f"the weights are not those of {architecture.label}: {error}") from None
     return network.float().eval()
@@ -108,7 +110,8 @@ def _refuse_foreign(output: Path) -> None:
         return
     if not output.is_dir():
         raise ExportError(f"{output} is a file. Give the name of a folder")
-    others = sorted(path.name for path in output.iterdir() if path.name not in {*FILES, "__pycache__"})
+    found = {path.name for path in output.iterdir()}
+    others = sorted(found - {*FILES, "__pycache__"}) or ([] if found >= MARKS_OF_AN_EXPORT else sorted(found))
     if others:
         raise ExportError(f"{output} is not an earlier export: it holds {', '.join(others[:5])}. Give another folder")
 

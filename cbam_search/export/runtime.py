@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import prod
 from pathlib import Path
 
 import torch
@@ -34,14 +35,16 @@ def read_safetensors(path: str | Path) -> dict[str, Tensor]:
     header.pop("__metadata__", None)
     tensors = {}
     for name, entry in header.items():
-        dtype, shape = SAFETENSORS_DTYPES[entry["dtype"]], entry["shape"]
+        dtype, shape = SAFETENSORS_DTYPES.get(entry["dtype"]), entry["shape"]
         begin, end = (start + offset for offset in entry["data_offsets"])
-        tensor = torch.empty(shape, dtype=dtype)
-        if not start <= begin <= end <= len(data) or end - begin != tensor.nbytes:
+        if dtype is None:
+            raise ValueError(f"{path}: tensor '{name}' is of type {entry['dtype']}, which is not read here")
+        if not start <= begin <= end <= len(data) or min(shape, default=0) < 0 or end - begin != prod(shape) * dtype.itemsize:
             raise ValueError(f"{path}: tensor '{name}' lies outside the file or has the wrong size")
         if end > begin:
-            tensor = torch.frombuffer(bytearray(data[begin:end]), dtype=dtype).reshape(shape)
-        tensors[name] = tensor
+            tensors[name] = torch.frombuffer(bytearray(data[begin:end]), dtype=dtype).reshape(shape)
+        else:
+            tensors[name] = torch.empty(shape, dtype=dtype)
     return tensors
 
 

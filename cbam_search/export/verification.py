@@ -31,6 +31,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, sys.argv[1])
 import model
 
+torch.set_num_threads(int(sys.argv[3]))  # other numbers of threads add up in another order
 saved = model.read_safetensors(sys.argv[2])
 network = model.load()
 with torch.inference_mode():
@@ -53,7 +54,7 @@ def verify(folder: Path, network: nn.Module, image_shape: tuple[int, int, int]) 
     with tempfile.TemporaryDirectory() as scratch:
         batch = Path(scratch) / "batch.safetensors"
         save_file({"images": images, "logits": logits.contiguous()}, batch)
-        command = [sys.executable, "-I", "-c", CHECK, str(folder), str(batch)]
+        command = [sys.executable, "-I", "-c", CHECK, str(folder), str(batch), str(torch.get_num_threads())]
         finished = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if finished.returncode != 0:
         last_line = (finished.stderr.strip().splitlines() or ["no message"])[-1]

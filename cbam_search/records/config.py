@@ -9,7 +9,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
-_PLAIN_PASSWORD = re.compile(r"://[^/@:]*:(?!\$\{)[^/@]+@")
+_VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
+_SECRET_IN_QUERY = re.compile(r"[?&](?:password|passwd|pwd|token)=(?!\$\{)", re.IGNORECASE)
 
 
 class RecordsConfig(BaseModel):
@@ -37,8 +38,17 @@ class RecordsConfig(BaseModel):
 
 def without_plain_password(url: str | None) -> str | None:
     """The URL itself, unless it carries a password in plain text: the YAML is copied into records and MLflow."""
-    if url and _PLAIN_PASSWORD.search(url):
+    if url and holds_plain_password(url):
         raise PydanticCustomError(
             "plain_password", "the URL holds a password in plain text; write ${NAME} there and set that environment variable"
         )
     return url
+
+
+def holds_plain_password(url: str) -> bool:
+    """Whether a secret stands in the URL itself, and not behind a variable: after `user:`, or in the query."""
+    # Up to the last @: a password may hold slashes and even an @.
+    before_host, at, _ = url.partition("://")[2].rpartition("@")
+    _, colon, password = before_host.partition(":")
+    plain = bool(at and colon and password and not _VARIABLE.fullmatch(password))
+    return plain or bool(_SECRET_IN_QUERY.search(url))

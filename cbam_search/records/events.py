@@ -71,11 +71,10 @@ class TrialFinished(_Event):
 
 
 class FrontUpdated(_Event):
-    """After each finished trial: who is on the front, every complete trial's rank, and the hypervolume."""
+    """After each finished trial: who is on the front, and the hypervolume. complete: trials trained to the end so far."""
 
     event: Literal["front_updated"] = "front_updated"
     front: tuple[int, ...]
-    ranks: dict[int, int]
     hypervolume: float
     changed: bool
     complete: int

@@ -70,6 +70,12 @@ class StudyFolder:
     def weights(self, number: int) -> Path:
         return self.trial(number) / "weights.safetensors"
 
+    @property
+    def run(self) -> str:
+        """What commands take for this study, typed here: its name where they look for names, else its path."""
+        at_home = (studies_folder() / self.path.name).resolve() == self.path
+        return self.path.name if at_home else str(self.path)
+
     def read_manifest(self) -> StudyManifest:
         """Raises RecordsError when the manifest is damaged."""
         try:
@@ -98,10 +104,19 @@ def studies_folder() -> Path:
 
 
 def create_study_folder(parent: Path, name: str) -> StudyFolder:
-    """A new folder for `name` in `parent`; a name that is taken gets -2, -3 and so on."""
+    """A new folder for `name` in `parent`; a name that is taken gets -2, -3 and so on. Raises UserError."""
     if not STUDY_NAME.fullmatch(name) or name == "latest":
         raise UserError(f"'{name}' cannot name a study: use letters, digits, '.', '_' and '-', at most 100, and not 'latest'")
-    parent.mkdir(parents=True, exist_ok=True)
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        return StudyFolder(_untaken(parent, name).resolve())
+    except OSError as error:
+        raise UserError(
+            f"no study can be made in {parent.resolve()}: {error.strerror}. records.folder says where studies are kept"
+        ) from None
+
+
+def _untaken(parent: Path, name: str) -> Path:
     attempt = 1
     while True:
         path = parent / (name if attempt == 1 else f"{name}-{attempt}")
@@ -110,7 +125,7 @@ def create_study_folder(parent: Path, name: str) -> StudyFolder:
         except FileExistsError:
             attempt += 1
             continue
-        return StudyFolder(path.resolve())
+        return path
 
 
 def find_study(run: str, parent: Path | None = None) -> StudyFolder:
@@ -119,14 +134,22 @@ def find_study(run: str, parent: Path | None = None) -> StudyFolder:
     known = _studies_in(parent)
     if run == "latest":
         if not known:
-            raise StudyNotFoundError(f"there is no study in {parent}. Start one with: cbam-search launch SPACE.yaml")
-        return max(known, key=lambda folder: folder.read_manifest().created_seconds)
+            raise StudyNotFoundError(f"there is no study in the folder {parent}. Start one with: cbam-search launch SPACE.yaml")
+        return max(known, key=_created_seconds)
     for path in (Path(run), parent / run):
         if (path / "study.json").is_file():
             return StudyFolder(path.resolve())
     names = tuple(folder.path.name for folder in known)
     hint = unknown_name("study", run, names) if names else f"no study '{run}', and none at all in {parent}"
     raise StudyNotFoundError(f"{hint}. Give a name, a study's folder, or 'latest'; ${STUDIES_VARIABLE} says where to look")
+
+
+def _created_seconds(folder: StudyFolder) -> float:
+    try:
+        return folder.read_manifest().created_seconds
+    except RecordsError:
+        # A damaged study must not hide the others; named, it is reported.
+        return 0.0
 
 
 def _studies_in(parent: Path) -> list[StudyFolder]:

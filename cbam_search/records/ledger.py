@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from cbam_search.errors import RecordsError
@@ -40,7 +41,9 @@ class Ledger:
             listener(event)
 
     def close(self) -> None:
-        self._file.close()
+        # What is still unwritten has been reported: each append writes its own event or raises.
+        with suppress(OSError):
+            self._file.close()
 
 
 def read_events(path: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:

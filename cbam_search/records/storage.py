@@ -4,29 +4,39 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from optuna.storages import RDBStorage
 from sqlalchemy import event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 
 from cbam_search.errors import UserError
 from cbam_search.records.folder import StudyFolder
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_PASSWORD_VARIABLE = re.compile(rf"(?<=:){_VARIABLE.pattern}(?=@)")
 
 
 def open_storage(url: str | None, folder: StudyFolder) -> RDBStorage:
-    """Open (and create where needed) the storage at `url`; raises UserError when it cannot be reached."""
+    """Open (and create where needed) the storage at `url`; a relative SQLite file starts at the YAML's folder.
+
+    Raises UserError when the storage cannot be reached or opened.
+    """
     if url is None:
-        return _sqlite(f"sqlite:///{folder.database}")
-    resolved = _VARIABLE.sub(_from_environment, url)
+        url = f"sqlite:///{folder.database.absolute()}"
     try:
-        if make_url(resolved).get_backend_name() == "sqlite":
-            return _sqlite(resolved)
-        return RDBStorage(resolved, engine_kwargs={"pool_pre_ping": True})
+        resolved = make_url(_with_variables(url))
+        if resolved.get_backend_name() == "sqlite":
+            return _sqlite(_beside_yaml(resolved, folder).render_as_string(hide_password=False))
+        return RDBStorage(resolved.render_as_string(hide_password=False), engine_kwargs={"pool_pre_ping": True})
+    except UserError:
+        raise
     except Exception as error:
-        raise UserError(f"records.storage {redacted(url)} cannot be opened: {type(error).__name__}") from None
+        # The error's own words may hold the password.
+        why = f"the package {error.name} is not installed" if isinstance(error, ImportError) else type(error).__name__
+        raise UserError(f"records.storage {redacted(url)} cannot be opened: {why}") from None
 
 
 def redacted(url: str) -> str:
@@ -50,6 +60,19 @@ def _write_ahead(connection: Any, _record: Any) -> None:
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.close()
+
+
+def _with_variables(url: str) -> str:
+    """`url` with ${NAME} replaced; a password may hold any character."""
+    url = _PASSWORD_VARIABLE.sub(lambda match: quote(_from_environment(match), safe=""), url)
+    return _VARIABLE.sub(_from_environment, url)
+
+
+def _beside_yaml(url: URL, folder: StudyFolder) -> URL:
+    """The same file wherever a command is typed."""
+    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
+        return url
+    return url.set(database=str(Path(folder.read_manifest().yaml_folder) / url.database))
 
 
 def _from_environment(match: re.Match[str]) -> str:

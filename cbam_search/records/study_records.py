@@ -14,6 +14,7 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 
+from cbam_search.errors import RecordsError
 from cbam_search.records.events import (
     EpochFinished,
     FrontUpdated,
@@ -25,7 +26,7 @@ from cbam_search.records.events import (
 )
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.front import Front, front_of
-from cbam_search.records.ledger import Ledger
+from cbam_search.records.ledger import Ledger, read_events
 from cbam_search.records.manifest import StudyManifest
 from cbam_search.records.storage import open_storage
 from cbam_search.records.trials import Candidate, Outcome, Trial, TrialState
@@ -43,7 +44,7 @@ class StudyRecords:
         self.manifest = manifest
         self.storage = storage
         self.ledger = ledger
-        self.optuna_study_id = _optuna_study(storage, manifest)
+        self.optuna_study_id = _optuna_study(storage, manifest, folder)
         self.trials: dict[int, Trial] = read_trials(storage, manifest)
         self.front: Front = front_of(self.trials.values(), manifest.objectives)
 
@@ -95,7 +96,6 @@ class StudyRecords:
         self.ledger.append(
             FrontUpdated(
                 front=self.front.numbers,
-                ranks=self.front.ranks,
                 hypervolume=self.front.hypervolume,
                 changed=before.numbers != self.front.numbers,
                 complete=len(self.front.ranks),
@@ -137,8 +137,10 @@ def open_records(folder: StudyFolder, url: str | None) -> StudyRecords:
 
 
 def read_trials(storage: RDBStorage, manifest: StudyManifest) -> dict[int, Trial]:
-    """Every trial that has a candidate, by number."""
-    study_id = storage.get_study_id_from_name(manifest.study_id)
+    """Every trial that has a candidate, by number; none where no driver has begun the study yet."""
+    study_id = _find_optuna_study(storage, manifest)
+    if study_id is None:
+        return {}
     trials = {}
     for frozen in storage.get_all_trials(study_id, deepcopy=False):
         if CANDIDATE not in frozen.user_attrs:
@@ -158,11 +160,24 @@ def running(trials: Mapping[int, Trial]) -> list[Trial]:
     return [trial for trial in trials.values() if trial.state is TrialState.RUNNING]
 
 
-def _optuna_study(storage: RDBStorage, manifest: StudyManifest) -> int:
-    names = {study.study_name for study in storage.get_all_studies()}
-    if manifest.study_id not in names:
-        directions = [
-            StudyDirection.MAXIMIZE if objective.maximise else StudyDirection.MINIMIZE for objective in manifest.objectives
-        ]
-        storage.create_new_study(directions, study_name=manifest.study_id)
-    return storage.get_study_id_from_name(manifest.study_id)
+def _find_optuna_study(storage: RDBStorage, manifest: StudyManifest) -> int | None:
+    try:
+        return storage.get_study_id_from_name(manifest.study_id)
+    except KeyError:
+        return None
+
+
+def _optuna_study(storage: RDBStorage, manifest: StudyManifest, folder: StudyFolder) -> int:
+    known = _find_optuna_study(storage, manifest)
+    if known is not None:
+        return known
+    if next(read_events(folder.ledger), None) is not None:
+        # Beginning anew would train everything again, under numbers whose folders hold other trials' results.
+        raise RecordsError(
+            f"the trials of study {manifest.name} are not in its storage, though {folder.ledger} tells of some. "
+            f"Put the database back, or point records.storage in {folder.given_yaml} to it"
+        )
+    directions = [
+        StudyDirection.MAXIMIZE if objective.maximise else StudyDirection.MINIMIZE for objective in manifest.objectives
+    ]
+    return storage.create_new_study(directions, study_name=manifest.study_id)

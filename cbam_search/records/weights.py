@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from typing import Literal
 
@@ -21,3 +22,12 @@ def collect_weights(
         folder.epochs(trial.number).unlink(missing_ok=True)
         if keep != "all" and trial.number not in kept:
             folder.weights(trial.number).unlink(missing_ok=True)
+
+
+def discard(folder: StudyFolder, number: int) -> None:
+    """Remove what lies in the folder of a trial that is about to begin.
+
+    A crash of the machine can take the last trials out of the database; their numbers come again, for other architectures,
+    and a worker would take the old result for its own.
+    """
+    shutil.rmtree(folder.trial(number), ignore_errors=True)

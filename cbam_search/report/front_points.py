@@ -13,6 +13,9 @@ from cbam_search.records.trials import Trial, TrialState
 from cbam_search.report.front_table import is_published
 from cbam_search.report.quantities import quantity
 
+TRIAL_TITLE = "trial"
+"""Of the x axis where there is one objective: trials are numbered, so that it is never logarithmic."""
+
 
 class Group(StrEnum):
     """front: non-dominated; dominated: complete, not on the front; stopped: at its last epoch, never on the front."""
@@ -61,7 +64,7 @@ def plane_of(trials: Iterable[Trial], objectives: Sequence[ObjectiveAxis]) -> Pl
     single = len(objectives) == 1
     return Plane(
         dots=dots,
-        x_title="trial" if single else quantity(objectives[1].name).title,
+        x_title=TRIAL_TITLE if single else quantity(objectives[1].name).title,
         y_title=quantity(objectives[0].name).title,
         line=_best_so_far(dots, objectives[0]) if single else _staircase(dots, objectives),
         front=front,

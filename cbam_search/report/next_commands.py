@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 
+from cbam_search.records.config import holds_plain_password
 from cbam_search.records.events import StudyClosed
 from cbam_search.records.front import Front
-
-_PLAIN_PASSWORD = re.compile(r"://[^/@:]*:(?!\$\{)[^/@]+@")
 
 
 def closing(event: StudyClosed, run: str) -> str:
@@ -57,9 +56,9 @@ def next_commands(
 def _browse(uri: str | None, page: str) -> tuple[str, str]:
     if uri is None:
         return "mlflow ui", f"then open {page}"
-    if uri.startswith(("http://", "https://")) and not _PLAIN_PASSWORD.search(uri):
+    if uri.startswith(("http://", "https://")) and not holds_plain_password(uri):
         return "", f"curves and fronts are at {uri}"
     if not re.match(r"(sqlite|postgresql|mysql|mssql|file)\b", uri):
         return "", "curves and fronts are on the MLflow server of $MLFLOW_TRACKING_URI"
-    store = '"$MLFLOW_TRACKING_URI"' if _PLAIN_PASSWORD.search(uri) else f'"{uri}"' if "${" in uri else shlex.quote(uri)
+    store = '"$MLFLOW_TRACKING_URI"' if holds_plain_password(uri) else f'"{uri}"' if "${" in uri else shlex.quote(uri)
     return f"mlflow ui --backend-store-uri {store}", f"then open {page}"

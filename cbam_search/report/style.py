@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cbam_search.records.manifest import ObjectiveAxis
-from cbam_search.report.front_points import Group, Plane
+from cbam_search.report.front_points import TRIAL_TITLE, Group, Plane
 
 COLOURS = {
     "front": "#0b5fa5",
@@ -65,7 +65,7 @@ def window_on(plane: Plane) -> Window:
     dots = [dot for dot in plane.dots if dot.group is not Group.STOPPED] or plane.dots
     xs, ys = [dot.x for dot in dots], [dot.y for dot in dots]
     low, high = min(xs), max(xs)
-    if low > 0 and high / low > WIDE_RATIO:
+    if plane.x_title != TRIAL_TITLE and low > 0 and high / low > WIDE_RATIO:
         factor = (high / low) ** 0.08
         return Window(x=(low / factor, high * factor), y=_widened(ys), logarithmic=True)
     return Window(x=_widened(xs), y=_widened(ys), logarithmic=False)

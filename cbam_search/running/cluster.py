@@ -44,7 +44,7 @@ def ray_running(config: ResourcesConfig, *, verbose: bool) -> Iterator[None]:
             logging_level=logging.INFO if verbose else logging.ERROR,
             configure_logging=True,
         )
-    except ConnectionError as error:
+    except (ConnectionError, ValueError) as error:
         raise ResourceError(f"no Ray cluster answers at {config.address or os.environ.get('RAY_ADDRESS')}: {error}") from None
     try:
         yield

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from cbam_search.errors import StudyFailedError
@@ -11,7 +11,7 @@ from cbam_search.records.folder import StudyFolder
 from cbam_search.records.ledger import read_events
 from cbam_search.records.results import read_epochs
 from cbam_search.records.trials import Outcome, Trial, TrialState
-from cbam_search.records.weights import collect_weights
+from cbam_search.records.weights import collect_weights, discard
 from cbam_search.search.proposer import NoCandidate, Proposer
 
 SAME_ERROR_AT_MOST = 3
@@ -29,17 +29,22 @@ class Conductor:
         self._failures: list[str] = []
         self.exhausted: NoCandidate | None = None
         self.stopped_by: StudyFailedError | None = None
+        self._collect_weights(self.records.trials.values())
+        for number, outcome in proposer.left_behind.items():
+            self.finish(number, outcome)
 
     def next(self) -> Trial | None:
-        """The next trial to train, or None when there is none; `exhausted` or `stopped_by` then says why."""
+        """The next trial to train, or None when there is none: for good where `exhausted` or `stopped_by` says why."""
         if self.stopped_by is not None:
             return None
         proposal = self.proposer.next()
         if isinstance(proposal, NoCandidate):
-            self.exhausted = proposal
+            self.exhausted = proposal if proposal is not NoCandidate.NOT_YET else None
             return None
         if proposal.attempts > 1:
             self._catch_up(proposal.number)
+        else:
+            discard(self.records.folder, proposal.number)
         return proposal
 
     def epoch(self, number: int, epoch: int, metrics: Mapping[str, float], seconds: float) -> None:
@@ -58,9 +63,13 @@ class Conductor:
         if self.records.trials[number].state is not TrialState.RUNNING:
             return
         self._catch_up(number)
+        front = self.records.front.members
         self.proposer.finish(number, outcome)
-        collect_weights(self.records.folder, self.records.trials.values(), self.records.front.numbers, self._keep)
+        self._collect_weights([self.records.trials[number], *front])
         self._note_failure(number, outcome)
+
+    def _collect_weights(self, trials: Iterable[Trial]) -> None:
+        collect_weights(self.records.folder, trials, self.records.front.numbers, self._keep)
 
     def _catch_up(self, number: int) -> None:
         """Record the epochs that a worker trained but that no driver heard of."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 from ray.tune.search import Searcher
@@ -19,35 +21,56 @@ class StudySearcher(Searcher):
         self._conductor = conductor
         self._numbers: dict[str, int] = {}
         self.interrupted = False
+        self.error: Exception | None = None
+        """What went wrong in the study itself: nothing more is suggested, and whoever runs Tune raises it."""
+
+    @contextmanager
+    def _own_errors(self) -> Iterator[None]:
+        """Tune takes an error raised here for one of the trial's, and would train it again."""
+        try:
+            yield
+        except Exception as error:
+            self.error = self.error or error
+            self.interrupted = True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         if self.interrupted:
             return None
+        with self._own_errors():
+            return self._next(trial_id)
+        return None
+
+    def _next(self, trial_id: str) -> dict[str, Any] | None:
         trial = self._conductor.next()
         if trial is None:
-            return cast("dict[str, Any]", Searcher.FINISHED)
+            for_good = self._conductor.exhausted or self._conductor.stopped_by
+            return cast("dict[str, Any]", Searcher.FINISHED) if for_good else None
         self._numbers[trial_id] = trial.number
         return {"trial": trial.number, "architecture": trial.candidate.architecture.model_dump_json()}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        with self._own_errors():
+            self._epoch(self._numbers[trial_id], result)
+
+    def _epoch(self, number: int, result: dict[str, Any]) -> None:
         if "epoch" in result:
-            metrics = metrics_of(result)
-            self._conductor.epoch(self._numbers[trial_id], int(result["epoch"]), metrics, float(result["seconds"]))
+            self._conductor.epoch(number, int(result["epoch"]), metrics_of(result), float(result["seconds"]))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Ended, stopped by a scheduler (no outcome reported), or dead for good. After Ctrl-C the trial stays unfinished."""
         number = self._numbers.pop(trial_id, None)
         if number is None:
             return
-        if result and "epoch" in result:
-            self._numbers[trial_id] = number
-            self.on_trial_result(trial_id, result)
-            del self._numbers[trial_id]
-        if result and "outcome" in result:
+        with self._own_errors():
+            self._complete(number, result or {}, error)
+
+    def _complete(self, number: int, result: dict[str, Any], error: bool) -> None:
+        self._epoch(number, result)
+        if "outcome" in result:
             self._conductor.finish(number, Outcome.model_validate_json(result["outcome"]))
         elif self.interrupted:
             return
-        elif error or not result or "epoch" not in result:
+        elif error or "epoch" not in result:
             self._conductor.finish(number, Outcome(state=TrialState.FAILED, reason="its worker died, again and again"))
         else:
             self._conductor.finish(
@@ -63,7 +86,8 @@ class StudySearcher(Searcher):
     def on_worker_lost(self, trial_id: str) -> None:
         """The trial's worker died; Ray starts it again elsewhere."""
         if trial_id in self._numbers:
-            self._conductor.lost(self._numbers[trial_id])
+            with self._own_errors():
+                self._conductor.lost(self._numbers[trial_id])
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
         """Nothing: the records are the truth, and no pickle of the driver is written."""

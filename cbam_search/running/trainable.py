@@ -6,6 +6,7 @@ actor. MLflow is never imported here, and Optuna neither.
 
 from __future__ import annotations
 
+import os
 import traceback
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,13 +33,17 @@ NOT_METRICS = ("epoch", "seconds")
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What all trials of a study share. seed: of initial weights, batch order and augmentation; the same for every trial."""
+    """What all trials of a study share.
+
+    seed: of initial weights, batch order and augmentation; the same for every trial. on_gpu: whether trials were given a GPU.
+    """
 
     recipe: TrainingConfig
     seed: int
     study: Path
     keep_weights: bool
     threads: int
+    on_gpu: bool
 
 
 class CandidateTrainable(tune.Trainable):
@@ -49,9 +54,11 @@ class CandidateTrainable(tune.Trainable):
 
     def setup(self, config: dict[str, Any], *, data: ImageData, job: TrainingJob) -> None:  # type: ignore[override]
         torch.set_num_threads(job.threads)
+        # cuBLAS reads this once, when CUDA starts; without it matrix products differ from run to run.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self._job = job
         self._folder = StudyFolder(job.study)
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = torch.device("cuda" if job.on_gpu else "cpu")
         self._data = DataOnDevice(data, self._device)
         self._begin(config)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -70,7 +71,10 @@ class _LostWorkers(Callback):
 
 
 def run_trials(conductor: Conductor, data: ImageData, job: TrainingJob, resources: TrialResources) -> bool:
-    """Run until the conductor has no more trials; True when Ctrl-C ended it before."""
+    """Run until the conductor has no more trials; True when Ctrl-C ended it before.
+
+    Raises what went wrong in the study itself, such as RecordsError.
+    """
     searcher = StudySearcher(conductor)
     trainable = tune.with_resources(
         tune.with_parameters(CandidateTrainable, data=data, job=job),
@@ -95,6 +99,8 @@ def run_trials(conductor: Conductor, data: ImageData, job: TrainingJob, resource
                 failure_config=FailureConfig(max_failures=WORKER_DEATHS_AT_MOST),
             ),
         ).fit()
+    if searcher.error is not None:
+        raise searcher.error
     return searcher.interrupted
 
 
@@ -109,6 +115,7 @@ def _first_interrupt(searcher: StudySearcher) -> Iterator[None]:
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         searcher.interrupted = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        print("stopping after the epochs under way; Ctrl-C again leaves at once", file=sys.stderr)  # noqa: T201
 
     signal.signal(signal.SIGINT, interrupt)
     try:

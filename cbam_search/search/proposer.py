@@ -26,7 +26,9 @@ from cbam_search.search.telling import tell, told_as
 from cbam_search.space.space import Choice, Space
 
 PROPOSALS_WITHOUT_A_NEW_ONE = 1_000
-"""After so many, unseen architectures are enumerated."""
+"""After so many in a row, the rest of the study enumerates unseen architectures."""
+PROPOSALS_A_CALL = 50
+"""Proposals looked at before the caller is let go for a moment: it has trials to watch, and Ctrl-C to heed."""
 ENUMERATED_AT_MOST = 100_000
 """Architectures looked at by one enumeration before the space counts as exhausted."""
 
@@ -36,6 +38,7 @@ class NoCandidate(Enum):
 
     BUDGET_USED = "trials"
     SPACE_EXHAUSTED = "space_exhausted"
+    NOT_YET = "not_yet"
 
 
 @dataclass(frozen=True)
@@ -73,10 +76,14 @@ class Proposer:
         self._study = records.optuna_study(build_sampler(sampler_name, seed=seed, trials=config.trials, codec=self._codec))
         self._objectives = [objective.name for objective in records.manifest.objectives]
         self._by_digest = {trial.candidate.digest: number for number, trial in records.trials.items() if trial.was_trained}
+        self.left_behind: dict[int, Outcome] = {}
+        """Trainings that ended before a killed driver noted it, by trial: whoever conducts finishes them first."""
         self._settle()
-        self._unfinished = [trial.number for trial in running(records.trials)]
+        self._unfinished = [trial.number for trial in running(records.trials) if trial.number not in self.left_behind]
         self._published = [design for design in published if design.digest not in self._by_digest]
         self._enumeration: Iterator[Architecture] | None = None
+        self._sampling = not self._grid
+        self._vain = 0
 
     def next(self) -> Trial | NoCandidate:
         """The next trial to train, recorded as started; or why there is none."""
@@ -85,7 +92,10 @@ class Proposer:
             return self.start_again(number)
         if self.records.started >= self._trials:
             return NoCandidate.BUDGET_USED
-        proposal = self._next_published() or (None if self._grid else self._sampled()) or self._enumerated()
+        proposal = self._next_published() or self._sampled()
+        if proposal is None and self._sampling:
+            return NoCandidate.NOT_YET
+        proposal = proposal or self._enumerated()
         if proposal is None:
             return NoCandidate.SPACE_EXHAUSTED
         self._by_digest[proposal.candidate.digest] = proposal.number
@@ -116,14 +126,19 @@ class Proposer:
         return None
 
     def _sampled(self) -> _Proposal | None:
-        if len(self._by_digest) >= self.space.count():
+        if self._vain >= PROPOSALS_WITHOUT_A_NEW_ONE or len(self._by_digest) >= self.space.count():
+            # For good: the next one would take as many proposals again, each of them a record.
+            self._sampling = False
+        if not self._sampling:
             return None
-        for _ in range(PROPOSALS_WITHOUT_A_NEW_ONE):
+        for _ in range(PROPOSALS_A_CALL):
             trial = self._study.ask(self._distributions)
             parameters = self._codec.decode(trial.params)
             candidate = self._candidate(self.space.decode(parameters), Origin.SAMPLER)
             if not self._skipped(trial.number, candidate):
+                self._vain = 0
                 return _Proposal(trial.number, parameters, candidate)
+            self._vain += 1
         return None
 
     def _enumerated(self) -> _Proposal | None:
@@ -164,7 +179,8 @@ class Proposer:
         else:
             return False
         self.records.skip(number, candidate, outcome)
-        told_as(self._study, self.records.storage, number, told, self._objectives, excess=beyond)
+        # Within its bounds and infeasible all the same: the device could not hold its twin.
+        told_as(self._study, self.records.storage, number, told, self._objectives, excess=beyond or 1.0)
         return True
 
     def _bound_exceeded(self, candidate: Candidate) -> str:
@@ -190,7 +206,7 @@ class Proposer:
                     self.records.finish(number, trial.outcome)
                 self._tell_again(trial)
             elif (left_behind := read_result(self.records.folder.result(number))) is not None:
-                self.finish(number, left_behind)
+                self.left_behind[number] = left_behind
 
     def _tell_again(self, trial: Trial) -> None:
         assert trial.outcome is not None

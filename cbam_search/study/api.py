@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 import uuid
 from pathlib import Path
+
+import yaml
 
 from cbam_search.durable import write_atomically
 from cbam_search.errors import StudyFailedError, UserError
@@ -18,6 +21,8 @@ from cbam_search.study.environment import hardware, versions
 from cbam_search.study.preparation import Preparation, prepare, summary
 from cbam_search.study.screen import Screen, Silence
 from cbam_search.study.study import Study, open_study, read_study
+
+FIXED_SECTIONS = ("seed", "backbone", "attention", "objectives", "constraints", "training", "search")
 
 __all__ = ["Study", "launch", "open_study", "resume"]
 
@@ -55,6 +60,7 @@ def resume(
     manifest = folder.read_manifest()
     config, _ = read_study_config(folder.given_yaml, base=Path(manifest.yaml_folder))
     with folder.lock():
+        _check_same_settings(folder, config)
         prepared = prepare(config, allow_code=allow_code)
         _check_same_data(manifest, prepared)
         with ray_running(config.resources, verbose=verbose):
@@ -92,6 +98,18 @@ def _manifest(prepared: Preparation, config: StudyConfig, folder: StudyFolder, y
     )
 
 
+def _check_same_settings(folder: StudyFolder, config: StudyConfig) -> None:
+    """What candidates are and how they are judged is fixed; where they run and what is kept may change."""
+    began_with = yaml.safe_load(folder.resolved_yaml.read_text())
+    now = yaml.safe_load(config.resolved_yaml())
+    changed = [section for section in FIXED_SECTIONS if began_with[section] != now[section]]
+    if changed:
+        raise UserError(
+            f"{folder.given_yaml} was edited since the study began: {', '.join(changed)}. A study keeps its settings; "
+            f"put them back, or launch a new study"
+        )
+
+
 def _check_same_data(manifest: StudyManifest, prepared: Preparation) -> None:
     if prepared.data.fingerprint != manifest.data.fingerprint:
         raise UserError(
@@ -104,5 +122,5 @@ def _close(folder: StudyFolder, closed: StudyClosed, screen: Screen) -> Study:
     study = read_study(folder)
     screen.closed(closed)
     if closed.reason == "failed":
-        raise StudyFailedError(f"{closed.message}. What it found so far: cbam-search front {study.name}")
+        raise StudyFailedError(f"{closed.message}. What it found so far: cbam-search front {shlex.quote(folder.run)}")
     return study

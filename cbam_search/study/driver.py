@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -68,6 +69,7 @@ def _run(records: StudyRecords, prepared: Preparation, resources: TrialResources
         study=records.folder.path,
         keep_weights=config.records.keep != "none",
         threads=resources.threads,
+        on_gpu=resources.gpus > 0,
     )
     try:
         interrupted = run_trials(conductor, prepared.data, job, resources)
@@ -90,7 +92,7 @@ def _run(records: StudyRecords, prepared: Preparation, resources: TrialResources
 def _mlflow_is_behind(uploader: Uploader, folder: StudyFolder) -> str:
     return (
         f"MLflow has not got {uploader.remaining()} events yet ({uploader.problem or 'it is slow'}); nothing is lost. "
-        f"To send them: cbam-search track {folder.path.name}"
+        f"To send them: cbam-search track {shlex.quote(folder.run)}"
     )
 
 

@@ -44,7 +44,7 @@ def prepare(config: StudyConfig, *, allow_code: bool) -> Preparation:
     )
     _check_budget(config, space, published)
     if config.search.sampler == "grid":
-        _check_grid(config, space, cost, bounds)
+        _check_grid(config, space, cost, bounds, published)
     objectives = objective_axes(
         config.objectives, space=space, cost=cost.cost, bounds=bounds, validation_labels=data.validation.labels
     )
@@ -77,13 +77,17 @@ def _check_budget(config: StudyConfig, space: Space, published: PublishedDesigns
         )
 
 
-def _check_grid(config: StudyConfig, space: Space, cost: CostModel, bounds: dict[str, float]) -> None:
+def _check_grid(
+    config: StudyConfig, space: Space, cost: CostModel, bounds: dict[str, float], published: PublishedDesigns
+) -> None:
     """A grid is for spaces that the budget covers; anything else would be a slice of it, not a grid."""
     count, trials = space.count(), config.search.trials
     if bounds and count <= 100 * trials:
         count = sum(excess(cost.cost(architecture), bounds) == 0 for architecture in space.enumerate())
-    if count > trials:
+    outside = sum(space.encode(design) is None for design in published.trained)
+    if count + outside > trials:
+        beside = f", beside {outside} published designs outside it" if outside else ""
         raise SpaceError(
-            f"sampler grid trains every architecture, and this space has {count:,} distinct ones, but search.trials is "
-            f"{trials:,}. Raise search.trials, narrow the space, or take another sampler"
+            f"sampler grid trains every architecture, and this space has {count:,} distinct ones{beside}, but search.trials "
+            f"is {trials:,}. Raise search.trials, narrow the space, or take another sampler"
         )

@@ -32,7 +32,7 @@ class Study:
 
     @property
     def name(self) -> str:
-        """The name that commands take: the folder's."""
+        """The study's name: its folder's."""
         return self.folder.path.name
 
     def pick(self, choice: str) -> Trial:
@@ -59,8 +59,8 @@ class Study:
         weights = self.folder.weights(trial.number)
         if not weights.is_file():
             raise ExportError(
-                f"the weights of trial {trial.number} were not kept. Only members of the front keep theirs, unless the YAML "
-                f"says records.keep: all"
+                f"the weights of trial {trial.number} were not kept: records.keep is {self.config.records.keep}. With 'front', "
+                f"the default, members of the front keep theirs, with 'all' every trial"
             )
         data = self.manifest.data
         return write_module(
@@ -71,6 +71,7 @@ class Study:
             mean=data.mean,
             std=data.std,
             image_size=data.image_size,
+            description=f"Trial {trial.number} of study {self.name}: an image classifier of {len(data.class_names)} classes.",
             metadata={"study": self.name, "trial": trial.number, **_figures(trial)},
         )
 

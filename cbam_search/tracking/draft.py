@@ -15,6 +15,7 @@ from cbam_search.records.events import (
     TrialSkipped,
     TrialStarted,
 )
+from cbam_search.records.front import front_of
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.records.trials import TrialState
 from cbam_search.tracking.notes import trial_note
@@ -48,7 +49,7 @@ class Draft:
         self.objectives = objectives
         self.runs: dict[int | None, RunChanges] = defaultdict(RunChanges)
         self.front_changed = False
-        self._written = dict(view.ranks)
+        self._written = self._ranks()
 
     def add(self, event: Event) -> None:
         """Take in one event; one that repeats what was known changes nothing."""
@@ -77,18 +78,21 @@ class Draft:
 
     def complete(self) -> None:
         """Add the tags of the trials whose place has changed since the last write."""
-        for number, rank in self.view.ranks.items():
+        for number, rank in self._ranks().items():
             before = self._written.get(number)
             if before != rank:
                 self.runs[number].tags["pareto_rank"] = str(rank)
             if before is None or (before == 0) != (rank == 0):
                 self.runs[number].tags["on_front"] = "true" if rank == 0 else "false"
 
+    def _ranks(self) -> dict[int, int]:
+        return front_of(self.view.trials.values(), self.objectives).ranks
+
     def _start(self, event: TrialStarted, now: int) -> None:
         candidate = event.candidate
         changes = self.runs[event.trial]
         changes.ended("RUNNING", None)
-        changes.new = changes.new or NewRun(name=event.label, start_ms=now)
+        changes.new = changes.new or NewRun(name=f"{event.trial} {event.label}", start_ms=now)
         changes.params = {
             "backbone": candidate.architecture.backbone.name,
             **{name: str(value) for name, value in event.parameters.items()},

@@ -19,11 +19,10 @@ from cbam_search.records.trials import Trial, TrialState
 
 
 class StudyView:
-    """Trials by number, the ranks of complete ones, the last hypervolume, and why the study closed (None while it is open)."""
+    """Trials by number, the last hypervolume, and why the study closed (None while it is open)."""
 
     def __init__(self) -> None:
         self.trials: dict[int, Trial] = {}
-        self.ranks: dict[int, int] = {}
         self.hypervolume = 0.0
         self.closed: StudyClosed | None = None
         self._epochs: dict[int, dict[int, dict[str, float]]] = defaultdict(dict)
@@ -52,7 +51,7 @@ class StudyView:
                 self.trials[event.trial] = replace(trial, outcome=event.outcome)
                 return trial.outcome != event.outcome
             case FrontUpdated():
-                self.ranks, self.hypervolume = event.ranks, event.hypervolume
+                self.hypervolume = event.hypervolume
                 return True
 
     @property

@@ -31,7 +31,12 @@ def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opt
     groups = [group for group in parameter_groups(model, config.weight_decay) if group["params"]]
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.lr, fused=True)
-    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0, fused=True)
+    sgd = torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0, fused=True)
+    if config.momentum:
+        # Where the gradient scaler skips the first step, torch 2.13 would leave the buffers as uninitialised memory.
+        for parameter in (parameter for group in groups for parameter in group["params"]):
+            sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return sgd
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:

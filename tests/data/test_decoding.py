@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from cbam_search.data.decoding import decode_item
 
@@ -71,11 +72,24 @@ def test_palette_cmyk_and_bilevel_become_colour_or_grey(colour) -> None:
     assert bilevel.pixels[:, :, 0].tolist() == (np.eye(4, dtype=int) * 255).tolist()
 
 
-def test_exif_orientation_is_applied(colour) -> None:
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied_as_pillow_does(colour, orientation) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6
+    exif[0x0112] = orientation
+    content = encoded(colour, exif=exif)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(content))))
+    assert np.array_equal(decode_item(content, 3, None).pixels, upright)
+    assert np.array_equal(upright, colour) is (orientation == 1)
+
+
+ENTRY_OF_ANOTHER_TYPE = struct.pack(">HHHLH2xHHL4sL", 2, 0x0112, 3, 1, 6, 0x0100, 2, 1, b"a", 0)
+
+
+@pytest.mark.parametrize(("directory", "quarter_turns"), [(ENTRY_OF_ANOTHER_TYPE, -1), (b"", 0)], ids=["wrong type", "cut off"])
+def test_damaged_exif_data_do_not_cost_the_image(colour, directory, quarter_turns) -> None:
+    exif = b"Exif\0\0MM\0*\0\0\0\x08"[: None if directory else 12] + directory
     image = decode_item(encoded(colour, exif=exif), 3, None)
-    assert np.array_equal(image.pixels, np.rot90(colour, -1))
+    assert np.array_equal(image.pixels, np.rot90(colour, quarter_turns))
 
 
 def test_resizing_covers_and_crops_the_centre() -> None:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+import types
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from cbam_search.data import cache
+from cbam_search.data.cache import CacheWriter, read_cache
 from cbam_search.data.config import DatasetConfig
+from cbam_search.data.images import ImageData
 from cbam_search.data.load import load
 from cbam_search.errors import DataError
 
@@ -205,3 +213,86 @@ def test_a_failed_cache_leaves_nothing_behind(loaded, images, tmp_path) -> None:
     with pytest.raises(DataError):
         loaded([b""] * 12 + images[12:], LABELS, memory_limit_gib=1e-6, cache_folder=str(tmp_path / "cache"))
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_cache_whose_labels_are_empty_is_made_again(cifar_file, tmp_path) -> None:
+    """What a power cut may leave of a file that was not yet written out."""
+    config = DatasetConfig(source="parquet", train=str(cifar_file), memory_limit_gib=1e-6, cache_folder=str(tmp_path))
+    fingerprint = load(config, seed=0, allow_code=False).fingerprint
+    (entry,) = tmp_path.iterdir()
+    (entry / "train_labels.npy").write_bytes(b"")
+    assert load(config, seed=0, allow_code=False).fingerprint == fingerprint
+    assert list(tmp_path.iterdir()) == [entry]
+    assert (entry / "train_labels.npy").stat().st_size
+
+
+def test_of_two_launches_the_first_makes_the_cache_and_the_second_leaves_it(loaded, images, tmp_path, monkeypatch) -> None:
+    """The other publishes in the moment after this one has found no entry."""
+    data = loaded(images, LABELS, memory_limit_gib=1e-6, cache_folder=str(tmp_path / "cache"))
+    entry = tmp_path / "entry"
+    published: list[int] = []
+
+    def publish(writer: CacheWriter) -> None:
+        splits = {}
+        for name in ("train", "validation"):
+            split = getattr(data, name)
+            splits[name] = replace(split, images=writer.allocate(name, split.images.shape))
+        writer.publish(replace(data, **splits))
+        published.append((entry / "data.json").stat().st_ino)
+
+    with CacheWriter(entry, 0) as one, CacheWriter(entry, 0) as other:
+
+        def and_then_the_other_publishes(path: Path) -> ImageData | None:
+            found = read_cache(path)
+            if not published:
+                monkeypatch.undo()
+                publish(other)
+            return found
+
+        monkeypatch.setattr(cache, "read_cache", and_then_the_other_publishes)
+        publish(one)
+        if len(published) == 1:
+            publish(other)
+    assert len(published) == 2
+    assert len(set(published)) == 1
+
+
+def test_the_cache_follows_labels_in_metadata(png, tmp_path) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(20):
+        (tmp_path / "photos" / f"{number}.png").write_bytes(png(number))
+
+    def class_names(kinds: str) -> tuple[str, ...]:
+        rows = "".join(f"{number}.png,{kinds[number % 2]}\n" for number in range(20))
+        (tmp_path / "photos" / "metadata.csv").write_text("file_name,kind\n" + rows)
+        config = DatasetConfig(
+            source="image_folder",
+            path=str(tmp_path / "photos"),
+            label_column="kind",
+            memory_limit_gib=1e-6,
+            cache_folder=str(tmp_path / "cache"),
+        )
+        return load(config, seed=0, allow_code=False).class_names
+
+    assert class_names("ab") == ("a", "b")
+    assert class_names("xyz") == ("x", "y")
+
+
+def test_the_cache_follows_what_a_function_returns_beside_images(tmp_path, monkeypatch) -> None:
+    config = DatasetConfig(
+        source="function", function="changing_source:make", memory_limit_gib=1e-6, cache_folder=str(tmp_path / "cache")
+    )
+    module = types.ModuleType("changing_source")
+    monkeypatch.setitem(sys.modules, "changing_source", module)
+    arrays = {
+        "images": np.random.default_rng(0).integers(0, 256, (40, 6, 6), dtype=np.uint8),
+        "labels": np.arange(40) % 2,
+    }
+
+    def data(splits: list[str], names: str = "ab") -> ImageData:
+        module.make = lambda: arrays | {"splits": splits, "class_names": list(names)}
+        return load(config, seed=0, allow_code=True)
+
+    assert len(data(["train"] * 30 + ["val"] * 6 + ["test"] * 4).validation) == 6
+    assert len(data(["train"] * 30 + ["val"] * 4 + ["test"] * 6).validation) == 4
+    assert data(["train"] * 30 + ["val"] * 4 + ["test"] * 6, "xy").class_names == ("x", "y")

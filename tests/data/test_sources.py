@@ -78,6 +78,13 @@ def test_parquet_mistakes_are_explained(write_parquet, png, tmp_path) -> None:
         loaded(source="parquet", train=str(tmp_path / "broken.parquet"))
 
 
+@pytest.mark.parametrize("role", ["label", "group"])
+def test_lists_are_neither_labels_nor_groups(role, write_parquet, png) -> None:
+    train = write_parquet([png(seed) for seed in range(4)], [0, 1, 0, 1], tags=[[0, 1], [1], [0], [1, 2]])
+    with pytest.raises(DataError, match=f"{role} column 'tags' holds list"):
+        loaded(source="parquet", train=train, **{f"{role}_column": "tags"})
+
+
 def test_an_image_path_in_a_parquet_file_cannot_leave_its_folder(tmp_path, png) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -135,6 +142,35 @@ def test_image_folder_takes_labels_and_groups_from_metadata(tmp_path, png) -> No
         loaded(source="image_folder", path=str(tmp_path), label_column="kynd")
 
 
+def test_image_folder_follows_links_but_never_in_circles(tmp_path, png) -> None:
+    make_folder(tmp_path / "photos", png, ("cat", "dog"), 10)
+    make_folder(tmp_path / "elsewhere", png, ("bird",), 10, 1000)
+    (tmp_path / "photos" / "bird").symlink_to(tmp_path / "elsewhere" / "bird")
+    for name in ("cat", "dog"):
+        (tmp_path / "photos" / name / "back").symlink_to(tmp_path / "photos")
+    data = loaded(source="image_folder", path=str(tmp_path / "photos"))
+    assert data.class_names == ("bird", "cat", "dog")
+    assert len(data.train) + len(data.validation) + data.test_count == 30
+
+
+def test_image_folder_counts_a_link_to_nothing_as_corrupt(tmp_path, png) -> None:
+    make_folder(tmp_path, png, ("cat", "dog"), 10)
+    for name in ("cat", "dog"):
+        (tmp_path / name / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    data = loaded(source="image_folder", path=str(tmp_path), test_fraction=0)
+    assert len(data.train) + len(data.validation) == 20
+    assert any(note.startswith("2 of 22 images could not be decoded") for note in data.notes)
+
+
+def test_image_folder_explains_names_and_tables_that_are_not_utf8(tmp_path, png) -> None:
+    make_folder(tmp_path, png, ("cat", "caf\udce9"), 10)
+    with pytest.raises(DataError, match=r"class folder 'caf\\udce9' in .* is not UTF-8"):
+        loaded(source="image_folder", path=str(tmp_path))
+    (tmp_path / "metadata.csv").write_bytes(b"file_name,kind\ncat/1.png,caf\xe9\n")
+    with pytest.raises(DataError, match=r"metadata\.csv cannot be read as CSV in UTF-8"):
+        loaded(source="image_folder", path=str(tmp_path), label_column="kind")
+
+
 def test_image_folder_empty_or_absent(tmp_path) -> None:
     for path, message in ((tmp_path, "holds no image file"), (tmp_path / "nowhere", "there is no folder")):
         with pytest.raises(DataError, match=message):
@@ -171,12 +207,19 @@ def test_function_returns_arrays(my_images) -> None:
     assert (data.channels, data.class_names) == (3, ("a", "b"))
 
 
+def test_labels_of_numpys_own_number_types_are_numbers(my_images) -> None:
+    data = loaded(True, source="function", function=my_images("mine_objects", "x, np.array([*map(np.int64, y)], dtype=object)"))
+    assert data.class_names == ("0", "1")
+
+
 @pytest.mark.parametrize(
     ("result", "message"),
     [
         ("x", "must return"),
         ("{'images': x}", "must return"),
         ("(x / 255, y)", "images are float64"),
+        ("([x[0], x[1, :3]], [0, 1])", "images cannot be made one array"),
+        ("(x, [[0], *y[1:]])", "labels cannot be made one array"),
         ("(x, y[:3])", r"labels has shape \(3,\)"),
         ("1 / 0", "ZeroDivisionError"),
     ],

@@ -44,7 +44,7 @@ def test_another_seed_gives_other_rows() -> None:
     assert not np.array_equal(*(carve(labels, None, validation=0.1, test=0, seed=seed)[1] for seed in (0, 1)))
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)  # the first example imports scikit-learn
 @given(
     groups=st.lists(st.integers(0, 11), min_size=30, max_size=100)
     .map(np.array)
@@ -60,6 +60,13 @@ def test_groups_stay_together_and_every_split_has_some(groups, seed) -> None:
     assert not (owners[0] & owners[1] or owners[0] & owners[2] or owners[1] & owners[2])
 
 
+def test_one_group_or_one_image_a_class_leaves_nothing_to_hold_out() -> None:
+    for labels, groups in ((np.arange(5), np.arange(5)), (np.arange(6) % 2, np.zeros(6, dtype=np.int64))):
+        train, validation, test = carve(labels, groups, validation=0.2, test=0.2, seed=0)
+        assert train.tolist() == np.arange(len(labels)).tolist()
+        assert len(validation) == len(test) == 0
+
+
 def test_grouped_splits_come_near_the_fractions_and_the_class_shares() -> None:
     generator = np.random.default_rng(0)
     groups = generator.integers(0, 200, 2000)
@@ -68,6 +75,13 @@ def test_grouped_splits_come_near_the_fractions_and_the_class_shares() -> None:
     assert len(validation) == pytest.approx(300, abs=30)
     assert len(test) == pytest.approx(200, abs=30)
     assert labels[validation].mean() == pytest.approx(labels.mean(), abs=0.05)
+
+
+@pytest.mark.parametrize("fraction", [0.02, 0.04, 0.3])
+def test_a_small_share_of_groups_is_small(fraction) -> None:
+    groups = np.random.default_rng(0).integers(0, 500, 5000)
+    _, validation, _ = carve(np.arange(5000) % 3, groups, validation=fraction, test=0, seed=0)
+    assert len(validation) / 5000 == pytest.approx(fraction, rel=0.2)
 
 
 @given(sizes=st.lists(st.integers(0, 50), min_size=1, max_size=8).map(np.array), total=st.integers(0, 300))

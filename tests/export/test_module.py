@@ -18,6 +18,7 @@ from cbam_search.backbones.builder import build
 from cbam_search.errors import ExportError
 from cbam_search.export import module as export_module
 from cbam_search.export.module import write_module
+from cbam_search.export.verification import verify
 
 CIFAR = Backbone(family="cifar_resnet", depth=8, width=0.5, stem="cifar", in_channels=1, classes=3)
 RESNET = Backbone(family="resnet", depth=18, width=0.0625, classes=3)
@@ -126,6 +127,12 @@ class TestRefusals:
         (tmp_path / "out" / "thesis.tex").write_text("dear")
         self.refused(tmp_path / "out", "not an earlier export: it holds thesis.tex")
 
+    def test_a_folder_with_a_readme_or_a_model_of_ones_own(self, tmp_path):
+        (tmp_path / "out").mkdir()
+        for name in ("README.md", "model.py"):
+            (tmp_path / "out" / name).write_text("dear")
+            self.refused(tmp_path / "out", "not an earlier export: it holds README.md")
+
     def test_a_file(self, tmp_path):
         (tmp_path / "out").write_text("dear")
         self.refused(tmp_path / "out", "is a file")
@@ -140,6 +147,17 @@ class TestRefusals:
     def test_counts_that_do_not_fit(self, tmp_path):
         self.refused(tmp_path / "out", "2 class names for a network of 3 classes", class_names=("a", "b"))
         self.refused(tmp_path / "out", "mean and std need 1", mean=(0.5, 0.5, 0.5))
+
+
+def test_the_check_compares_like_with_like(tmp_path, monkeypatch):
+    """Memory layout and number of threads change the order of sums, which deep networks amplify up to the tolerance."""
+    differences = []
+    monkeypatch.setattr(export_module, "verify", lambda *arguments: differences.append(verify(*arguments)))
+    architecture = Architecture.named("resnet18+cbam")
+    network = trained(architecture).to(memory_format=torch.channels_last)
+    names = tuple(map(str, range(architecture.backbone.classes)))
+    export(architecture, network, tmp_path / "out", class_names=names, image_size=(96, 96))
+    assert differences == [0.0]
 
 
 def test_an_earlier_export_is_replaced_whole(exported, tmp_path):

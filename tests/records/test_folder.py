@@ -38,6 +38,23 @@ def test_found_by_name_by_folder_and_as_latest(tmp_path: Path, monkeypatch: pyte
     assert find_study("latest") == second
 
 
+def test_commands_take_the_name_where_it_is_found_and_the_path_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(tmp_path, "digits", 1.0)
+    assert study.run == str(study.path)
+    monkeypatch.setenv(STUDIES_VARIABLE, str(tmp_path))
+    assert study.run == "digits"
+    assert find_study(study.run) == study
+
+
+def test_a_folder_that_cannot_hold_studies_is_the_readers_business(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for parent in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(UserError, match=r"records\.folder"):
+            create_study_folder(parent, "digits")
+
+
 def test_a_wrong_name_is_answered_with_the_nearest(tmp_path: Path) -> None:
     make_study(tmp_path, "digits", 1.0)
     with pytest.raises(StudyNotFoundError, match="Did you mean 'digits'"):

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from studies import new_folder
+from sqlalchemy.engine import make_url
+from studies import manifest_of, new_folder
 
 from cbam_search.errors import UserError
 from cbam_search.records.config import RecordsConfig
-from cbam_search.records.storage import open_storage, redacted
+from cbam_search.records.storage import _with_variables, open_storage, redacted
 
 
 def test_sqlite_lies_beside_the_study_and_writes_ahead(tmp_path: Path) -> None:
@@ -27,6 +28,29 @@ def test_another_sqlite_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (tmp_path / "other.db").is_file()
 
 
+def test_a_relative_sqlite_is_the_same_wherever_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    yaml_folder = tmp_path / "yaml"
+    yaml_folder.mkdir()
+    folder = new_folder(tmp_path, manifest_of().model_copy(update={"yaml_folder": str(yaml_folder)}))
+    monkeypatch.chdir(tmp_path)
+    open_storage("sqlite:///all.db", folder)
+    assert (yaml_folder / "all.db").is_file()
+    assert not Path("all.db").exists()
+
+
+def test_a_password_may_hold_any_character(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPASSWORD", "p@ss/w:rd%")
+    url = make_url(_with_variables("postgresql://me:${PGPASSWORD}@host/db"))
+    assert (url.password, url.host, url.database) == ("p@ss/w:rd%", "host", "db")
+
+
+def test_a_database_that_is_none_is_the_readers_business(tmp_path: Path) -> None:
+    folder = new_folder(tmp_path)
+    folder.database.write_bytes(b"no database" * 100)
+    with pytest.raises(UserError, match="cannot be opened"):
+        open_storage(None, folder)
+
+
 def test_a_missing_variable_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="CBAM_TEST_NO_SUCH_PASSWORD"):
         open_storage("postgresql://me:${CBAM_TEST_NO_SUCH_PASSWORD}@host/db", new_folder(tmp_path))
@@ -38,9 +62,21 @@ def test_an_unreachable_storage_is_the_readers_business_and_keeps_the_password(t
     assert str(Path.home()) not in str(caught.value)
 
 
-def test_a_plain_password_is_refused() -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:secret@host/db",
+        "postgresql://me:se/cr@t@host/db",
+        "postgresql://me:${X}tail@host/db",
+        "postgresql://me@host/db?password=secret",
+    ],
+)
+def test_a_plain_password_is_refused(url: str) -> None:
     with pytest.raises(ValidationError, match="password in plain text"):
-        RecordsConfig(storage="postgresql://me:secret@host/db")
+        RecordsConfig(storage=url)
+
+
+def test_a_password_behind_a_variable_is_taken() -> None:
     assert RecordsConfig(storage="postgresql://me:${PGPASSWORD}@host/db").storage
     assert RecordsConfig(storage="postgresql://host/db").storage
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from studies import StudyBench, landscape, manifest_of, new_folder, space_of
 
+from cbam_search.errors import RecordsError
 from cbam_search.records.events import FrontUpdated, TrialFinished, TrialSkipped, TrialStarted
 from cbam_search.records.front import front_of
 from cbam_search.records.ledger import read_events
 from cbam_search.records.results import read_result, write_result
 from cbam_search.records.storage import open_storage
-from cbam_search.records.study_records import read_trials
+from cbam_search.records.study_records import open_records, read_trials
 from cbam_search.records.trials import Outcome, Trial, TrialState
 from cbam_search.search.config import SearchConfig
 
@@ -82,3 +84,18 @@ def test_results_survive_the_round_trip(tmp_path: Path) -> None:
     write_result(tmp_path / "00001" / "result.json", outcome)
     assert read_result(tmp_path / "00001" / "result.json") == outcome
     assert read_result(tmp_path / "00002" / "result.json") is None
+
+
+def test_a_study_that_has_not_begun_has_no_trials(tmp_path: Path) -> None:
+    folder = new_folder(tmp_path)
+    assert read_trials(open_storage(None, folder), folder.read_manifest()) == {}
+
+
+def test_a_study_whose_database_is_gone_does_not_begin_anew(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path)
+    bench.records.opened(resumed=False)
+    bench.records.close()
+    for path in tmp_path.rglob("optuna.db*"):
+        path.unlink()
+    with pytest.raises(RecordsError, match="Put the database back"):
+        open_records(bench.folder, None)

@@ -13,6 +13,8 @@ from synthetic_study import ACCURACY, GFLOPS, PARAMS, complete, ended, random_ca
 from cbam_search.records.trials import Trial, TrialState
 from cbam_search.report.front_html import front_html
 from cbam_search.report.front_png import front_png
+from cbam_search.report.front_points import plane_of
+from cbam_search.report.style import window_on
 
 OBJECTIVES = (ACCURACY, GFLOPS)
 
@@ -71,6 +73,12 @@ def test_titles_are_text_and_not_markup() -> None:
     assert title not in page
     assert html.escape(title) in page
     assert "no complete trial yet" in page
+
+
+def test_numbers_of_trials_run_along_a_linear_axis() -> None:
+    numbered = [complete(number, 0.9, 0.001) for number in range(1, 50)]
+    assert not window_on(plane_of(numbered, (ACCURACY,))).logarithmic
+    assert window_on(plane_of([complete(1, 0.9, 0.001), complete(2, 0.95, 1.0)], OBJECTIVES)).logarithmic
 
 
 def test_one_trial_alone_can_be_drawn() -> None:

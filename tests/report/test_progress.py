@@ -121,7 +121,7 @@ def test_a_reason_is_printed_as_it_is_on_one_line(study: SyntheticStudy, is_term
         study.start(0, random_candidates(1)[0])
         failed = Outcome(state=TrialState.FAILED, reason="RuntimeError: [red]\n  [/bold] :smile:")
         study.ledger.append(TrialFinished(trial=0, outcome=failed))
-        study.ledger.append(FrontUpdated(front=(), ranks={}, hypervolume=0.0, changed=False, complete=0))
+        study.ledger.append(FrontUpdated(front=(), hypervolume=0.0, changed=False, complete=0))
     assert "trial 0 failed: RuntimeError: [red] [/bold] :smile:" in text_of(console)
 
 

@@ -8,7 +8,7 @@ from studies import StudyBench, landscape, manifest_of, new_folder, space_of
 
 from cbam_search.records.events import EpochFinished
 from cbam_search.records.ledger import read_events
-from cbam_search.records.results import append_epoch
+from cbam_search.records.results import append_epoch, write_result
 from cbam_search.records.trials import Outcome, Trial, TrialState
 from cbam_search.search.config import SearchConfig
 
@@ -82,3 +82,41 @@ def test_epochs_that_no_driver_heard_of_are_found_where_the_worker_left_them(tmp
     assert again.number == trial.number
     epochs = [event for event, _ in read_events(bench.folder.ledger) if isinstance(event, EpochFinished)]
     assert [(event.epoch, event.metrics) for event in epochs] == [(n, {"accuracy": n / 10}) for n in (1, 2, 3)]
+
+
+def test_a_result_that_no_driver_noted_brings_its_epochs(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path)
+    trial = bench.conductor.next()
+    assert trial is not None
+    path = bench.folder.epochs(trial.number)
+    path.parent.mkdir(parents=True)
+    for epoch in (1, 2):
+        append_epoch(path, {"epoch": epoch, "accuracy": 0.5, "seconds": 0.5})
+    write_result(bench.folder.result(trial.number), landscape(trial))
+    bench.restart()
+    assert bench.records.trials[trial.number].state is TrialState.COMPLETE
+    epochs = [event.epoch for event, _ in read_events(bench.folder.ledger) if isinstance(event, EpochFinished)]
+    assert epochs == [1, 2]
+    assert not path.exists()
+
+
+def test_what_lies_in_the_folder_of_a_new_trial_is_not_taken_for_its_own(tmp_path: Path) -> None:
+    """A crash of the machine may take back the last numbers of the database; workers left results under them."""
+    bench = bench_of(tmp_path)
+    bench.folder.trial(0).mkdir(parents=True)
+    write_result(bench.folder.result(0), Outcome(state=TrialState.COMPLETE, metrics={"accuracy": 1.0}))
+    trial = bench.conductor.next()
+    assert trial is not None
+    assert trial.number == 0
+    assert not bench.folder.result(0).exists()
+
+
+def test_what_a_crash_left_uncollected_is_collected_by_the_next_driver(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path)
+    [trial] = bench.run(landscape, workers=1, at_most=1)
+    bench.folder.trial(trial.number).mkdir(parents=True)
+    bench.folder.checkpoint(trial.number).touch()
+    bench.folder.weights(trial.number).touch()
+    bench.restart()
+    assert not bench.folder.checkpoint(trial.number).exists()
+    assert bench.folder.weights(trial.number).exists()

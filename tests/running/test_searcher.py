@@ -11,6 +11,7 @@ import pytest
 from ray.tune.search import Searcher
 from studies import StudyBench, manifest_of, new_folder, space_of
 
+from cbam_search.errors import RecordsError
 from cbam_search.records.trials import Outcome, TrialState
 from cbam_search.running.searcher import StudySearcher
 from cbam_search.search.config import SearchConfig
@@ -107,3 +108,14 @@ def test_ray_may_copy_and_pickle_it_and_gets_nothing(bench: StudyBench, tmp_path
     assert str(tmp_path).encode() not in pickle.dumps(searcher)
     searcher.save_to_dir(str(tmp_path))
     assert not list(tmp_path.glob("searcher-state*"))
+
+
+def test_an_error_of_the_study_is_not_taken_for_one_of_the_trial(bench: StudyBench) -> None:
+    searcher = StudySearcher(bench.conductor)
+    number = suggested(searcher, "a")
+    bench.records.ledger._file = Path("/dev/full").open("ab")  # noqa: SIM115
+    searcher.on_trial_complete("a", done(Outcome(state=TrialState.DIVERGED, reason="nan")))
+    assert isinstance(searcher.error, RecordsError)
+    assert searcher.suggest("b") is None
+    bench.restart()
+    assert bench.records.trials[number].state is TrialState.RUNNING  # the worker's own result file tells the next driver

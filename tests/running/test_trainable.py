@@ -45,7 +45,12 @@ def config_of(trial: int, name: str = "cifar_resnet8_0.25+cbam") -> dict[str, An
 
 def worker(data: ImageData, folder: Path, trial: int = 0, **recipe: Any) -> InProcess:
     job = TrainingJob(
-        recipe=TrainingConfig(**({"epochs": 2, "batch_size": 64} | recipe)), seed=0, study=folder, keep_weights=True, threads=1
+        recipe=TrainingConfig(**({"epochs": 2, "batch_size": 64} | recipe)),
+        seed=0,
+        study=folder,
+        keep_weights=True,
+        threads=1,
+        on_gpu=False,
     )
     kind = type("Worker", (InProcess,), {"data": data, "job": job})
     return kind(config_of(trial))

@@ -13,6 +13,7 @@ from studies import OBJECTIVES, StudyBench, landscape, manifest_of, new_folder, 
 
 from cbam_search.architecture import published
 from cbam_search.cost.model import CostModel
+from cbam_search.errors import DataError
 from cbam_search.records.events import TrialStarted
 from cbam_search.records.ledger import read_events
 from cbam_search.records.results import write_result
@@ -135,6 +136,28 @@ def test_bounds_that_nothing_keeps_end_the_study(tmp_path: Path, monkeypatch: py
     assert bench.conductor.exhausted is NoCandidate.SPACE_EXHAUSTED
 
 
+def test_after_a_thousand_vain_proposals_the_rest_is_enumerated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proposer, "PROPOSALS_WITHOUT_A_NEW_ONE", 3)
+    cost = CostModel((8, 8)).cost
+    per_block = space_of(per="block")
+    bounds = {"params": cost(published(per_block.backbones[0], None)).params + 20.0}
+    bench = bench_of(tmp_path, per_block, bounds=bounds, trials=4)
+    trained = bench.run(landscape)
+    assert [trial.candidate.origin for trial in trained] == [Origin.ENUMERATION] * 2
+    assert bench.conductor.exhausted is NoCandidate.SPACE_EXHAUSTED
+    infeasible = [trial for trial in bench.records.trials.values() if trial.state is TrialState.INFEASIBLE]
+    assert len(infeasible) == 3
+
+
+def test_a_duplicate_of_what_the_device_could_not_hold_is_told_as_infeasible(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, TINY, trials=8)
+    bench.run(lambda _trial: Outcome(state=TrialState.INFEASIBLE, reason="out of memory"), workers=1)
+    duplicates = [trial.number for trial in bench.records.trials.values() if trial.state is TrialState.DUPLICATE]
+    told = {trial.number: trial for trial in optuna_trials(bench)}
+    assert duplicates
+    assert all(told[number].constraints["cbam_search"] > 0 for number in duplicates)
+
+
 def test_grid_trains_every_architecture_once(tmp_path: Path) -> None:
     bench = bench_of(tmp_path, TINY, sampler="grid", trials=8)
     trained = bench.run(landscape)
@@ -233,12 +256,19 @@ def test_axes_end_where_documented() -> None:
 
 
 def test_majority_scores_are_those_of_scikit_learn() -> None:
-    labels = np.array([0] * 5 + [1] * 3 + [2] * 2)
+    labels = np.array([0] * 5 + [1] * 3 + [3] * 2)  # no image of class 2
     constant = np.zeros_like(labels)
-    scores = majority_scores(labels, 3)
+    scores = majority_scores(labels)
     assert scores["accuracy"] == pytest.approx(accuracy_score(labels, constant))
     assert scores["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, constant))
     assert scores["macro_f1"] == pytest.approx(f1_score(labels, constant, average="macro"))
+
+
+def test_validation_of_one_class_alone_is_refused() -> None:
+    with pytest.raises(DataError, match="all of one class"):
+        objective_axes(
+            {"accuracy": "max"}, space=TINY, cost=CostModel((8, 8)).cost, bounds={}, validation_labels=np.array([3, 3, 3])
+        )
 
 
 def test_excess_is_that_of_the_worst_bound() -> None:

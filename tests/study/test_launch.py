@@ -108,6 +108,13 @@ class TestOnRay:
         with pytest.raises(UserError, match="data of study tiny have changed"):
             cbam_search.resume("tiny")
 
+    def test_edited_settings_are_not_resumed_on(self, tmp_path: Path) -> None:
+        study = cbam_search.launch(write(tmp_path, search={"trials": 3, "published_backbones": 1}))
+        text = study.folder.given_yaml.read_text()
+        study.folder.given_yaml.write_text(text.replace("lr: 0.2", "lr: 0.3").replace("trials: 3", "trials: 4"))
+        with pytest.raises(UserError, match="edited since the study began: training, search"):
+            cbam_search.resume("tiny")
+
     def test_a_study_that_another_process_drives_is_left_alone(self, tmp_path: Path) -> None:
         study = cbam_search.launch(write(tmp_path, search={"trials": 3, "published_backbones": 1}))
         lock = study.folder.lock()
@@ -160,6 +167,14 @@ class TestOnRay:
         ({"search": {"trials": 2}}, ConfigError, "fewer than the 3 baselines"),
         ({"search": {"trials": 5, "published_backbones": 2}}, SpaceError, "fewer than the 6 published designs"),
         ({"search": {"trials": 7, "sampler": "grid"}, "attention": {}}, SpaceError, "distinct ones, but search.trials is 7"),
+        (
+            {
+                "search": {"trials": 4, "sampler": "grid", "published_backbones": 1},
+                "attention": {"per": "network", "kind": ["none", "se"]},
+            },
+            SpaceError,
+            "beside 1 published designs outside it",
+        ),
         ({"search": {"scheduler": {"kind": "pareto_asha"}}}, ConfigError, "not available in this version"),
         ({"objectives": {"latency_ms": "min", "accuracy": "max"}}, ConfigError, "not available in this version"),
         ({"records": {"storage": "postgresql://a:b@c/d"}}, ConfigError, "password in plain text"),

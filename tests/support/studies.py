@@ -112,13 +112,19 @@ class StudyBench:
         self.records.close()
         self._open()
 
+    def _next(self) -> Trial | None:
+        """As Ray does: ask again when there is none for the moment."""
+        while (trial := self.conductor.next()) is None and not (self.conductor.exhausted or self.conductor.stopped_by):
+            continue
+        return trial
+
     def run(self, trainer: Trainer, *, workers: int = 2, at_most: int | None = None) -> list[Trial]:
         """Keep `workers` trials running; finish them in a shuffled order. Returns the trials that were trained."""
         order = random.Random(0)
         running: list[Trial] = []
         trained: list[Trial] = []
         while at_most is None or len(trained) < at_most:
-            while len(running) < workers and (trial := self.conductor.next()) is not None:
+            while len(running) < workers and (trial := self._next()) is not None:
                 running.append(trial)
             if not running:
                 break

@@ -160,7 +160,6 @@ class SyntheticStudy:
         self._append(
             FrontUpdated(
                 front=front.numbers,
-                ranks=front.ranks,
                 hypervolume=front.hypervolume,
                 changed=changed,
                 complete=len(front.ranks),

@@ -78,7 +78,7 @@ def test_child_run_tells_of_its_trial(study: SyntheticStudy, store: StoreContent
     study.train(3, proposed, 0.9, epochs=4)
     rebuild(study.folder, config)
     run = store.child(3)
-    assert run.info.run_name == proposed.label
+    assert run.info.run_name == f"3 {proposed.label}"
     assert run.info.status == "FINISHED"
     assert run.data.tags["mlflow.parentRunId"] == store.parent().info.run_id
     assert run.data.params == {

@@ -48,6 +48,22 @@ def test_two_steps_of_sgd_are_nesterovs() -> None:
     assert model.weight.item() == pytest.approx(-0.1 * (1 + 0.9 * 1) - 0.1 * (1 + 0.9 * 1.9))
 
 
+def test_a_first_step_that_the_gradient_scaler_skips_leaves_no_trace() -> None:
+    """float16 gradients often overflow at first, while the scaler looks for its scale."""
+    junk = [torch.full((64, 64), 1e30) for _ in range(50)]  # what memory that nobody initialised may hold
+    del junk
+    model = nn.Linear(64, 64, bias=False)
+    nn.init.zeros_(model.weight)
+    optimizer = build_optimizer(model, TrainingConfig(lr=0.1, weight_decay=0.0))
+    scaler = torch.amp.GradScaler("cpu")
+    for gradient in (math.inf, 1.0):
+        optimizer.zero_grad(set_to_none=True)
+        scaler.scale(gradient * model.weight.sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    torch.testing.assert_close(model.weight.detach(), torch.full((64, 64), -0.1 * (1 + 0.9 * 1)))
+
+
 @pytest.mark.parametrize(
     ("step", "expected"),
     [

@@ -13,17 +13,20 @@ from cbam_search.architecture.families.staged import canonical_width, staged_geo
 from cbam_search.architecture.geometry import Geometry, StemGeometry
 
 _NAME = re.compile(r"cifar_resnet(?P<depth>\d+)(_(?P<width>\d+\.\d+))?")
+DEEPEST = 1202
 
 
 class CifarResNet(Family):
-    """`cifar_resnet20`, `cifar_resnet20_0.5`; any depth 6n + 2 from 8."""
+    """`cifar_resnet20`, `cifar_resnet20_0.5`; any depth 6n + 2 from 8 to the 1202 of the paper."""
 
     depths = (8, 14, 20, 32, 44, 56, 110)
 
     def check(self, backbone: Backbone) -> None:
-        if backbone.depth < 8 or (backbone.depth - 2) % 6:
+        if not 8 <= backbone.depth <= DEEPEST or (backbone.depth - 2) % 6:
             allowed = ", ".join(map(str, self.depths))
-            raise ValueError(f"cifar_resnet has no depth {backbone.depth}. Allowed: 6n + 2 from 8, such as {allowed}")
+            raise ValueError(
+                f"cifar_resnet has no depth {backbone.depth}. Allowed: 6n + 2 from 8 to {DEEPEST}, such as {allowed}"
+            )
         if backbone.cardinality != 1 or backbone.base_width != 64:
             raise ValueError("cifar_resnet has no cardinality or base_width; family resnext has")
         if backbone.stem != "cifar":
