@@ -18,10 +18,10 @@ quickstart: $(INSTALLED)
 	@echo 'To have these commands on your path: . $(VENV)/bin/activate'
 
 test: $(INSTALLED)
-	$(RUN)/python -m pytest
+	$(RUN)/python -m pytest -n 2 --dist loadfile
 
 test-fast: $(INSTALLED)
-	$(RUN)/python -m pytest -m 'not slow'
+	$(RUN)/python -m pytest -n 2 --dist loadfile -m 'not slow'
 
 test-gpu: $(INSTALLED)
 	$(RUN)/python -m pytest -m gpu

@@ -138,6 +138,7 @@ def test_bounds_that_nothing_keeps_end_the_study(tmp_path: Path, monkeypatch: py
 
 def test_after_a_thousand_vain_proposals_the_rest_is_enumerated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proposer, "PROPOSALS_WITHOUT_A_NEW_ONE", 3)
+    monkeypatch.setattr(proposer, "PROPOSALS_A_CALL", 1)
     cost = CostModel((8, 8)).cost
     per_block = space_of(per="block")
     bounds = {"params": cost(published(per_block.backbones[0], None)).params + 20.0}
