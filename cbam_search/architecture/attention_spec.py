@@ -38,11 +38,13 @@ class AttentionSpec(BaseModel):
 ATTENTION_KINDS: Registry[type[AttentionSpec]] = Registry("attention kind")
 
 
-def hidden_width(channels: int, reduction_ratio: int) -> int:
-    """Width of the bottleneck of a channel gate: max(1, C // r)."""
-    return max(1, channels // reduction_ratio)
+def hidden_width(channels: int, reduction_ratio: int, at_least: int = 1) -> int:
+    """Width of the bottleneck of a gate: max(at_least, C // r)."""
+    return max(at_least, channels // reduction_ratio)
 
 
-def canonical_reduction_ratio(channels: int, reduction_ratio: int) -> int:
-    """The largest ratio that gives the same hidden width at `channels` channels."""
-    return channels // hidden_width(channels, reduction_ratio)
+def canonical_reduction_ratio(channels: int, reduction_ratio: int, at_least: int = 1) -> int:
+    """One ratio for all those that give the same hidden width at `channels` channels."""
+    hidden = hidden_width(channels, reduction_ratio, at_least)
+    ratio = max(1, channels // hidden)
+    return ratio if hidden_width(channels, ratio, at_least) == hidden else ratio + 1

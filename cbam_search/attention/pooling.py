@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 
 
 def pool(x: Tensor, dim: int, kinds: tuple[str, ...]) -> tuple[Tensor, ...]:
-    """Pool x: (N, C, L) over `dim`, 1 (channels) or 2 (pixels); one tensor a kind: (N, L) or (N, C).
+    """Pool x over one dimension; one tensor a kind. Of x: (N, C, L), 1 (channels) gives (N, L) and 2 (pixels) (N, C).
 
     kinds: any of avg, max, lp, lse. The gradient of lp at an all-zero map is zero; that of max is shared evenly among ties.
     """

@@ -8,7 +8,11 @@ from torch import nn
 
 from cbam_search.architecture import AttentionSpec
 from cbam_search.architecture.registry import Registry
+from cbam_search.attention.bam import BAM
 from cbam_search.attention.cbam import CBAM
+from cbam_search.attention.coordinate import CoordinateAttention
+from cbam_search.attention.eca import ECA
+from cbam_search.attention.global_context import GlobalContext
 from cbam_search.attention.se import SE
 
 ATTENTION_MODULES: Registry[Callable[..., nn.Module]] = Registry("attention module")
@@ -16,6 +20,10 @@ ATTENTION_MODULES: Registry[Callable[..., nn.Module]] = Registry("attention modu
 
 ATTENTION_MODULES.register("se", SE)
 ATTENTION_MODULES.register("cbam", CBAM)
+ATTENTION_MODULES.register("eca", ECA)
+ATTENTION_MODULES.register("bam", BAM)
+ATTENTION_MODULES.register("gc", GlobalContext)
+ATTENTION_MODULES.register("coordinate", CoordinateAttention)
 
 
 def build_attention(spec: AttentionSpec, channels: int) -> nn.Module:

@@ -1,5 +1,7 @@
-"""One file an attention kind; importing this package registers them all."""
+"""One file an attention kind; importing this package registers them all, in the order in which they are listed."""
 
-from cbam_search.architecture.kinds import cbam, se
+# isort: off
+from cbam_search.architecture.kinds import se, cbam, eca, bam, global_context, coordinate
+# isort: on
 
-__all__ = ["cbam", "se"]
+__all__ = ["bam", "cbam", "coordinate", "eca", "global_context", "se"]
