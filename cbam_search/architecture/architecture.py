@@ -116,7 +116,7 @@ class Architecture(BaseModel):
 
 
 def published(backbone: Backbone, kind: str | None) -> Architecture:
-    """`backbone` with `kind` at every site, with the settings as published (r = 16, k = 7); bare for None."""
+    """`backbone` with `kind` at every site, with its settings as published (its defaults); bare for None."""
     spec = ATTENTION_KINDS[kind].model_validate({"kind": kind}) if kind else None
     return Architecture(backbone=backbone, attention=(spec,) * len(backbone.geometry().sites))
 

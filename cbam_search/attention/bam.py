@@ -17,7 +17,7 @@ class BAM(nn.Module):
     """x * (1 + sigmoid(channel branch + spatial branch)): a weight for each entry.
 
     x: (N, C, H, W) of any H and W, to the same shape; in training mode more than one image, or the batch norm of the channel
-    branch raises ValueError. Hidden width of both branches: max(1, C // reduction_ratio). dilation: of the two 3x3 convolutions.
+    branch raises ValueError. Hidden width of both branches: max(1, C // reduction_ratio). dilation: of both 3x3 convolutions.
     Convolutions start from a Kaiming normal by fan-out, linear layers as PyTorch's defaults, biases as zeros, as the authors'.
     """
 

@@ -15,8 +15,8 @@ class CoordinateAttention(nn.Module):
     """x * g_h * g_w: a weight a row and a weight a column of each channel.
 
     x: (N, C, H, W) of any H and W, to the same shape. Means of the rows and of the columns share a 1x1 convolution to
-    max(8, C // reduction_ratio), a batch norm and h-swish; then each has a 1x1 convolution back to C and a sigmoid. Convolutions
-    start from a Kaiming normal by fan-out and biases as zeros, as in the authors' network.
+    max(8, C // reduction_ratio), a batch norm and h-swish; then each has a 1x1 convolution back to C and a sigmoid.
+    Convolutions start from a Kaiming normal by fan-out and biases as zeros, as in the authors' network.
     """
 
     def __init__(self, channels: int, reduction_ratio: int = 32) -> None:
@@ -28,8 +28,8 @@ class CoordinateAttention(nn.Module):
         self.columns = nn.Conv1d(hidden, channels, 1)
         for conv in (squeeze, self.rows, self.columns):
             nn.init.kaiming_normal_(conv.weight, mode="fan_out")
-        nn.init.zeros_(self.rows.bias)
-        nn.init.zeros_(self.columns.bias)
+            if conv.bias is not None:
+                nn.init.zeros_(conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         if not x.is_contiguous(memory_format=torch.channels_last):

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 class GlobalContext(nn.Module):
     """x + transform(sum over the pixels of softmax(conv(x)) * x): one value a channel, added to every pixel.
 
-    x: (N, C, H, W) of any H and W, to the same shape. The transform is Linear to max(4, C // reduction_ratio), layer norm, ReLU,
-    Linear back to C. Its last layer starts from zeros, so that the block starts as the identity; the convolution starts from a
-    Kaiming normal by fan-in, all else as PyTorch's defaults, as the authors'.
+    x: (N, C, H, W) of any H and W, to the same shape. The transform is Linear to max(4, C // reduction_ratio), layer norm,
+    ReLU, Linear back to C. Its last layer starts from zeros, so that the block starts as the identity; the convolution starts
+    from a Kaiming normal by fan-in, all else as PyTorch's defaults, as the authors'.
     """
 
     def __init__(self, channels: int, reduction_ratio: int = 16) -> None:
@@ -36,4 +36,5 @@ class GlobalContext(nn.Module):
             context = torch.bmm(weight, pixels.transpose(1, 2)).squeeze(1)  # (N, C)
         else:
             context = torch.bmm(pixels, weight.transpose(1, 2)).squeeze(2)
-        return x + self.transform(context)[:, :, None, None].to(x.dtype)
+        added: Tensor = self.transform(context)
+        return x + added[:, :, None, None].to(x.dtype)

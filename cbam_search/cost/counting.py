@@ -22,6 +22,7 @@ from fvcore.nn.jit_handles import (
     get_shape,
     linear_flop_jit,
     matmul_flop_jit,
+    norm_flop_counter,
 )
 from torch import nn
 
@@ -30,8 +31,9 @@ _Handle = Callable[[list[Any], list[Any]], Any]
 
 
 def count_operations(module: nn.Module, input_shape: tuple[int, ...]) -> Counter[str]:
-    """Operations of one forward pass in eval mode, by operator: multiply-adds of convolution, linear and batch_norm; for
-    pooling one a pixel read; for elementwise one an entry written.
+    """Operations of one forward pass in eval mode, by operator: multiply-adds of convolution, linear (any product of matrices)
+    and batch_norm; for layer_norm five an entry, as fvcore counts; for pooling one a pixel read; for elementwise one an entry
+    written.
 
     module: on any device, its weights are not used (`torch.device("meta")` builds it fastest). input_shape: (N, C, H, W).
     """
@@ -80,6 +82,16 @@ def _entries_written(_: list[Any], outputs: list[Any]) -> int:
     return _entries(outputs[0])
 
 
+def _softmax(_: list[Any], outputs: list[Any]) -> Counter[str]:
+    """exp, sum and division, as when it is spelled so."""
+    entries = _entries(outputs[0])
+    return Counter({"elementwise": 2 * entries, "pooling": entries})
+
+
+def _multiply_and_add(inputs: list[Any], outputs: list[Any]) -> int:
+    return 2 * _entries_written(inputs, outputs)
+
+
 def _window_entries_read(inputs: list[Any], outputs: list[Any]) -> int:
     window = [int(size.toIValue()) for size in inputs[1].node().inputs()]
     return _entries(outputs[0]) * math.prod(window)
@@ -93,6 +105,9 @@ _HANDLES: dict[str, _Handle] = {
     "aten::mm": _named(LINEAR, matmul_flop_jit),
     "aten::bmm": _named(LINEAR, bmm_flop_jit),
     "aten::batch_norm": _named("batch_norm", batchnorm_flop_jit),
+    "aten::layer_norm": _named("layer_norm", norm_flop_counter(2)),
+    "aten::softmax": _softmax,
+    "aten::addcmul": _named("elementwise", _multiply_and_add),
     **{
         f"aten::{name}": _named("pooling", _entries_read)
         for name in ("mean", "sum", "max", "amax", "linalg_vector_norm", "adaptive_avg_pool2d", "adaptive_max_pool2d")
@@ -100,7 +115,7 @@ _HANDLES: dict[str, _Handle] = {
     **{f"aten::{name}": _named("pooling", _window_entries_read) for name in ("avg_pool2d", "max_pool2d")},
     **{
         f"aten::{name}{in_place}": _named("elementwise", _entries_written)
-        for name in ("add", "sub", "mul", "div", "exp", "log", "relu", "sigmoid")
+        for name in ("add", "sub", "mul", "div", "exp", "log", "relu", "sigmoid", "hardswish")
         for in_place in ("", "_")
     },
 }

@@ -27,9 +27,9 @@ def placement_legend() -> str:
 
 
 def _letters() -> dict[str, str]:
-    """A letter for every registered kind: its first that no kind registered before has taken."""
+    """A letter for every registered kind: its first that no kind registered before has taken, but I and O, like | and 0."""
     letters: dict[str, str] = {}
     for kind in ATTENTION_KINDS:
-        wanted = (letter for letter in kind.upper() + string.ascii_uppercase if letter.isalpha())
+        wanted = (letter for letter in kind.upper() + string.ascii_uppercase if letter.isalpha() and letter not in "IO")
         letters[kind] = next(letter for letter in wanted if letter not in letters.values())
     return letters

@@ -87,7 +87,7 @@ class SearchConfig(BaseModel):
         Choices[Annotated[str, OneOf("baseline", ("none", *ATTENTION_KINDS.names()))]] | Annotated[tuple[()], Field()]
     ) = Field(
         default=("none", "se", "cbam"),
-        description="published designs trained beside the search: bare, or a kind at every site (r = 16, k = 7)",
+        description="published designs trained beside the search: bare, or a kind at every site with its published settings",
     )
     published_backbones: int = Field(
         default=4, ge=1, description="baselines are trained on at most this many backbones, spread from cheapest to costliest"

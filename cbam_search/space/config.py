@@ -14,7 +14,7 @@ from cbam_search.architecture.geometry import Stem
 from cbam_search.space.choices import Choices, OneOf
 
 FamilyName = Annotated[str, OneOf("backbone family", FAMILIES.names(), later=("mobilenet",))]
-KindName = Annotated[str, OneOf("attention kind", ("none", *ATTENTION_KINDS.names()), later=("eca", "bam", "gc", "coordinate"))]
+KindName = Annotated[str, OneOf("attention kind", ("none", *ATTENTION_KINDS.names()))]
 Position = Annotated[str, OneOf("position", ("branch_end",), later=("pre", "post", "identity", "stage_end"))]
 Order = Annotated[str, OneOf("order", ("channel_first",), later=("spatial_first", "parallel"))]
 
@@ -141,6 +141,7 @@ def _read_kernel_size(value: Any) -> Any:
 
 
 KernelSize = Annotated[int, Field(ge=1, le=31)] | Literal["none"]
+EcaKernelSize = Annotated[int, Field(ge=1, le=31)] | Literal["auto"]
 
 
 class AttentionConfig(BaseModel):
@@ -154,8 +155,10 @@ class AttentionConfig(BaseModel):
     kind: Choices[KindName] = Field(default=("none", "se", "cbam"), description="kinds to choose from; none means no attention")
     position: Choices[Position] = Field(default=("branch_end",), description="after the last batch norm of the residual branch")
     order: Choices[Order] = Field(default=("channel_first",), description="cbam: the channel gate first, as published")
-    reduction_ratio: Choices[Annotated[int, Field(ge=1)]] = Field(
-        default=(16,), description="r: the hidden width of the channel gate is max(1, C // r)"
+    reduction_ratio: Choices[Annotated[int, Field(ge=1)]] | None = Field(
+        default=None,
+        description="r: the hidden width is C // r, at least 1 (gc: 4, coordinate: 8); "
+        "the default is each kind's published one: 16, for coordinate 32",
     )
     pools: PoolSubsets | tuple[Choices[Pool], ...] = Field(
         default=(("avg", "max"),), description="cbam: a list of pooling sets, or {from, at_least, at_most} for subsets"
@@ -164,12 +167,19 @@ class AttentionConfig(BaseModel):
         default=(7,), description="cbam: odd size of the spatial convolution; none leaves the spatial gate out"
     )
 
-    @field_validator("spatial_kernel_size")
+    eca_kernel_size: Choices[EcaKernelSize] = Field(
+        default=("auto",), description="eca: odd size of the convolution over channels; auto is the paper's, by the channels"
+    )
+    dilation: Choices[Annotated[int, Field(ge=1, le=31)]] = Field(
+        default=(4,), description="bam: dilation of the 3x3 convolutions of the spatial branch"
+    )
+
+    @field_validator("spatial_kernel_size", "eca_kernel_size")
     @classmethod
-    def _odd(cls, sizes: tuple[KernelSize, ...]) -> tuple[KernelSize, ...]:
+    def _odd(cls, sizes: tuple[int | str, ...]) -> tuple[int | str, ...]:
         even = [size for size in sizes if isinstance(size, int) and size % 2 == 0]
         if even:
-            raise PydanticCustomError("even_kernel", "{size} is even; the spatial kernel must be odd", {"size": even[0]})
+            raise PydanticCustomError("even_kernel", "{size} is even; the kernel size must be odd", {"size": even[0]})
         return sizes
 
     def pool_sets(self) -> tuple[tuple[Pool, ...], ...]:
@@ -180,11 +190,21 @@ class AttentionConfig(BaseModel):
         return tuple(dict.fromkeys(ordered))
 
     def settings_choices(self) -> dict[str, tuple[Any, ...]]:
-        """Choices of every setting that some offered kind reads, as values of its spec."""
+        """Choices of every setting that some offered kind reads, as values of its spec.
+
+        Without reduction_ratio where it is not given: each kind then has its own.
+        """
         offered: dict[str, tuple[Any, ...]] = {
-            "reduction_ratio": self.reduction_ratio,
+            "reduction_ratio": self.reduction_ratio or (),
             "pools": self.pool_sets(),
             "spatial_kernel_size": tuple(None if size == "none" else size for size in self.spatial_kernel_size),
+            "eca_kernel_size": self.eca_kernel_size,
+            "dilation": self.dilation,
         }
-        read = {name for kind in self.kind if kind != "none" for name in ATTENTION_KINDS[kind].settings()}
-        return {name: choices for name, choices in offered.items() if name in read}
+        read = {name for kind in self.kind for name in settings_of(kind)}
+        return {name: choices for name, choices in offered.items() if choices and name in read}
+
+
+def settings_of(kind: str) -> tuple[str, ...]:
+    """Names of the settings that a kind reads; none reads none."""
+    return () if kind == "none" else ATTENTION_KINDS[kind].settings()

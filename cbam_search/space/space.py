@@ -15,7 +15,7 @@ from typing import Any
 
 from cbam_search.architecture import ATTENTION_KINDS, Architecture, AttentionSpec, Backbone, Site
 from cbam_search.errors import SpaceError
-from cbam_search.space.config import AttentionConfig, BackboneConfig
+from cbam_search.space.config import AttentionConfig, BackboneConfig, settings_of
 
 Choice = str | int | float
 UnitOption = tuple[AttentionSpec | None, ...]
@@ -146,7 +146,10 @@ class Space:
         if channels not in self._options:
             options: dict[UnitOption, dict[str, Any]] = {}
             for kind in self.attention_config.kind:
-                for chosen in product(*self.settings.values()):
+                # Settings that a kind does not read stay at their first choice.
+                read = settings_of(kind)
+                choices = [all_of if name in read else all_of[:1] for name, all_of in self.settings.items()]
+                for chosen in product(*choices):
                     settings = {"kind": kind, **dict(zip(self.settings, chosen, strict=True))}
                     spec = self._spec(settings)
                     options.setdefault(tuple(spec.canonical(width) if spec else None for width in channels), settings)

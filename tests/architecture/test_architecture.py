@@ -72,6 +72,10 @@ def test_json_tells_kinds_apart_and_carries_no_dead_settings():
         ([None, None, {"kind": "cbam", "pools": ["median"]}], "'avg', 'max', 'lp' or 'lse'"),
         ([None, None, {"kind": "cbam", "spatial_kernel_size": 4}], "odd"),
         ([None, None, {"kind": "cbam", "reduction_ratio": 0}], "greater than or equal to 1"),
+        ([None, None, {"kind": "eca", "eca_kernel_size": 4}], "odd"),
+        ([None, None, {"kind": "eca", "eca_kernel_size": -3}], "at least 1"),
+        ([None, None, {"kind": "eca", "reduction_ratio": 16}], "reduction_ratio"),
+        ([None, None, {"kind": "bam", "dilation": 0}], "greater than or equal to 1"),
     ],
 )
 def test_impossible_attention_is_refused_with_what_is_allowed(attention, words):
@@ -93,6 +97,7 @@ def test_impossible_attention_is_refused_with_what_is_allowed(attention, words):
         ("resnext50_3x4d_0.3", "unknown architecture"),
         ("", "unknown architecture"),
         ("resnet50+", "Valid: se, cbam"),
+        ("resnet50+cordinate", "Did you mean 'coordinate'? Valid: se, cbam, eca, bam, gc, coordinate"),
     ],
 )
 def test_wrong_name_is_answered_with_valid_ones(name, words):

@@ -9,7 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from cbam_search.architecture import Architecture, Backbone, CbamSpec, SeSpec
+from cbam_search.architecture import (
+    ATTENTION_KINDS,
+    Architecture,
+    AttentionSpec,
+    Backbone,
+    BamSpec,
+    CbamSpec,
+    CoordinateSpec,
+    EcaSpec,
+    GlobalContextSpec,
+    SeSpec,
+)
+from cbam_search.attention.registry import build_attention
 from cbam_search.backbones.builder import build
 
 TINY = Backbone(family="cifar_resnet", depth=8, width=0.5, stem="cifar", classes=4)  # sites of 8, 16 and 32 channels
@@ -38,6 +50,23 @@ EQUAL = {
         everywhere(CbamSpec(reduction_ratio=4, pools=("avg",), spatial_kernel_size=None)),
         everywhere(SeSpec(reduction_ratio=4)),
     ),
+    "ECA's kernel size and that of the paper for so many channels": (
+        everywhere(EcaSpec()),
+        everywhere(EcaSpec(eca_kernel_size=3)),
+    ),
+    "ECA's kernel sizes beyond all channels": (
+        everywhere(EcaSpec(eca_kernel_size=63)),
+        everywhere(EcaSpec(eca_kernel_size=99)),
+    ),
+    "BAM's ratios of one hidden width": (everywhere(BamSpec(reduction_ratio=32)), everywhere(BamSpec(reduction_ratio=64))),
+    "GC's least hidden width, of 4": (
+        everywhere(GlobalContextSpec(reduction_ratio=8)),
+        everywhere(GlobalContextSpec(reduction_ratio=9)),
+    ),
+    "Coordinate Attention's least hidden width, of 8": (
+        everywhere(CoordinateSpec(reduction_ratio=4)),
+        everywhere(CoordinateSpec()),
+    ),
     "basic blocks have no variant": (BARE, with_backbone(BARE, variant="v1.5")),
     "widths that round alike": (BARE, with_backbone(BARE, width=0.51)),
 }
@@ -53,6 +82,13 @@ UNEQUAL = {
     "spatial kernel sizes": (everywhere(CbamSpec()), everywhere(CbamSpec(spatial_kernel_size=5))),
     "no spatial gate": (everywhere(CbamSpec()), everywhere(CbamSpec(spatial_kernel_size=None))),
     "average and max are not SE": (everywhere(CbamSpec(spatial_kernel_size=None)), everywhere(SeSpec())),
+    "ECA's kernel sizes": (everywhere(EcaSpec(eca_kernel_size=3)), everywhere(EcaSpec(eca_kernel_size=5))),
+    "dilations": (everywhere(BamSpec()), everywhere(BamSpec(dilation=2))),
+    "BAM's ratios": (everywhere(BamSpec(reduction_ratio=4)), everywhere(BamSpec(reduction_ratio=2))),
+    "GC's ratios": (everywhere(GlobalContextSpec(reduction_ratio=4)), everywhere(GlobalContextSpec())),
+    "Coordinate Attention's ratios": (everywhere(CoordinateSpec(reduction_ratio=2)), everywhere(CoordinateSpec())),
+    "ECA and SE": (everywhere(EcaSpec()), everywhere(SeSpec())),
+    "GC and SE": (everywhere(GlobalContextSpec()), everywhere(SeSpec())),
     "variants of bottlenecks": (
         everywhere(None, TINY_BOTTLENECK),
         with_backbone(everywhere(None, TINY_BOTTLENECK), variant="v1.5"),
@@ -124,6 +160,23 @@ def widened(backbone: Backbone, width: float) -> Backbone:
         return Backbone.model_validate(backbone.model_dump() | {"width": width})
     except ValueError:
         return backbone
+
+
+RATIOS = (*range(1, 11), 16, 17, 32, 33, 100)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5, 8, 9, 20, 33, 64])
+@pytest.mark.parametrize("kind", [kind for kind in ATTENTION_KINDS if "reduction_ratio" in ATTENTION_KINDS[kind].settings()])
+def test_ratios_are_one_exactly_when_their_modules_have_one_shape(kind, channels):
+    def shapes(spec: AttentionSpec) -> tuple[tuple[int, ...], ...]:
+        with torch.device("meta"):
+            return tuple(tuple(parameter.shape) for parameter in build_attention(spec, channels).parameters())
+
+    forms = {ratio: ATTENTION_KINDS[kind](reduction_ratio=ratio).canonical(channels) for ratio in RATIOS}
+    by_form = {form: shapes(form) for form in forms.values()}
+    assert len(set(by_form.values())) == len(by_form)
+    for ratio, form in forms.items():
+        assert shapes(ATTENTION_KINDS[kind](reduction_ratio=ratio)) == by_form[form]
 
 
 def test_one_group_of_64_channels_is_a_resnet():

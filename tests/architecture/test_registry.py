@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from cbam_search.architecture import ATTENTION_KINDS
 from cbam_search.architecture.registry import Registry
+from cbam_search.attention.registry import ATTENTION_MODULES
 from cbam_search.errors import UnknownNameError, UserError
 
 
@@ -25,6 +27,17 @@ def test_refuses_duplicates(registry):
     with pytest.raises(ValueError, match="attention kind 'se' is registered already"):
         registry.register("se", 3)
     assert registry["se"] == 2
+
+
+@pytest.mark.parametrize("kind", ATTENTION_KINDS)
+def test_no_kind_and_no_module_is_registered_twice(kind):
+    for registry in (ATTENTION_KINDS, ATTENTION_MODULES):
+        before = registry[kind]
+        with pytest.raises(ValueError, match=f"'{kind}' is registered already"):
+            registry.register(kind, before)
+        assert registry[kind] is before
+        with pytest.raises(UnknownNameError, match=f"'{kind}x'.* Valid: .*{kind}"):
+            registry[f"{kind}x"]
 
 
 def test_a_wrong_name_is_answered_with_the_nearest_and_all_valid_ones(registry):

@@ -19,6 +19,10 @@ SETTINGS: dict[str, list[dict[str, object]]] = {
         {"pools": ("lp", "avg", "avg"), "spatial_kernel_size": 1},
         {"reduction_ratio": 1000, "pools": ("avg",), "spatial_kernel_size": None},
     ],
+    "eca": [{}, {"eca_kernel_size": 1}, {"eca_kernel_size": 9}],
+    "bam": [{}, {"reduction_ratio": 4, "dilation": 2}, {"reduction_ratio": 1000, "dilation": 1}],
+    "gc": [{}, {"reduction_ratio": 1}, {"reduction_ratio": 5}],
+    "coordinate": [{}, {"reduction_ratio": 1}, {"reduction_ratio": 5}],
 }
 SPECS = [
     ATTENTION_KINDS[kind].model_validate({"kind": kind, **settings})
@@ -56,6 +60,17 @@ def test_keeps_dtype(spec, dtype):
 def test_keeps_the_memory_format(spec):
     x = torch.randn(2, 8, 5, 5).contiguous(memory_format=torch.channels_last)
     assert build(spec, 8)(x).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_memory_format_changes_no_value_and_no_gradient(spec):
+    found = []
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        module = build(spec, 8).double()
+        x = torch.arange(4 * 8 * 5 * 6, dtype=torch.float64).sin().view(4, 8, 5, 6).contiguous(memory_format=memory_format)
+        y = module(x.requires_grad_())
+        found.append((y, *torch.autograd.grad(y.square().sum(), (x, *module.parameters()))))
+    for first, second in zip(*found, strict=True):
+        torch.testing.assert_close(first, second)
 
 
 def test_works_under_autocast(spec):

@@ -9,7 +9,7 @@ from architectures import architectures
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cbam_search.architecture import Architecture
+from cbam_search.architecture import ATTENTION_KINDS, Architecture
 from cbam_search.backbones.builder import build
 from cbam_search.cost.cost import measure
 from cbam_search.cost.model import CostModel
@@ -33,6 +33,12 @@ def test_the_papers_tables_come_out_to_the_last_digit(row, imagenet_costs):
 def test_one_pass_over_the_whole_network_gives_the_tables_too(name, imagenet_costs):
     architecture = Architecture.named(name)
     assert measure(architecture, (224, 224)) == imagenet_costs.cost(architecture)
+
+
+@pytest.mark.parametrize("kind", ATTENTION_KINDS)
+def test_one_pass_and_the_sum_of_the_parts_agree_on_every_kind(kind):
+    architecture = Architecture.named(f"cifar_resnet8_0.5+{kind}")
+    assert CostModel((20, 12)).cost(architecture) == measure(architecture, (20, 12))
 
 
 @pytest.mark.slow

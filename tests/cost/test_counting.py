@@ -48,9 +48,28 @@ def test_linear_layers_count_multiply_adds(linear):
     assert count_operations(Function(linear), SHAPE)["linear"] == 2 * 3 * 4 * 5 * 7
 
 
-@pytest.mark.parametrize("function", [F.relu, torch.sigmoid, lambda x: x * x, lambda x: x + x, lambda x: x.clone().relu_()])
+@pytest.mark.parametrize(
+    "function", [F.relu, torch.sigmoid, F.hardswish, lambda x: x * x, lambda x: x + x, lambda x: x.clone().relu_()]
+)
 def test_elementwise_functions_count_entries_written(function):
     assert count_operations(Function(function), SHAPE) == {"elementwise": 2 * 3 * 4 * 5}
+
+
+def test_softmax_counts_as_exp_sum_and_division():
+    def spelled(x):
+        energies = x.exp()
+        return energies / energies.sum(-1, keepdim=True)
+
+    assert count_operations(Function(lambda x: x.softmax(-1)), SHAPE) == count_operations(Function(spelled), SHAPE)
+
+
+def test_addcmul_counts_as_multiplication_and_addition():
+    fused = count_operations(Function(lambda x: torch.addcmul(x, x, x)), SHAPE)
+    assert fused == count_operations(Function(lambda x: x + x * x), SHAPE) == {"elementwise": 2 * 2 * 3 * 4 * 5}
+
+
+def test_layer_norm():
+    assert count_operations(nn.LayerNorm(5), SHAPE) == {"layer_norm": 5 * 2 * 3 * 4 * 5}
 
 
 def test_sizes_are_not_counted():

@@ -13,23 +13,29 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from cbam_search.architecture import POOLS, Architecture, Backbone, CbamSpec, SeSpec
+from cbam_search.architecture import ATTENTION_KINDS, POOLS, Architecture, Backbone, CbamSpec, SeSpec
 from cbam_search.backbones.builder import build
 from cbam_search.errors import ExportError
 from cbam_search.export import module as export_module
 from cbam_search.export.module import write_module
 from cbam_search.export.verification import verify
 
-CIFAR = Backbone(family="cifar_resnet", depth=8, width=0.5, stem="cifar", in_channels=1, classes=3)
+CIFAR = Backbone(family="cifar_resnet", depth=32, width=0.5, stem="cifar", in_channels=1, classes=3)
 RESNET = Backbone(family="resnet", depth=18, width=0.0625, classes=3)
 BOTTLENECK = Backbone(family="resnet", depth=50, width=0.0625, variant="v1.5", stem="cifar", classes=3)
 RESNEXT = Backbone(family="resnext", depth=50, width=0.25, cardinality=2, base_width=8, classes=3)
 CLASS_NAMES = ("cat\udc80", "d'o\"g\\\n", 'a "bird"')
-SPECS = (SeSpec(reduction_ratio=4), CbamSpec(pools=POOLS, spatial_kernel_size=3), CbamSpec(spatial_kernel_size=None), None)
+SPECS = (
+    SeSpec(reduction_ratio=4),
+    CbamSpec(pools=POOLS, spatial_kernel_size=3),
+    CbamSpec(spatial_kernel_size=None),
+    None,
+    *(ATTENTION_KINDS[kind].model_validate({"kind": kind}) for kind in ATTENTION_KINDS),
+)
 
 
 def mixed(backbone: Backbone) -> Architecture:
-    """Every kind of attention somewhere."""
+    """Every kind of attention somewhere, if there are sites enough."""
     sites = backbone.geometry().sites
     return Architecture(backbone=backbone, attention=tuple(SPECS[index % len(SPECS)] for index in range(len(sites))))
 

@@ -28,6 +28,13 @@ def test_legend_explains_every_kind() -> None:
     assert all(f" {kind}" in legend for kind in ATTENTION_KINDS)
 
 
+def test_every_kind_has_a_letter_of_its_own_that_reads_as_one() -> None:
+    letters = [placement_text(Architecture.named(f"cifar_resnet8+{kind}"))[0] for kind in ATTENTION_KINDS]
+    assert letters[:6] == ["S", "C", "E", "B", "G", "R"]
+    assert len(set(letters)) == len(letters)
+    assert not {"I", "O", ".", "|"} & set(letters)
+
+
 @given(architectures())
 def test_every_site_has_its_character(architecture: Architecture) -> None:
     stages = placement_text(architecture).split("|")

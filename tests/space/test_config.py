@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from cbam_search.architecture import ATTENTION_KINDS
 from cbam_search.space.config import AttentionConfig, BackboneConfig
 
 
@@ -47,7 +48,10 @@ def test_backbones_refused(settings: dict[str, object], where: str, message: str
     ("settings", "message"),
     [
         ({"kind": ["none", "cbma"]}, "Did you mean 'cbam'"),
-        ({"kind": ["eca"]}, "not available in this version"),
+        ({"kind": ["cordinate"]}, "Did you mean 'coordinate'"),
+        ({"eca_kernel_size": ["auto", 4]}, "4 is even"),
+        ({"eca_kernel_size": "automatic"}, "auto"),
+        ({"dilation": 0}, "greater than or equal to 1"),
         ({"position": "pre"}, "not available in this version"),
         ({"order": ["parallel"]}, "not available in this version"),
         ({"spatial_kernel_size": [3, 4]}, "4 is even"),
@@ -64,6 +68,14 @@ def test_pool_sets() -> None:
     subsets = AttentionConfig(pools={"from": ["lse", "avg", "max"], "at_least": 1, "at_most": 2}).pool_sets()
     assert subsets == (("avg",), ("max",), ("lse",), ("avg", "max"), ("avg", "lse"), ("max", "lse"))
     assert AttentionConfig(pools=[["max", "avg"], ["avg", "max"], "lp"]).pool_sets() == (("avg", "max"), ("lp",))
+
+
+def test_settings_are_offered_where_some_kind_reads_them() -> None:
+    assert set(AttentionConfig(kind=["none", "eca"]).settings_choices()) == {"eca_kernel_size"}
+    assert set(AttentionConfig(kind="bam", reduction_ratio=[8, 16]).settings_choices()) == {"reduction_ratio", "dilation"}
+    assert AttentionConfig(kind="none").settings_choices() == {}
+    every = AttentionConfig(kind=["none", *ATTENTION_KINDS], reduction_ratio=4).settings_choices()
+    assert set(every) == {name for kind in ATTENTION_KINDS for name in ATTENTION_KINDS[kind].settings()}
 
 
 def test_no_spatial_gate_is_written_none_or_null() -> None:

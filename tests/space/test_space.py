@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cbam_search.architecture import Architecture, CbamSpec, SeSpec
+from cbam_search.architecture import ATTENTION_KINDS, Architecture, CbamSpec, SeSpec
 from cbam_search.errors import SpaceError
 from cbam_search.space.config import AttentionConfig, BackboneConfig
 from cbam_search.space.space import Space
@@ -43,9 +43,11 @@ spaces = st.builds(
     st.fixed_dictionaries(
         {
             "per": st.sampled_from(["network", "stage", "block"]),
-            "kind": st.lists(st.sampled_from(["none", "se", "cbam"]), min_size=1, max_size=3, unique=True),
+            "kind": st.lists(st.sampled_from(["none", *ATTENTION_KINDS]), min_size=1, max_size=3, unique=True),
             "reduction_ratio": st.lists(st.sampled_from([1, 2, 4, 8, 16, 64]), min_size=1, max_size=4, unique=True),
             "spatial_kernel_size": st.lists(st.sampled_from([3, 7, "none"]), min_size=1, max_size=3, unique=True),
+            "eca_kernel_size": st.lists(st.sampled_from(["auto", 3, 5]), min_size=1, max_size=3, unique=True),
+            "dilation": st.lists(st.sampled_from([1, 4]), min_size=1, max_size=2, unique=True),
             "pools": st.sampled_from([[["avg"]], [["avg", "max"], ["max", "avg"]], {"from": ["avg", "lse"]}]),
         }
     ),
@@ -74,6 +76,32 @@ def test_settings_that_no_kind_reads_are_no_parameters() -> None:
         {"family": "cifar_resnet", "depth": 8}, {"per": "network", "kind": ["none", "se"], "spatial_kernel_size": [3, 7]}
     )
     assert [parameter.name for parameter in only.parameters] == ["attention.kind"]
+
+
+def test_without_a_ratio_each_kind_has_its_published_one() -> None:
+    kinds = ["none", *ATTENTION_KINDS]
+    space = space_of({"family": "resnet", "depth": 50}, {"per": "network", "kind": kinds})
+    assert [(parameter.name, parameter.choices) for parameter in space.parameters] == [("attention.kind", tuple(kinds))]
+    for kind in kinds:
+        name = "resnet50" if kind == "none" else f"resnet50+{kind}"
+        assert space.decode({"attention.kind": kind}).digest == Architecture.named(name, classes=10).digest
+
+
+def test_a_kind_counts_the_settings_that_it_reads_alone() -> None:
+    space = space_of(
+        {"family": "resnet", "depth": 50},
+        {
+            "per": "network",
+            "kind": ["none", *ATTENTION_KINDS],
+            "reduction_ratio": [16, 32],
+            "pools": [["avg", "max"], ["max"]],
+            "spatial_kernel_size": [3, 5, 7],
+            "eca_kernel_size": ["auto", 3, 5, 7, 9],
+            "dilation": [2, 4],
+        },
+    )
+    counts = {"none": 1, "se": 2, "cbam": 2 * 2 * 3, "eca": 5, "bam": 2 * 2, "gc": 2, "coordinate": 2}
+    assert space.count() == sum(counts.values()) == sum(1 for _ in space.enumerate())
 
 
 def test_count_is_that_of_decoding_every_assignment() -> None:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from cbam_search.architecture import POOLS, Architecture, AttentionSpec, Backbone, CbamSpec, SeSpec
+from cbam_search.architecture import ATTENTION_KINDS, POOLS, Architecture, AttentionSpec, Backbone
 
-ratios = st.sampled_from((1, 2, 3, 4, 7, 8, 16, 64))
-se_specs = st.builds(SeSpec, reduction_ratio=ratios)
-cbam_specs = st.builds(
-    CbamSpec,
-    reduction_ratio=ratios,
-    pools=st.lists(st.sampled_from(POOLS), min_size=1, max_size=6).map(tuple),
-    spatial_kernel_size=st.sampled_from((None, 1, 3, 5, 7)),
-)
-attention_specs: st.SearchStrategy[AttentionSpec] = st.one_of(se_specs, cbam_specs)
+_settings = {
+    "reduction_ratio": st.sampled_from((1, 2, 3, 4, 7, 8, 16, 64)),
+    "pools": st.lists(st.sampled_from(POOLS), min_size=1, max_size=6).map(tuple),
+    "spatial_kernel_size": st.sampled_from((None, 1, 3, 5, 7)),
+    "eca_kernel_size": st.sampled_from(("auto", 1, 3, 9)),
+    "dilation": st.sampled_from((1, 2, 4)),
+}
+
+
+def _specs(kind: str) -> st.SearchStrategy[AttentionSpec]:
+    """Specs of one kind; a setting that is not listed above stays at its default."""
+    read = [name for name in ATTENTION_KINDS[kind].settings() if name in _settings]
+    return st.builds(ATTENTION_KINDS[kind], **{name: _settings[name] for name in read})
+
+
+attention_specs: st.SearchStrategy[AttentionSpec] = st.one_of([_specs(kind) for kind in ATTENTION_KINDS])
 
 _ends = {"in_channels": st.sampled_from((1, 3)), "classes": st.sampled_from((2, 10))}
 _variants = st.sampled_from(("v1", "v1.5"))
