@@ -23,11 +23,6 @@ class TrialResources:
     concurrent: int
     max_concurrent: int | None
 
-    @property
-    def threads(self) -> int:
-        """Threads that torch may use in one trial."""
-        return max(1, int(self.cpus))
-
 
 @contextmanager
 def ray_running(config: ResourcesConfig, *, verbose: bool) -> Iterator[None]:
@@ -56,10 +51,8 @@ def trial_resources(config: ResourcesConfig) -> TrialResources:
     """What one trial takes of the running Ray; raises ResourceError when not even one fits."""
     available: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     cpus, gpus = available.get("CPU", 0.0), available.get("GPU", 0.0)
-    wanted_gpus = config.gpus_per_trial if config.gpus_per_trial is not None else min(1.0, gpus)
-    fits = int(cpus / config.cpus_per_trial + 1e-9)
-    if wanted_gpus > 0:
-        fits = min(fits, int(gpus / wanted_gpus + 1e-9))
+    wanted_gpus = config.gpus_of_a_trial(gpus)
+    fits = config.fitting(cpus, gpus)
     if fits < 1:
         raise ResourceError(
             f"one trial asks for {config.cpus_per_trial:g} CPUs and {wanted_gpus:g} GPUs, but Ray has {cpus:g} CPUs and "

@@ -21,3 +21,18 @@ class ResourcesConfig(BaseModel):
     address: str | None = Field(
         default=None, description="address of a Ray cluster; default $RAY_ADDRESS, else Ray is started on this machine"
     )
+
+    @property
+    def threads(self) -> int:
+        """Threads that torch may use in one trial."""
+        return max(1, int(self.cpus_per_trial))
+
+    def gpus_of_a_trial(self, gpus: float) -> float:
+        """GPUs of one trial where there are so many."""
+        return min(1.0, gpus) if self.gpus_per_trial is None else self.gpus_per_trial
+
+    def fitting(self, cpus: float, gpus: float) -> int:
+        """How many trials fit at once into so many CPU cores and GPUs, before max_concurrent."""
+        fits = int(cpus / self.cpus_per_trial + 1e-9)
+        of_a_trial = self.gpus_of_a_trial(gpus)
+        return min(fits, int(gpus / of_a_trial + 1e-9)) if of_a_trial > 0 else fits

@@ -105,13 +105,9 @@ class Space:
     def enumerate(self) -> Iterator[Architecture]:
         """Every distinct architecture once, lazily, in a fixed order."""
         for backbone in self.backbones:
-            groups = tuple(self._sites_by_unit(backbone).values())
-            for chosen in product(*self._axes(backbone)):
-                attention: list[AttentionSpec | None] = [None] * len(backbone.geometry().sites)
-                for sites, option in zip(groups, chosen, strict=True):
-                    for (index, _), spec in zip(sites, option, strict=True):
-                        attention[index] = spec
-                yield Architecture(backbone=backbone, attention=tuple(attention))
+            options = self.options(backbone)
+            for chosen in product(*options.values()):
+                yield self.with_options(backbone, dict(zip(options, chosen, strict=True)))
 
     def with_one_unit(self, backbone: Backbone, unit: str, settings: Mapping[str, Any]) -> Architecture:
         """`backbone` with attention of these settings in one unit and nothing elsewhere."""
@@ -121,9 +117,26 @@ class Space:
             attention[index] = spec.canonical(site.channels) if spec else None
         return Architecture(backbone=backbone, attention=tuple(attention))
 
+    def options(self, backbone: Backbone) -> dict[str, tuple[UnitOption, ...]]:
+        """What each unit of `backbone` can be, canonical and without repeats: one entry a site of the unit."""
+        return dict(zip(self.units_of(backbone), self._axes(backbone), strict=True))
+
+    def with_options(self, backbone: Backbone, chosen: Mapping[str, UnitOption]) -> Architecture:
+        """`backbone` with these options of its units, and nothing in units that are not named."""
+        groups = self._sites_by_unit(backbone)
+        attention: list[AttentionSpec | None] = [None] * sum(map(len, groups.values()))
+        for unit, option in chosen.items():
+            for (index, _), spec in zip(groups[unit], option, strict=True):
+                attention[index] = spec
+        return Architecture(backbone=backbone, attention=tuple(attention))
+
     def units_of(self, backbone: Backbone) -> tuple[str, ...]:
         """The units that this backbone has."""
         return tuple(self._sites_by_unit(backbone))
+
+    def sites_of(self, backbone: Backbone, unit: str) -> tuple[int, ...]:
+        """Which of the sites of `backbone` share the choice of `unit`, as places in its order of sites."""
+        return tuple(index for index, _ in self._sites_by_unit(backbone)[unit])
 
     def _backbone(self, settings: Mapping[str, Any]) -> Backbone:
         return Backbone.model_validate({**settings, **self._fixed})

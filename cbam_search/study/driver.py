@@ -68,7 +68,7 @@ def _run(records: StudyRecords, prepared: Preparation, resources: TrialResources
         seed=config.seed,
         study=records.folder.path,
         keep_weights=config.records.keep != "none",
-        threads=resources.threads,
+        threads=config.resources.threads,
         on_gpu=resources.gpus > 0,
     )
     try:

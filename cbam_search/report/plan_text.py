@@ -1,0 +1,172 @@
+"""A plan for people: what the space holds, what it costs, how long the search would take, and what is amiss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from cbam_search.report.plan_warnings import plan_warnings
+from cbam_search.report.quantities import quantity
+from cbam_search.report.wording import count, duration
+from cbam_search.search.plan import QUANTILES, Plan, TimeEstimate
+from cbam_search.search.space_costs import AXES
+
+_BACKBONES_LISTED = 20
+_DIGITS_WRITTEN_OUT = 15
+
+
+def plan_text(plan: Plan) -> str:
+    """Plain lines of at most about 120 characters."""
+    lines = [*_space(plan), "", *_costs(plan), "", *_backbones(plan), "", *_designs(plan), "", *_time(plan)]
+    warnings = plan_warnings(plan)
+    if warnings:
+        lines += ["", *(f"warning: {warning}" for warning in warnings)]
+    return "\n".join(lines)
+
+
+def large_number(number: int) -> str:
+    """All digits, and the power of ten where these are many."""
+    if len(str(number)) <= _DIGITS_WRITTEN_OUT:
+        return f"{number:,}"
+    return f"{number:,} ({_power(number)})"
+
+
+def share_text(least: float, most: float) -> str:
+    """`12.3 %`, or an interval where it is not known exactly."""
+    if most == 0.0 or least == 1.0:
+        return "nothing" if most == 0.0 else "everything"
+    low, high = _percent(least), _percent(most)
+    return low if low == high else f"{low} to {high}"
+
+
+def _space(plan: Plan) -> Iterator[str]:
+    height, width = plan.data.image_size
+    images = f"{height} x {width} pixels and {count(plan.data.channels, 'channel')}"
+    yield f"plan of study {plan.name}: images of {images} in {plan.data.classes:,} classes"
+    yield f"  {large_number(plan.costs.count)} distinct architectures, exactly"
+    yield f"  {count(len(plan.costs.backbones), 'backbone')}, {count(plan.parameters, 'parameter')} to choose"
+    yield f"  the constraints leave {_left(plan)}" if plan.bounds else "  no constraints"
+
+
+def _left(plan: Plan) -> str:
+    bounds = " and ".join(f"{name} at most {quantity(name).text(bound)}" for name, bound in plan.bounds.items())
+    number = plan.architectures_left
+    many = "" if number is None else f", {count(number, 'architecture')}"
+    return f"{share_text(*plan.left)}{many} ({bounds})"
+
+
+def _costs(plan: Plan) -> Iterator[str]:
+    heads = ["smallest", *(f"{100 * share:g} %" for share in QUANTILES), "largest"]
+    rows = []
+    inexact = []
+    for name in AXES:
+        low, high = plan.costs.range(name)
+        values, off_by = plan.costs.quantiles(name, QUANTILES)
+        rows.append([_title(name), *(quantity(name).text(value) for value in (low, *values, high))])
+        if off_by:
+            inexact.append(f"{name} by at most {off_by:.2g}")
+    yield "Costs, each distinct architecture counted once (smallest, quantiles, largest)"
+    yield from _table(["", *heads], rows)
+    yield "1 GFLOP = 1e9 multiply-adds of convolutions and linear layers, one image."
+    if inexact:
+        yield f"Smallest and largest are exact; quantiles may be off: {', '.join(inexact)}."
+
+
+def _backbones(plan: Plan) -> Iterator[str]:
+    rows = [
+        [
+            entry.backbone.name,
+            _percent(entry.count / plan.costs.count),
+            *(_ends(name, *entry.range(name)) for name in AXES),
+            *([share_text(*entry.share_within(plan.bounds))] if plan.bounds else []),
+        ]
+        for entry in plan.costs.backbones[:_BACKBONES_LISTED]
+    ]
+    yield from _table(["backbone", "of the space", *map(_title, AXES), *(["left"] if plan.bounds else [])], rows)
+    if len(plan.costs.backbones) > _BACKBONES_LISTED:
+        yield f"and {len(plan.costs.backbones) - _BACKBONES_LISTED} more backbones"
+    if len(plan.costs.backbones) > 1:
+        yield "Samplers choose settings, not architectures: they propose small backbones far more often than these shares."
+
+
+def _designs(plan: Plan) -> Iterator[str]:
+    rows = [
+        [
+            design.label,
+            quantity("gflops").text(design.cost.gflops),
+            quantity("params").text(design.cost.params),
+            "excluded" if design.excluded else "trained",
+        ]
+        for design in plan.designs
+    ]
+    if not rows:
+        yield "no published designs are trained"
+        return
+    yield from _table(["published design", *map(_title, AXES), ""], rows)
+
+
+def _time(plan: Plan) -> Iterator[str]:
+    trials = f"{count(plan.trials, 'trial')} of {count(plan.epochs, 'epoch')}, {plan.trained_designs} of them published designs"
+    if plan.estimate is None:
+        yield f"{trials}; not timed: {plan.untimed}"
+        return
+    estimate = plan.estimate
+    yield f"{trials}: about {duration(3600 * estimate.hours())} of training, {estimate.concurrent} at a time"
+    yield from _caveats(plan, estimate)
+    rows = [
+        [
+            network.label,
+            quantity("gflops").text(network.gflops),
+            _seconds(network.epoch_seconds),
+            f"{network.images:,}",
+            f"{network.batch_size:,}",
+        ]
+        for network in estimate.networks
+    ]
+    yield from _table(["timed network", _title("gflops"), "seconds an epoch", "from images", "in batches of"], rows)
+    yield f"Timed one by one, with {count(estimate.threads, 'thread')}, on {estimate.hardware}. Start-up is left out."
+
+
+def _caveats(plan: Plan, estimate: TimeEstimate) -> Iterator[str]:
+    if estimate.trials < plan.trials:
+        yield f"  only {count(estimate.trials, 'architecture')} can be trained"
+    ends = [duration(3600 * estimate.hours(network.epoch_seconds)) for network in (estimate.networks[0], estimate.networks[-1])]
+    yield f"  were all trials like the cheapest {ends[0]}, like the costliest {ends[1]}"
+    if estimate.concurrent > estimate.undisturbed:
+        at_worst = duration(3600 * estimate.hours_at_worst)
+        yield f"  trials share a GPU or a core: {at_worst} if they gain nothing by that"
+
+
+def _title(name: str) -> str:
+    return "GFLOPs" if name == "gflops" else name
+
+
+def _ends(name: str, low: float, high: float) -> str:
+    text = quantity(name).text
+    return text(low) if low == high else f"{text(low)} to {text(high)}"
+
+
+def _percent(share: float) -> str:
+    if share in (0.0, 1.0):
+        return f"{100 * share:.0f} %"
+    if share < 1e-9 or share > 1 - 1e-9:
+        return "< 1e-7 %" if share < 0.5 else "> 99.9999999 %"
+    if share < 1e-4:
+        return f"{100 * share:.2g} %"
+    return f"{100 * share:.2f} %" if share < 0.9999 else f"{100 * share:.7f} %".rstrip()
+
+
+def _power(number: int) -> str:
+    digits = str(number)
+    return f"about {digits[0]}.{digits[1:3]}e{len(digits) - 1}"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.3g}" if seconds < 1000 else f"{seconds:,.0f}"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Names on the left, figures on the right."""
+    widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
+    for row in (heads, *rows):
+        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        yield "  " + "  ".join([row[0].ljust(widths[0]), *cells]).rstrip()

@@ -1,0 +1,87 @@
+"""What about a plan would disappoint, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cbam_search.report.quantities import quantity
+from cbam_search.report.study_table import standard_error
+from cbam_search.report.wording import count
+from cbam_search.search.plan import Plan
+from cbam_search.search.space_costs import AXES
+
+FLAT_AXIS = 0.05
+"""An axis is degenerate when the costs that the constraints leave differ by less than this share of the largest."""
+SMALL_SHARE = 0.01
+"""Constraints that leave less of the space than this waste most proposals."""
+LARGE_ERROR = 0.01
+"""Of a validation accuracy of 90 %: one standard error above this is said to be large."""
+
+
+def plan_warnings(plan: Plan) -> tuple[str, ...]:
+    """One sentence or two for each; none where all is well."""
+    return (*_of_axes(plan), *_of_constraints(plan), *_of_designs(plan), *_of_the_budget(plan), *_of_data(plan))
+
+
+def _of_axes(plan: Plan) -> Iterator[str]:
+    for name in AXES:
+        low, high = plan.costs.range(name)
+        high = max(low, min(high, plan.bounds.get(name, high)))
+        if name in plan.objectives and high - low < FLAT_AXIS * high:
+            text = quantity(name).text
+            varied = f"varies by {100 * (high - low) / high:.2g} %" if high > low else "does not vary"
+            yield (
+                f"{name} {varied} in this space ({text(low)} to {text(high)}), so that the front would trade accuracy for "
+                f"next to nothing: add depth or width choices to the backbone"
+            )
+
+
+def _of_constraints(plan: Plan) -> Iterator[str]:
+    for name, bound in plan.bounds.items():
+        low, high = plan.costs.range(name)
+        text = quantity(name).text
+        if low > bound:
+            yield f"constraints.{name} ({text(bound)}) excludes everything: the cheapest architecture has {text(low)}"
+        elif high <= bound:
+            yield f"constraints.{name} ({text(bound)}) excludes nothing: the costliest architecture has {text(high)}"
+    if 0 < plan.left[1] < SMALL_SHARE:
+        yield (
+            "the constraints leave less than 1 % of the architectures; proposals beyond them cost no training, but a sampler "
+            "that meets few others learns slowly: give it smaller backbones, or raise the bounds"
+        )
+
+
+def _of_designs(plan: Plan) -> Iterator[str]:
+    excluded = [design.label for design in plan.designs if design.excluded]
+    if excluded:
+        yield (
+            f"the constraints exclude {len(excluded)} of {count(len(plan.designs), 'published design')}, which are listed but "
+            f"not trained: {', '.join(excluded)}"
+        )
+    if plan.trained_designs > plan.trials:
+        yield (
+            f"launch will refuse this file: search.trials is {plan.trials}, fewer than the {plan.trained_designs} published "
+            f"designs that are trained first. Raise search.trials or lower search.published_backbones"
+        )
+    elif plan.trained_designs == plan.trials:
+        yield f"the {count(plan.trials, 'trial')} are all published designs, so that nothing is searched: raise search.trials"
+
+
+def _of_the_budget(plan: Plan) -> Iterator[str]:
+    left = plan.architectures_left
+    if left is not None and 0 < left < plan.trials:
+        yield (
+            f"only {count(left, 'architecture')} can be trained, fewer than search.trials ({plan.trials:,}): the study ends "
+            f"when it has trained them all"
+        )
+    if plan.sampler == "grid" and (plan.costs.count if left is None else left) > plan.trials:
+        yield "launch will refuse this file: sampler grid trains every architecture, and search.trials is lower than that"
+
+
+def _of_data(plan: Plan) -> Iterator[str]:
+    images = plan.data.validation
+    if images is not None and (error := standard_error(0.9, images)) > LARGE_ERROR:
+        yield (
+            f"{count(images, 'validation image')}: one standard error of an accuracy of 90 % is {100 * error:.1f} points, "
+            f"and smaller differences between candidates are noise. Raise dataset.validation_fraction, or use more images"
+        )

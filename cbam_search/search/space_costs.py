@@ -1,0 +1,133 @@
+"""What the architectures of a whole space cost, each distinct one counted once, however many there are.
+
+The cost of an architecture is that of its bare backbone and, independently, of what it has in each unit; so over a backbone's
+architectures it is distributed as a sum of independent choices.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import prod
+
+import numpy as np
+
+from cbam_search.architecture import Architecture, Backbone, Geometry, published
+from cbam_search.cost.cost import GIGA, Cost
+from cbam_search.search.distribution import Distribution, IntArray, distribution_of_sum, mixture
+from cbam_search.space.space import Space
+
+SCALES = {"gflops": GIGA, "params": 1.0}
+"""Whole numbers (multiply-adds, parameters) in one unit of each axis."""
+AXES = tuple(SCALES)
+CostFunction = Callable[[Architecture], Cost]
+
+
+@dataclass(frozen=True)
+class BackboneCosts:
+    """Costs of the architectures on one backbone. bare: (2,), multiply-adds and parameters. added: what the options of one unit
+    add to both, and how many units add just that.
+    """
+
+    backbone: Backbone
+    count: int
+    bare: IntArray
+    added: tuple[tuple[Distribution, int], ...]
+
+    def range(self, name: str) -> tuple[float, float]:
+        """Smallest and largest, exact."""
+        axis = AXES.index(name)
+        ends = [sum(int(pick(unit.values[:, axis])) * times for unit, times in self.added) for pick in (np.min, np.max)]
+        low, high = ((int(self.bare[axis]) + end) / SCALES[name] for end in ends)
+        return low, high
+
+    def distribution(self, name: str) -> Distribution:
+        """Of one axis, in whole numbers, of what attention adds."""
+        axis = AXES.index(name)
+        return distribution_of_sum([(unit.axis(axis), times) for unit, times in self.added])
+
+    def share_within(self, bounds: Mapping[str, float]) -> tuple[float, float]:
+        """The least and the most that the share of architectures within all bounds can be; equal where it is exact."""
+        if any(self.range(name)[0] > bound for name, bound in bounds.items()):
+            return 0.0, 0.0
+        cutting = [name for name, bound in bounds.items() if self.range(name)[1] > bound]
+        limits = {name: _whole(name, bounds[name]) - int(self.bare[AXES.index(name)]) for name in cutting}
+        alone = [self.distribution(name).share_within([limit]) for name, limit in limits.items()]
+        if len(alone) < 2:
+            return alone[0] if alone else (1.0, 1.0)
+        least, most = distribution_of_sum(self.added).share_within([limits[name] for name in AXES])
+        # Fréchet's bounds hold whatever the two have to do with each other; with few exact values they can be the tighter ones.
+        return max(least, alone[0][0] + alone[1][0] - 1.0), min(most, alone[0][1], alone[1][1])
+
+
+@dataclass(frozen=True)
+class SpaceCosts:
+    """Costs of all architectures of a space, by backbone in the space's order."""
+
+    backbones: tuple[BackboneCosts, ...]
+
+    @cached_property
+    def count(self) -> int:
+        return sum(entry.count for entry in self.backbones)
+
+    def range(self, name: str) -> tuple[float, float]:
+        """Smallest and largest, exact."""
+        lows, highs = zip(*(entry.range(name) for entry in self.backbones), strict=True)
+        return min(lows), max(highs)
+
+    def quantiles(self, name: str, shares: tuple[float, ...]) -> tuple[tuple[float, ...], float]:
+        """The smallest values that these shares of the architectures do not exceed, and by how much they may be off."""
+        axis = AXES.index(name)
+        whole = mixture((entry.distribution(name), entry.bare[[axis]], entry.count / self.count) for entry in self.backbones)
+        return tuple(whole.quantile(share) / SCALES[name] for share in shares), float(whole.off_by[0]) / SCALES[name]
+
+    def share_within(self, bounds: Mapping[str, float]) -> tuple[float, float]:
+        """The least and the most that the share of architectures within all bounds can be; equal where it is exact."""
+        shares = [(entry.count / self.count, entry.share_within(bounds)) for entry in self.backbones]
+        least, most = (sum(weight * share[end] for weight, share in shares) for end in (0, 1))
+        return least, most
+
+
+def space_costs(space: Space, cost: CostFunction) -> SpaceCosts:
+    """Costs of every option of every unit; units whose blocks are alike and see maps of one size are asked about once."""
+    known: dict[Hashable, Distribution] = {}
+    return SpaceCosts(tuple(_backbone_costs(space, backbone, cost, known) for backbone in space.backbones))
+
+
+def _backbone_costs(space: Space, backbone: Backbone, cost: CostFunction, known: dict[Hashable, Distribution]) -> BackboneCosts:
+    bare = _whole_numbers(cost(published(backbone, None)))
+    places = _places(backbone.geometry())
+    options = space.options(backbone)
+    alike: Counter[Hashable] = Counter()
+    for unit, offered in options.items():
+        place = tuple(places[index] for index in space.sites_of(backbone, unit))
+        alike[place] += 1
+        if place not in known:
+            costs = [_whole_numbers(cost(space.with_options(backbone, {unit: option}))) for option in offered]
+            known[place] = Distribution.of(np.array(costs) - bare)
+    added = tuple((known[place], times) for place, times in alike.items())
+    return BackboneCosts(backbone, prod(map(len, options.values())), bare, added)
+
+
+def _places(geometry: Geometry) -> list[Hashable]:
+    """For each site all that the cost of attention there depends on: its block, and the stride before it."""
+    stride = geometry.stem.stride
+    places: list[Hashable] = []
+    for block in geometry.blocks:
+        places.append((replace(block, stage=0, block=0), stride))
+        stride *= block.stride
+    return places
+
+
+def _whole_numbers(cost: Cost) -> IntArray:
+    return np.array([cost.macs, cost.params], dtype=np.int64)
+
+
+def _whole(name: str, bound: float) -> int:
+    """The largest whole number within `bound`, by the comparison that `excess` makes."""
+    number = int(bound * SCALES[name]) + 2
+    while number / SCALES[name] / bound - 1.0 > 0.0:
+        number -= 1
+    return number

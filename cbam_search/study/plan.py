@@ -1,0 +1,100 @@
+"""`plan`: what a YAML file asks for, worked out before anything is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cbam_search.cost.model import CostModel
+from cbam_search.data.config import DatasetConfig
+from cbam_search.data.images import ImageData
+from cbam_search.data.load import load
+from cbam_search.errors import DataError, ResourceError, UserError
+from cbam_search.search.plan import Design, Plan, PlannedData
+from cbam_search.search.published import published_designs
+from cbam_search.search.space_costs import space_costs
+from cbam_search.space.space import Space
+from cbam_search.study.config import StudyConfig, read_study_config
+from cbam_search.study.time_estimate import estimate_time
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """What the data are said to be, so that they need not be loaded. None where nothing was said."""
+
+    image_size: int | None = None
+    classes: int | None = None
+    channels: int | None = None
+
+    def data(self, dataset: DatasetConfig) -> PlannedData | None:
+        """None where nothing was said; the YAML fills in what it knows. Raises UserError where too little is known."""
+        if self == StandIn():
+            return None
+        size = (self.image_size, self.image_size) if self.image_size else dataset.height_width
+        missing = ["--classes"] * (self.classes is None) + ["--image-size"] * (size is None)
+        if size is None or self.classes is None:
+            raise UserError(
+                f"to plan without the data, {' and '.join(missing)} must be given too (without such options "
+                f"the data are loaded)"
+            )
+        channels = self.channels or (3 if dataset.channels == "auto" else dataset.channels)
+        return PlannedData(image_size=size, channels=channels, classes=self.classes)
+
+
+def make_plan(space: str | Path, *, allow_code: bool = False, probe: bool = True, stand_in: StandIn | None = None) -> Plan:
+    """The plan of the YAML file `space`; nothing is written.
+
+    allow_code: as for `launch`. probe: time an epoch of three networks. stand_in: what the data are, in their place; nothing is
+    loaded and timed then. Raises UserError.
+    """
+    config, _ = read_study_config(Path(space))
+    planned = (stand_in or StandIn()).data(config.dataset)
+    data = None if planned else _load(config, allow_code=allow_code)
+    if data is not None:
+        planned = PlannedData(data.image_size, data.channels, data.classes, len(data.train), len(data.validation))
+    assert planned is not None
+    searched = Space(config.backbone, config.attention, in_channels=planned.channels, classes=planned.classes)
+    cost = CostModel(planned.image_size)
+    plan = _without_times(config, searched, cost, planned)
+    if data is None or not probe:
+        return replace(plan, untimed="the data were not loaded" if data is None else "it was not asked for")
+    try:
+        return replace(plan, estimate=estimate_time(plan, config, searched, cost, data))
+    except ResourceError as error:
+        return replace(plan, untimed=str(error))
+
+
+def _load(config: StudyConfig, *, allow_code: bool) -> ImageData:
+    try:
+        return load(config.dataset, seed=config.seed, allow_code=allow_code)
+    except DataError as error:
+        raise DataError(f"{error}\nTo plan without the data, say what they are: --classes N --image-size PIXELS") from None
+
+
+def _without_times(config: StudyConfig, space: Space, cost: CostModel, data: PlannedData) -> Plan:
+    bounds = config.constraints.bounds()
+    costs = space_costs(space, cost.cost)
+    published = published_designs(
+        space,
+        config.search.baselines,
+        at_most_backbones=config.search.published_backbones,
+        cost=cost.cost,
+        bounds=bounds,
+    )
+    return Plan(
+        name=config.name,
+        parameters=len(space.parameters),
+        costs=costs,
+        objectives=dict(config.objectives),
+        bounds=bounds,
+        left=costs.share_within(bounds),
+        designs=tuple(
+            Design(architecture, cost.cost(architecture), excluded)
+            for architectures, excluded in ((published.trained, False), (published.excluded, True))
+            for architecture in architectures
+        ),
+        data=data,
+        sampler=config.search.sampler,
+        trials=config.search.trials,
+        epochs=config.training.epochs,
+    )
