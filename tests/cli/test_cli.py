@@ -25,7 +25,7 @@ search: {trials: many}
 
 def test_a_mistyped_yaml_names_every_mistake_and_starts_nothing(tmp_path: Path, command_line: CommandLine) -> None:
     (tmp_path / "space.yaml").write_text(MISTAKES)
-    for command in ("validate", "launch"):
+    for command in ("validate", "plan", "launch"):
         done = command_line(command, "space.yaml", cwd=tmp_path)
         assert done.returncode == 2
         assert done.stdout == ""
@@ -50,6 +50,9 @@ def test_a_mistyped_yaml_names_every_mistake_and_starts_nothing(tmp_path: Path, 
         (("front", "none"), "no study 'none'"),
         (("resume",), "there is no study in the folder studies"),
         (("launch",), "Missing argument"),
+        (("plan", "none.yaml"), "none.yaml"),
+        (("plan", "none.yaml", "--picture", "plan.gif"), "ends in .png or .svg"),
+        (("plan", "none.yaml", "--classes", "1"), "--classes"),
         (("lanuch", "x"), "No such command"),
     ],
 )
@@ -70,6 +73,17 @@ def test_cost_prints_the_published_figures_as_json(tmp_path: Path, command_line:
     assert printed["architecture"] == "resnet50+cbam"
     assert (round(printed["gflops"], 3), round(printed["params"] / 1e6, 2)) == (3.864, 28.09)
     assert sum(printed["by_operator"][name] for name in ("convolution", "linear")) == pytest.approx(printed["gflops"])
+
+
+def test_a_plan_writes_nothing_but_its_picture(tmp_path: Path, command_line: CommandLine) -> None:
+    (tmp_path / "space.yaml").write_text(
+        "name: a\ndataset: {source: digits}\nbackbone: {family: cifar_resnet, depth: [8, 14]}\n"
+    )
+    arguments = ("plan", "space.yaml", "--classes", "10", "--image-size", "8", "--json", "--picture", "plan.png")
+    done = command_line(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["distinct_architectures"] == 3**3 + 3**6
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["plan.png", "space.yaml"]
 
 
 def test_the_schema_is_json_and_knows_every_section(tmp_path: Path, command_line: CommandLine) -> None:
