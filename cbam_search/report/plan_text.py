@@ -123,7 +123,8 @@ def _time(plan: Plan) -> Iterator[str]:
         for network in estimate.networks
     ]
     yield from _table(["timed network", _title("gflops"), "seconds an epoch", "from images", "in batches of"], rows)
-    yield f"Timed one by one, with {count(estimate.threads, 'thread')}, on {estimate.hardware}. Start-up is left out."
+    yield f"Timed one by one, with {count(estimate.threads, 'thread')}, on {estimate.hardware}."
+    yield "Starting up, and trials that slow one another, come on top."
 
 
 def _caveats(plan: Plan, estimate: TimeEstimate) -> Iterator[str]:
