@@ -76,12 +76,13 @@ class CandidateTrainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         try:
-            left_behind = read_result(self._folder.result(self._trial))
-            if left_behind is not None:
-                return self._done(left_behind)
-            training = self._training or self._start()
-            last = self._last = next(training)
-            append_epoch(self._folder.epochs(self._trial), asdict(last))
+            if self._training is None:
+                left_behind = read_result(self._folder.result(self._trial))
+                if left_behind is not None:
+                    return self._done(left_behind)
+            last = self._last = next(self._training or self._start())
+            epoch = asdict(last)
+            append_epoch(self._folder.epochs(self._trial), epoch)
         except DivergedError as error:
             return self._ended(TrialState.DIVERGED, str(error))
         except DeviceMemoryError as error:
@@ -91,7 +92,6 @@ class CandidateTrainable(tune.Trainable):
             where = f"{Path(last_line.filename).name}:{last_line.lineno}"
             return self._ended(TrialState.FAILED, f"{type(error).__name__} at {where}: {error}")
         self._seconds += last.seconds
-        epoch = asdict(last)
         if last.epoch == self._job.recipe.epochs:
             return epoch | self._ended(TrialState.COMPLETE, None)
         return epoch

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
-from cbam_search.cost.cost import Cost
+
+class Costed(Protocol):
+    """A `Cost`, or a `Candidate`, which carries its own."""
+
+    @property
+    def gflops(self) -> float: ...
+
+    @property
+    def params(self) -> int: ...
 
 
-def known_values(cost: Cost) -> dict[str, float]:
+def known_values(cost: Costed) -> dict[str, float]:
     """The objectives that need no training, by name."""
     return {"gflops": cost.gflops, "params": float(cost.params)}
 
 
-def excess(cost: Cost, bounds: Mapping[str, float]) -> float:
+def excess(cost: Costed, bounds: Mapping[str, float]) -> float:
     """By what share the worst bound is exceeded; 0.0 when all are kept."""
     values = known_values(cost)
     return max((max(0.0, values[name] / bound - 1.0) for name, bound in bounds.items()), default=0.0)

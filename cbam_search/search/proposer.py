@@ -64,6 +64,7 @@ class Proposer:
     ) -> None:
         self.records = records
         self.space = space
+        self._architectures = space.count()
         self._cost = cost
         self._bounds = bounds
         self._trials = config.trials
@@ -105,13 +106,13 @@ class Proposer:
         """Record how training ended and tell Optuna; a complete trial gets the values of its objectives here."""
         trial = self.records.trials[number]
         if outcome.state is TrialState.COMPLETE:
-            known = {"gflops": trial.candidate.gflops, "params": float(trial.candidate.params)}
-            values = {name: (outcome.metrics | known)[name] for name in self._objectives}
+            measured_and_known = outcome.metrics | known_values(trial.candidate)
+            values = {name: measured_and_known[name] for name in self._objectives}
             outcome = outcome.model_copy(update={"values": values})
         self.records.finish(number, outcome)
         # Infeasible after a start: the device could not hold it.
-        excess = 1.0 if outcome.state is TrialState.INFEASIBLE else 0.0
-        tell(self._study, self.records.storage, self.records.trials[number], self._objectives, excess=excess)
+        beyond = 1.0 if outcome.state is TrialState.INFEASIBLE else 0.0
+        tell(self._study, self.records.storage, self.records.trials[number], self._objectives, excess=beyond)
         return outcome
 
     def start_again(self, number: int) -> Trial:
@@ -126,7 +127,7 @@ class Proposer:
         return None
 
     def _sampled(self) -> _Proposal | None:
-        if self._vain >= PROPOSALS_WITHOUT_A_NEW_ONE or len(self._by_digest) >= self.space.count():
+        if self._vain >= PROPOSALS_WITHOUT_A_NEW_ONE or len(self._by_digest) >= self._architectures:
             # For good: the next one would take as many proposals again, each of them a record.
             self._sampling = False
         if not self._sampling:
@@ -166,7 +167,7 @@ class Proposer:
 
     def _skipped(self, number: int, candidate: Candidate) -> bool:
         """Whether the proposal needs no training; if so it is recorded and told."""
-        beyond = excess(self._cost(candidate.architecture), self._bounds)
+        beyond = excess(candidate, self._bounds)
         twin = self._by_digest.get(candidate.digest)
         if beyond > 0:
             outcome = Outcome(state=TrialState.INFEASIBLE, reason=self._bound_exceeded(candidate))
@@ -184,7 +185,7 @@ class Proposer:
         return True
 
     def _bound_exceeded(self, candidate: Candidate) -> str:
-        values = known_values(self._cost(candidate.architecture))
+        values = known_values(candidate)
         return ", ".join(
             f"{name} {values[name]:g} is above {bound:g}" for name, bound in self._bounds.items() if values[name] > bound
         )
@@ -213,7 +214,7 @@ class Proposer:
         twin = self.records.trials.get(trial.outcome.duplicate_of) if trial.outcome.duplicate_of is not None else None
         if twin is not None and twin.outcome is not None:
             trial = replace(trial, outcome=twin.outcome)
-        beyond = excess(self._cost(trial.candidate.architecture), self._bounds) or 1.0
+        beyond = excess(trial.candidate, self._bounds) or 1.0
         tell(self._study, self.records.storage, trial, self._objectives, excess=beyond)
 
     def _parameters_of(self, number: int) -> Mapping[str, Choice]:

@@ -14,6 +14,7 @@ from cbam_search.errors import DataError
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.search.config import KNOWN, Direction
 from cbam_search.search.feasibility import known_values
+from cbam_search.space.config import settings_of
 from cbam_search.space.space import Space
 
 
@@ -64,8 +65,10 @@ def _costliest(space: Space, backbone: Backbone, unit: str, name: str, cost: Cal
     costliest = []
     for kind in space.attention_config.kind:
         settings = {"kind": kind, **{setting: choices[0] for setting, choices in space.settings.items()}}
-        for setting, choices in space.settings.items() if kind != "none" else ():
-            settings[setting] = max(choices, key=lambda choice: value(settings | {setting: choice}))
+        read = settings_of(kind)
+        for setting, choices in space.settings.items():
+            if setting in read:
+                settings[setting] = max(choices, key=lambda choice: value(settings | {setting: choice}))
         costliest.append(value(settings))
     return max(costliest)
 

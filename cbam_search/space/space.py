@@ -111,11 +111,9 @@ class Space:
 
     def with_one_unit(self, backbone: Backbone, unit: str, settings: Mapping[str, Any]) -> Architecture:
         """`backbone` with attention of these settings in one unit and nothing elsewhere."""
-        attention: list[AttentionSpec | None] = [None] * len(backbone.geometry().sites)
-        for index, site in self._sites_by_unit(backbone)[unit]:
-            spec = self._spec(settings)
-            attention[index] = spec.canonical(site.channels) if spec else None
-        return Architecture(backbone=backbone, attention=tuple(attention))
+        spec = self._spec(settings)
+        sites = self._sites_by_unit(backbone)[unit]
+        return self.with_options(backbone, {unit: tuple(spec.canonical(site.channels) if spec else None for _, site in sites)})
 
     def options(self, backbone: Backbone) -> dict[str, tuple[UnitOption, ...]]:
         """What each unit of `backbone` can be, canonical and without repeats: one entry a site of the unit."""

@@ -11,10 +11,10 @@ from cbam_search.data.images import ImageData
 from cbam_search.data.load import load
 from cbam_search.errors import DataError, ResourceError, UserError
 from cbam_search.search.plan import Design, Plan, PlannedData
-from cbam_search.search.published import published_designs
 from cbam_search.search.space_costs import space_costs
 from cbam_search.space.space import Space
 from cbam_search.study.config import StudyConfig, read_study_config
+from cbam_search.study.preparation import published_of
 from cbam_search.study.time_estimate import estimate_time
 
 
@@ -74,13 +74,7 @@ def _load(config: StudyConfig, *, allow_code: bool) -> ImageData:
 def _without_times(config: StudyConfig, space: Space, cost: CostModel, data: PlannedData) -> Plan:
     bounds = config.constraints.bounds()
     costs = space_costs(space, cost.cost)
-    published = published_designs(
-        space,
-        config.search.baselines,
-        at_most_backbones=config.search.published_backbones,
-        cost=cost.cost,
-        bounds=bounds,
-    )
+    published = published_of(config, space, cost)
     return Plan(
         name=config.name,
         parameters=len(space.parameters),

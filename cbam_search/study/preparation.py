@@ -35,13 +35,7 @@ def prepare(config: StudyConfig, *, allow_code: bool) -> Preparation:
     space = Space(config.backbone, config.attention, in_channels=data.channels, classes=data.classes)
     cost = CostModel(data.image_size)
     bounds = config.constraints.bounds()
-    published = published_designs(
-        space,
-        config.search.baselines,
-        at_most_backbones=config.search.published_backbones,
-        cost=cost.cost,
-        bounds=bounds,
-    )
+    published = published_of(config, space, cost)
     _check_budget(config, space, published)
     if config.search.sampler == "grid":
         _check_grid(config, space, cost, bounds, published)
@@ -49,6 +43,17 @@ def prepare(config: StudyConfig, *, allow_code: bool) -> Preparation:
         config.objectives, space=space, cost=cost.cost, bounds=bounds, validation_labels=data.validation.labels
     )
     return Preparation(config, data, space, cost, bounds, objectives, published)
+
+
+def published_of(config: StudyConfig, space: Space, cost: CostModel) -> PublishedDesigns:
+    """The published designs that `search.baselines` asks for."""
+    return published_designs(
+        space,
+        config.search.baselines,
+        at_most_backbones=config.search.published_backbones,
+        cost=cost.cost,
+        bounds=config.constraints.bounds(),
+    )
 
 
 def summary(data: ImageData) -> DataSummary:

@@ -9,7 +9,7 @@ import re
 from typing import Literal
 
 from cbam_search.architecture.backbone import FAMILIES, Backbone, Family
-from cbam_search.architecture.families.staged import canonical_width, staged_geometry, width_suffix
+from cbam_search.architecture.families.staged import canonical_width, staged_geometry, widened_name, widened_settings
 from cbam_search.architecture.geometry import Geometry, StemGeometry
 
 BLOCKS_PER_STAGE: dict[int, tuple[int, int, int, int]] = {
@@ -61,21 +61,11 @@ class ResNet(Family):
         return backbone.model_copy(update={"variant": variant, "width": canonical_width(backbone.width, (512,))})
 
     def name(self, backbone: Backbone) -> str:
-        base = f"resnet{backbone.depth}"
-        if backbone.width != 1.0:
-            base = f"wide_{base}_{width_suffix(backbone.width)}"
-        return base + ("_v1.5" if self.canonical(backbone).variant == "v1.5" else "")
+        return widened_name(f"resnet{backbone.depth}", backbone.width, self.canonical(backbone).variant)
 
     def parse(self, name: str) -> dict[str, object] | None:
         match = _NAME.fullmatch(name)
-        if match is None or bool(match["wide"]) != bool(match["width"]):
-            return None
-        settings: dict[str, object] = {"depth": int(match["depth"]), "stem": "imagenet"}
-        if match["width"]:
-            settings["width"] = float(match["width"])
-        if match["variant"]:
-            settings["variant"] = "v1.5"
-        return settings
+        return widened_settings(match) if match else None
 
     def example_names(self) -> tuple[str, ...]:
         return (*(f"resnet{depth}" for depth in self.depths), "resnet50_v1.5", "wide_resnet18_1.5")

@@ -6,7 +6,7 @@ import re
 
 from cbam_search.architecture.backbone import FAMILIES, Backbone, Family
 from cbam_search.architecture.families.resnet import BLOCKS_PER_STAGE, STEM_CHANNELS
-from cbam_search.architecture.families.staged import canonical_width, staged_geometry, width_suffix
+from cbam_search.architecture.families.staged import canonical_width, staged_geometry, widened_name, widened_settings
 from cbam_search.architecture.geometry import Geometry, StemGeometry
 
 _NAME = re.compile(
@@ -57,25 +57,14 @@ class ResNeXt(Family):
 
     def name(self, backbone: Backbone) -> str:
         base = f"resnext{backbone.depth}_{backbone.cardinality}x{backbone.base_width}d"
-        if backbone.width != 1.0:
-            base = f"wide_{base}_{width_suffix(backbone.width)}"
-        return base + ("_v1.5" if backbone.variant == "v1.5" else "")
+        return widened_name(base, backbone.width, backbone.variant)
 
     def parse(self, name: str) -> dict[str, object] | None:
         match = _NAME.fullmatch(name)
-        if match is None or bool(match["wide"]) != bool(match["width"]):
+        settings = widened_settings(match) if match else None
+        if match is None or settings is None:
             return None
-        settings: dict[str, object] = {
-            "depth": int(match["depth"]),
-            "cardinality": int(match["cardinality"]),
-            "base_width": int(match["base_width"]),
-            "stem": "imagenet",
-        }
-        if match["width"]:
-            settings["width"] = float(match["width"])
-        if match["variant"]:
-            settings["variant"] = "v1.5"
-        return settings
+        return settings | {"cardinality": int(match["cardinality"]), "base_width": int(match["base_width"])}
 
     def example_names(self) -> tuple[str, ...]:
         return tuple(f"resnext{depth}_32x4d" for depth in self.depths)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from cbam_search.architecture.backbone import Variant
 from cbam_search.architecture.geometry import BlockGeometry, Geometry, Shortcut, StemGeometry
 
 
@@ -48,6 +50,24 @@ def staged_geometry(
 def width_suffix(width: float) -> str:
     """How names print a width factor: 1.5, 2.0, 0.25."""
     return str(float(width))
+
+
+def widened_name(base: str, width: float, variant: Variant) -> str:
+    """`wide_BASE_1.5` where the width factor is not 1, `BASE_v1.5` for that variant."""
+    name = base if width == 1.0 else f"wide_{base}_{width_suffix(width)}"
+    return name + ("_v1.5" if variant == "v1.5" else "")
+
+
+def widened_settings(match: re.Match[str]) -> dict[str, object] | None:
+    """Depth, stem, width factor and variant of a name; None where `wide_` and the factor do not go together."""
+    if bool(match["wide"]) != bool(match["width"]):
+        return None
+    settings: dict[str, object] = {"depth": int(match["depth"]), "stem": "imagenet"}
+    if match["width"]:
+        settings["width"] = float(match["width"])
+    if match["variant"]:
+        settings["variant"] = "v1.5"
+    return settings
 
 
 def canonical_width(width: float, last_stage_channels: Sequence[int]) -> float:
