@@ -1,67 +1,95 @@
-"""The one currency: an `Architecture` is a backbone and the attention at each of its sites."""
+"""The one currency: an `Architecture` is a backbone and the attention at its sites."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, SerializeAsAny, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    SerializationInfo,
+    Tag,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+)
 
 import cbam_search.architecture.families
 import cbam_search.architecture.kinds  # noqa: F401  (registers the kinds)
 from cbam_search.architecture.attention_spec import ATTENTION_KINDS, AttentionSpec
 from cbam_search.architecture.backbone import FAMILIES, Backbone
-from cbam_search.architecture.geometry import Geometry, Site
+from cbam_search.architecture.geometry import Site
+from cbam_search.architecture.own_backbone import OwnBackbone
 from cbam_search.architecture.registry import unknown_name
 from cbam_search.errors import UnknownNameError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Part of every digest: raised when the meaning of a canonical form changes."""
 
 
-class Architecture(BaseModel):
-    """A backbone and, in the order of its sites, the attention there (None where there is none).
+def _whose(backbone: Any) -> str:
+    family = backbone.get("family") if isinstance(backbone, Mapping) else getattr(backbone, "family", None)
+    return "own" if family == "own" else "published"
 
-    Raises ValueError (pydantic's) when the number of entries differs from the number of sites.
+
+AnyBackbone = Backbone | OwnBackbone
+_Backbone = Annotated[
+    Annotated[Backbone, Tag("published")] | Annotated[OwnBackbone, Tag("own")],
+    Discriminator(_whose),
+]
+
+
+class Architecture(BaseModel):
+    """A backbone and what attention it has where.
+
+    attention: (name of a site, spec) in the order of the backbone's sites; given as a mapping by name of site, which is how
+    JSON has it too. Raises ValueError (pydantic's) for a site that the backbone does not have.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    backbone: Backbone
-    attention: tuple[SerializeAsAny[AttentionSpec] | None, ...]
+    backbone: _Backbone
+    attention: tuple[tuple[str, AttentionSpec], ...] = ()
 
-    @field_validator("attention", mode="before")
+    @field_validator("attention", mode="plain")
     @classmethod
-    def _read_kinds(cls, value: Any) -> Any:
-        if isinstance(value, (list, tuple)):
-            return tuple(_read_spec(entry) for entry in value)
-        return value
+    def _read_attention(cls, value: Any, info: ValidationInfo) -> tuple[tuple[str, AttentionSpec], ...]:
+        backbone: AnyBackbone | None = info.data.get("backbone")
+        if backbone is None:
+            return ()
+        if not isinstance(value, Mapping | tuple | list):
+            raise ValueError("attention is a mapping from the names of sites to what they have")
+        given = dict(value)
+        names = [site.name for site in backbone.sites]
+        unknown = [str(name) for name in given if name not in set(names)]
+        if unknown:
+            raise ValueError(f"{backbone.name}: {unknown_name('site', unknown[0], tuple(names))}")
+        return tuple((name, _read_spec(given[name])) for name in names if given.get(name) is not None)
 
-    @model_validator(mode="after")
-    def _one_entry_a_site(self) -> Architecture:
-        if len(self.attention) != len(self.sites):
-            raise ValueError(
-                f"{self.backbone.name} has {len(self.sites)} sites, but attention has {len(self.attention)} entries"
-            )
-        return self
-
-    @cached_property
-    def geometry(self) -> Geometry:
-        return self.backbone.geometry()
+    @field_serializer("attention")
+    def _by_site(self, attention: tuple[tuple[str, AttentionSpec], ...], info: SerializationInfo) -> dict[str, Any]:
+        return {name: spec.model_dump(mode=info.mode) for name, spec in attention}
 
     @property
     def sites(self) -> tuple[Site, ...]:
-        return self.geometry.sites
+        """Every place where attention could sit."""
+        return self.backbone.sites
+
+    @cached_property
+    def placed(self) -> tuple[tuple[Site, AttentionSpec], ...]:
+        """The sites that have attention, with it."""
+        specs = dict(self.attention)
+        return tuple((site, specs[site.name]) for site in self.sites if site.name in specs)
 
     def canonical(self) -> Architecture:
         """The one form shared by all architectures that compute the same function."""
-        attention = tuple(
-            spec.canonical(site.channels) if spec is not None else None
-            for site, spec in zip(self.sites, self.attention, strict=True)
-        )
+        attention = {site.name: spec.canonical(site.channels) for site, spec in self.placed}
         return Architecture(backbone=self.backbone.canonical(), attention=attention)
 
     @cached_property
@@ -77,7 +105,8 @@ class Architecture(BaseModel):
     @cached_property
     def published_name(self) -> str | None:
         """`resnet50+cbam` and the like where this is a published design, else None."""
-        for kind in (None, *ATTENTION_KINDS):
+        kinds = {spec.kind for _, spec in self.canonical().attention}
+        for kind in kinds if len(kinds) == 1 else () if kinds else (None,):
             if self.digest == published(self.backbone, kind).digest:
                 return self.backbone.name + (f"+{kind}" if kind else "")
         return None
@@ -87,9 +116,9 @@ class Architecture(BaseModel):
         """A short line for tables: the published name, or the backbone with its kinds counted."""
         if self.published_name:
             return self.published_name
-        counts = Counter(spec.kind for spec in self.canonical().attention if spec is not None)
+        counts = Counter(spec.kind for _, spec in self.canonical().attention)
         placed = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
-        return f"{self.backbone.name} [{placed} / {len(self.sites)} sites]"
+        return f"{self.backbone.name} [{placed}]"
 
     @classmethod
     def named(cls, name: str, *, in_channels: int = 3, classes: int = 1000) -> Architecture:
@@ -115,16 +144,19 @@ class Architecture(BaseModel):
         )
 
 
-def published(backbone: Backbone, kind: str | None) -> Architecture:
-    """`backbone` with `kind` at every site, with its settings as published (its defaults); bare for None."""
-    spec = ATTENTION_KINDS[kind].model_validate({"kind": kind}) if kind else None
-    return Architecture(backbone=backbone, attention=(spec,) * len(backbone.geometry().sites))
+def published(backbone: AnyBackbone, kind: str | None) -> Architecture:
+    """`backbone` with `kind` where published designs have it, with its settings as published (its defaults); bare for None."""
+    if kind is None:
+        return Architecture(backbone=backbone)
+    spec = ATTENTION_KINDS[kind].model_validate({"kind": kind})
+    sites = spec.published_sites(backbone.sites, backbone.default_position)
+    return Architecture(backbone=backbone, attention={site.name: spec for site in sites})
 
 
-def _read_spec(entry: Any) -> Any:
-    if not isinstance(entry, dict):
+def _read_spec(entry: Any) -> AttentionSpec:
+    if isinstance(entry, AttentionSpec):
         return entry
-    kind = entry.get("kind")
+    kind = entry.get("kind") if isinstance(entry, Mapping) else None
     if not isinstance(kind, str) or kind not in ATTENTION_KINDS:
         raise ValueError(_unknown_kind(kind))
     return ATTENTION_KINDS[kind].model_validate(entry)

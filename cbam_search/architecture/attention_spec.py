@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Self
+from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict
 
+from cbam_search.architecture.geometry import Site
 from cbam_search.architecture.registry import Registry
 
 
@@ -30,9 +31,10 @@ class AttentionSpec(BaseModel):
         """Names of the settings that may be searched, in the order of declaration."""
         return tuple(name for name in cls.model_fields if name != "kind")
 
-    def with_settings(self, **settings: object) -> Self:
-        """A validated copy with some settings replaced."""
-        return type(self).model_validate(self.model_dump() | settings)
+    @classmethod
+    def published_sites(cls, sites: Iterable[Site], default_position: str) -> tuple[Site, ...]:
+        """Those where the published designs have this kind: all at the backbone's default position."""
+        return tuple(site for site in sites if default_position in site.positions)
 
 
 ATTENTION_KINDS: Registry[type[AttentionSpec]] = Registry("attention kind")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from cbam_search.architecture.geometry import Geometry, Stem
+from cbam_search.architecture.geometry import Geometry, Site, Stem
 from cbam_search.architecture.registry import Registry
 
 Variant = Literal["v1", "v1.5"]
@@ -41,7 +43,16 @@ class Backbone(BaseModel):
 
     def geometry(self) -> Geometry:
         """Stem, blocks and head with their channels and strides."""
-        return FAMILIES[self.family].geometry(self)
+        return _geometry(self)
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """Every place where attention may sit, in the order of a forward pass."""
+        return _sites(self)
+
+    @property
+    def default_position(self) -> str:
+        return FAMILIES[self.family].default_position
 
     def canonical(self) -> Backbone:
         """The one form shared by all settings that build the same network."""
@@ -53,11 +64,28 @@ class Backbone(BaseModel):
         return FAMILIES[self.family].name(self)
 
 
+@lru_cache(maxsize=1024)
+def _geometry(backbone: Backbone) -> Geometry:
+    return FAMILIES[backbone.family].geometry(backbone)
+
+
+@lru_cache(maxsize=1024)
+def _sites(backbone: Backbone) -> tuple[Site, ...]:
+    return FAMILIES[backbone.family].sites(_geometry(backbone))
+
+
 class Family(ABC):
-    """What a family of backbones knows: which settings it can have, its geometry, and its published names."""
+    """What a family of backbones knows: which settings it can have, its geometry and sites, and its published names."""
 
     depths: tuple[int, ...]
     """Depths offered by name; a family may accept others."""
+    default_depth: int | None = None
+    """The depth where none is given, in families that have a usual one."""
+    default_stem: Stem
+    positions: Mapping[str, str]
+    """Positions that attention can take, each with where that is."""
+    default_position: str
+    """Where the published designs have attention."""
 
     @abstractmethod
     def check(self, backbone: Backbone) -> None:
@@ -65,6 +93,9 @@ class Family(ABC):
 
     @abstractmethod
     def geometry(self, backbone: Backbone) -> Geometry: ...
+
+    @abstractmethod
+    def sites(self, geometry: Geometry) -> tuple[Site, ...]: ...
 
     @abstractmethod
     def canonical(self, backbone: Backbone) -> Backbone: ...

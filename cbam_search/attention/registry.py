@@ -30,3 +30,14 @@ def build_attention(spec: AttentionSpec, channels: int) -> nn.Module:
     """The module of `spec` for feature maps of `channels` channels; raises UnknownNameError for a kind without one."""
     settings = {name: getattr(spec, name) for name in type(spec).settings()}
     return ATTENTION_MODULES[spec.kind](channels, **settings)
+
+
+SEPARATE_GATES = {"cbam": ("channel_gate", "spatial_gate")}
+"""Kinds whose gates each take a map and multiply it: what they cost adds up, in whatever order they come."""
+
+
+def build_attention_parts(spec: AttentionSpec, channels: int) -> tuple[nn.Module, ...]:
+    """Modules (N, C, H, W) to the same shape whose costs and parameters add up to those of `spec`'s module."""
+    module = build_attention(spec, channels)
+    gates = (getattr(module, name) for name in SEPARATE_GATES.get(spec.kind, ()))
+    return tuple(gate for gate in gates if gate is not None) or (module,)

@@ -1,8 +1,9 @@
-"""Residual blocks with attention at the end of the branch (He et al., arXiv 1512.03385; grouped: Xie et al., arXiv 1611.05431).
+"""Residual blocks with attention (He et al., arXiv 1512.03385; grouped: Xie et al., arXiv 1611.05431).
 
-Attention sits after the last batch norm of the residual branch, before the addition, as in the SE and CBAM papers. Modules are
-named as torchvision names them, with `attention` beside them. Convolutions start from a Kaiming normal by fan-out, batch norms
-from weight 1 and bias 0, the last of a branch too, as published.
+Attention sits where the SE paper compares it: at the end of the branch (as in the SE and CBAM papers), before the branch, at
+the end of the shortcut, or after the block. Modules are named as torchvision names them, with attention under the names of its
+places. Convolutions start from a Kaiming normal by fan-out, batch norms from weight 1 and bias 0, the last of a branch too, as
+published.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cbam_search.backbones.convolution import convolution
+
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions. x: (N, in_channels, H, W) to (N, out_channels, ceil(H / stride), ceil(W / stride)).
 
-    stride_at: which convolution carries the stride, 0 or 1. shortcut: identity, projection or padding.
+    stride_at: which convolution carries the stride, 0 or 1. shortcut: identity, projection or padding. pre, branch_end,
+    identity, post: attention at these places.
     """
 
     def __init__(
@@ -26,7 +30,10 @@ class BasicBlock(nn.Module):
         stride: int = 1,
         stride_at: int = 0,
         shortcut: str = "identity",
-        attention: nn.Module | None = None,
+        pre: nn.Module | None = None,
+        branch_end: nn.Module | None = None,
+        identity: nn.Module | None = None,
+        post: nn.Module | None = None,
     ) -> None:
         super().__init__()
         strides = [stride if index == stride_at else 1 for index in range(2)]
@@ -35,14 +42,15 @@ class BasicBlock(nn.Module):
         self.conv2 = convolution(mid_channels, out_channels, 3, strides[1])
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.relu = nn.ReLU(inplace=True)
-        self.attention = attention or nn.Identity()
+        self.pre, self.branch_end = pre or nn.Identity(), branch_end or nn.Identity()
+        self.identity, self.post = identity or nn.Identity(), post or nn.Identity()
         self.downsample = build_shortcut(shortcut, in_channels, out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.attention(self.bn2(self.conv2(out)))
-        out += self.downsample(x)
-        activated: Tensor = self.relu(out)
+        out = self.relu(self.bn1(self.conv1(self.pre(x))))
+        out = self.branch_end(self.bn2(self.conv2(out)))
+        out += self.identity(self.downsample(x))
+        activated: Tensor = self.post(self.relu(out))
         return activated
 
 
@@ -50,7 +58,7 @@ class Bottleneck(nn.Module):
     """1x1, 3x3 and 1x1 convolutions. x: (N, in_channels, H, W) to (N, out_channels, ceil(H / stride), ceil(W / stride)).
 
     stride_at: which convolution carries the stride: 0 as published (v1), 1 as in torchvision (v1.5). groups: of the 3x3.
-    shortcut: identity, projection or padding.
+    shortcut: identity, projection or padding. pre, branch_end, identity, post: attention at these places.
     """
 
     def __init__(
@@ -63,7 +71,10 @@ class Bottleneck(nn.Module):
         stride_at: int = 0,
         groups: int = 1,
         shortcut: str = "identity",
-        attention: nn.Module | None = None,
+        pre: nn.Module | None = None,
+        branch_end: nn.Module | None = None,
+        identity: nn.Module | None = None,
+        post: nn.Module | None = None,
     ) -> None:
         super().__init__()
         strides = [stride if index == stride_at else 1 for index in range(3)]
@@ -74,15 +85,16 @@ class Bottleneck(nn.Module):
         self.conv3 = convolution(mid_channels, out_channels, 1, strides[2])
         self.bn3 = nn.BatchNorm2d(out_channels)
         self.relu = nn.ReLU(inplace=True)
-        self.attention = attention or nn.Identity()
+        self.pre, self.branch_end = pre or nn.Identity(), branch_end or nn.Identity()
+        self.identity, self.post = identity or nn.Identity(), post or nn.Identity()
         self.downsample = build_shortcut(shortcut, in_channels, out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.relu(self.bn1(self.conv1(self.pre(x))))
         out = self.relu(self.bn2(self.conv2(out)))
-        out = self.attention(self.bn3(self.conv3(out)))
-        out += self.downsample(x)
-        activated: Tensor = self.relu(out)
+        out = self.branch_end(self.bn3(self.conv3(out)))
+        out += self.identity(self.downsample(x))
+        activated: Tensor = self.post(self.relu(out))
         return activated
 
 
@@ -108,10 +120,3 @@ def build_shortcut(kind: str, in_channels: int, out_channels: int, stride: int) 
     if kind == "padding":
         return PaddingShortcut(out_channels - in_channels, stride)
     return nn.Identity()
-
-
-def convolution(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-    """A convolution without bias that keeps the size of the map, but for its stride."""
-    conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, groups=groups, bias=False)
-    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-    return conv

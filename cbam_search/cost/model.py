@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from cbam_search.architecture import Architecture, AttentionSpec, BlockGeometry, Geometry
-from cbam_search.attention.registry import build_attention
-from cbam_search.backbones.builder import build_block
-from cbam_search.backbones.resnet import ResNet
+from cbam_search.architecture import AnyBackbone, Architecture, AttentionSpec, Backbone, BlockGeometry, Geometry
+from cbam_search.attention.registry import build_attention_parts
+from cbam_search.backbones.builder import build_block, stem_settings
+from cbam_search.backbones.network import Network
 from cbam_search.cost.cost import Cost, count_params
 from cbam_search.cost.counting import count_operations
 
 _Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a part of a network takes. operations: by operator, of one forward pass over one image."""
+
+    operations: Counter[str]
+    params: int
+
+    def __add__(self, other: Part) -> Part:
+        return Part(self.operations + other.operations, self.params + other.params)
+
+
+@dataclass(frozen=True)
+class _Bare:
+    """A backbone without attention. sizes: (height, width) of the map at each site, by its name."""
+
+    part: Part
+    sizes: dict[str, _Size]
 
 
 class CostModel:
@@ -27,73 +46,84 @@ class CostModel:
 
     def __init__(self, image_size: _Size) -> None:
         self.image_size = image_size
-        self._parts: dict[Hashable, _Part] = {}
+        self._parts: dict[Hashable, Part] = {}
+        self._bare_backbones: dict[Hashable, _Bare] = {}
 
     def cost(self, architecture: Architecture) -> Cost:
         """The cost of one forward pass of `architecture` over one image."""
-        geometry = architecture.geometry
-        operations: dict[str, int] = {}
-        params = 0
-        size = _divided(self.image_size, geometry.stem.stride)
-        parts = []
-        for block, spec in zip(geometry.blocks, architecture.attention, strict=True):
-            parts.append(self._block(block, size))
-            size = _divided(size, block.stride)
-            if spec is not None:
-                parts.append(self._attention(spec, block.out_channels, size))
-        parts.append(self._ends(geometry, size))
-        for part in parts:
+        bare = self._bare(architecture.backbone)
+        operations: dict[str, int] = dict(bare.part.operations)
+        params = bare.part.params
+        for part in self.attention(architecture).values():
             params += part.params
             for operator, count in part.operations.items():
                 operations[operator] = operations.get(operator, 0) + count
         return Cost.of(operations, params)
 
-    def _block(self, block: BlockGeometry, size: _Size) -> _Part:
+    def attention(self, architecture: Architecture) -> dict[str, Part]:
+        """What attention adds to the bare backbone, by site."""
+        sizes = self._bare(architecture.backbone).sizes
+        return {site.name: self._attention(spec, site.channels, sizes[site.name]) for site, spec in architecture.placed}
+
+    def _bare(self, backbone: AnyBackbone) -> _Bare:
+        if backbone not in self._bare_backbones:
+            assert isinstance(backbone, Backbone)
+            self._bare_backbones[backbone] = self._composed(backbone)
+        return self._bare_backbones[backbone]
+
+    def _composed(self, backbone: Backbone) -> _Bare:
+        geometry = backbone.geometry()
+        size = _divided(self.image_size, geometry.stem.stride)
+        entering, leaving = {"stem": size}, {"stem": _divided(self.image_size, geometry.stem.conv_stride)}
+        total = Part(Counter(), 0)
+        for block in geometry.blocks:
+            total += self._block(block, size)
+            entering[block.name] = size
+            leaving[block.name] = size = _divided(size, block.stride)
+        sizes = {site.name: (entering if site.before_stride else leaving)[site.block] for site in backbone.sites}
+        return _Bare(total + self._ends(geometry, size), sizes)
+
+    def _block(self, block: BlockGeometry, size: _Size) -> Part:
         """A bare block on maps of `size`."""
         shape = (block.in_channels, block.mid_channels, block.out_channels)
         key = (block.kind, shape, block.stride, block.stride_at, block.groups, block.shortcut, size)
-        return self._part(key, lambda: build_block(block, None), (1, block.in_channels, *size))
+        if key in self._parts:
+            return self._parts[key]
+        with torch.device("meta"):
+            bare = build_block(block, {})
+        return self._part(key, bare, (1, block.in_channels, *size))
 
-    def _attention(self, spec: AttentionSpec, channels: int, size: _Size) -> _Part:
-        return self._part((spec, channels, size), lambda: build_attention(spec, channels), (1, channels, *size))
-
-    def _part(self, key: Hashable, build: Callable[[], nn.Module], shape: tuple[int, ...]) -> _Part:
+    def _attention(self, spec: AttentionSpec, channels: int, size: _Size) -> Part:
+        key = (spec, channels, size)
         if key not in self._parts:
             with torch.device("meta"):
-                module = build()
-            self._parts[key] = _Part(count_operations(module, shape), count_params(module))
+                gates = build_attention_parts(spec, channels)
+            # A module's text has all its settings, so that kinds share the gates they have in common.
+            parts = [self._part((repr(gate), channels, size), gate, (1, channels, *size)) for gate in gates]
+            self._parts[key] = sum(parts[1:], start=parts[0])
         return self._parts[key]
 
-    def _ends(self, geometry: Geometry, last_size: _Size) -> _Part:
+    def _part(self, key: Hashable, module: nn.Module, shape: tuple[int, ...]) -> Part:
+        if key not in self._parts:
+            self._parts[key] = Part(count_operations(module, shape), count_params(module))
+        return self._parts[key]
+
+    def _ends(self, geometry: Geometry, last_size: _Size) -> Part:
         """The stem, and the head on maps of `last_size`."""
         key = (geometry.stem, geometry.features, geometry.classes, last_size)
         if key not in self._parts:
-            stem = geometry.stem
             with torch.device("meta"):
-                network = ResNet(
-                    stem=stem.kind,
-                    in_channels=stem.in_channels,
-                    stem_channels=stem.out_channels,
-                    stages=(),
-                    features=geometry.features,
-                    classes=geometry.classes,
-                )
-            operations = count_operations(_Method(network, "stem"), (1, stem.in_channels, *self.image_size))
+                network = Network(**stem_settings(geometry), stages=())
+            operations = count_operations(_Method(network, "stem"), (1, geometry.stem.in_channels, *self.image_size))
             operations += count_operations(_Method(network, "head"), (1, geometry.features, *last_size))
-            self._parts[key] = _Part(operations, count_params(network))
+            self._parts[key] = Part(operations, count_params(network))
         return self._parts[key]
-
-
-@dataclass(frozen=True)
-class _Part:
-    operations: Counter[str]
-    params: int
 
 
 class _Method(nn.Module):
     """One method of a network as a module of its own, so that it can be traced."""
 
-    def __init__(self, network: ResNet, name: str) -> None:
+    def __init__(self, network: Network, name: str) -> None:
         super().__init__()
         self.network = network
         self.name = name

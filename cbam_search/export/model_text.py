@@ -7,10 +7,17 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from cbam_search.architecture import Architecture, AttentionSpec, BlockGeometry
+from cbam_search.architecture import Architecture, AttentionSpec, Backbone, BlockGeometry, Geometry
 from cbam_search.attention.registry import ATTENTION_MODULES
-from cbam_search.backbones.builder import BLOCKS, block_settings
-from cbam_search.backbones.resnet import ResNet
+from cbam_search.backbones.builder import (
+    BLOCKS,
+    AttentionByPlace,
+    attention_by_block,
+    block_channels,
+    block_settings,
+    stem_settings,
+)
+from cbam_search.backbones.network import Network
 from cbam_search.export import runtime
 from cbam_search.export.expressions import Call, render
 from cbam_search.export.sources import merge_modules
@@ -39,12 +46,12 @@ STD = {std}
 {modules}
 
 
-def build() -> ResNet:
+def build() -> Network:
     """The network with fresh weights: images (N, {channels}, H, W), as `preprocess` returns them, to logits (N, {classes})."""
     return {network}
 
 
-def load(weights: str | Path = Path(__file__).with_name("weights.safetensors")) -> ResNet:
+def load(weights: str | Path = Path(__file__).with_name("weights.safetensors")) -> Network:
     """The trained network, in eval mode, on the CPU."""
     network = build()
     network.load_state_dict(read_safetensors(weights))
@@ -57,7 +64,7 @@ def preprocess(images: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def predict(network: ResNet, images: Tensor) -> list[tuple[str, float]]:
+def predict(network: Network, images: Tensor) -> list[tuple[str, float]]:
     """The likeliest class of each image and its probability. images: (N, {channels}, H, W), uint8."""
     likeliest = network(preprocess(images)).softmax(1).max(1)
     found = zip(likeliest.indices.tolist(), likeliest.values.tolist(), strict=True)
@@ -95,36 +102,37 @@ def model_text(architecture: Architecture, images: ImageFormat, description: str
 
 
 def _module_names(architecture: Architecture) -> list[str]:
-    specs = {spec.kind: ATTENTION_MODULES[spec.kind] for spec in architecture.attention if spec is not None}
+    specs = {spec.kind: ATTENTION_MODULES[spec.kind] for _, spec in architecture.attention}
     attention = [module.__module__ for _, module in sorted(specs.items())]
-    blocks = {BLOCKS[block.kind].__module__ for block in architecture.geometry.blocks}
-    return [*attention, *sorted(blocks), ResNet.__module__, runtime.__name__]
+    blocks = {BLOCKS[block.kind].__module__ for block in _geometry(architecture).blocks}
+    return [*attention, *sorted(blocks), Network.__module__, runtime.__name__]
 
 
 def _network(architecture: Architecture) -> Call:
-    geometry = architecture.geometry
-    sites = zip(geometry.blocks, architecture.attention, strict=True)
-    stages = groupby(sites, key=lambda site: site[0].stage)
-    return Call(
-        ResNet.__name__,
-        keywords={
-            "stem": geometry.stem.kind,
-            "in_channels": geometry.stem.in_channels,
-            "stem_channels": geometry.stem.out_channels,
-            "stages": tuple(tuple(_block(block, spec) for block, spec in blocks) for _, blocks in stages),
-            "features": geometry.features,
-            "classes": geometry.classes,
-        },
-    )
+    geometry = _geometry(architecture)
+    attention = attention_by_block(architecture)
+    stages = groupby(geometry.blocks, key=lambda block: block.stage)
+    blocks = tuple(tuple(_block(block, attention.get(block.name, {})) for block in blocks) for _, blocks in stages)
+    keywords = stem_settings(geometry) | {"stages": blocks}
+    if "stem" in attention:
+        keywords["stem_attention"] = _attention(*attention["stem"]["stem"])
+    return Call(Network.__name__, keywords=keywords)
 
 
-def _block(block: BlockGeometry, spec: AttentionSpec | None) -> Call:
+def _block(block: BlockGeometry, attention: AttentionByPlace) -> Call:
     keywords: dict[str, Any] = block_settings(block)
-    if spec is not None:
-        settings = {name: getattr(spec, name) for name in type(spec).settings()}
-        keywords["attention"] = Call(ATTENTION_MODULES[spec.kind].__name__, (block.out_channels,), settings)
-    channels = (block.in_channels, block.mid_channels, block.out_channels)
-    return Call(BLOCKS[block.kind].__name__, channels, keywords)
+    keywords |= {place: _attention(spec, channels) for place, (spec, channels) in attention.items()}
+    return Call(BLOCKS[block.kind].__name__, block_channels(block), keywords)
+
+
+def _attention(spec: AttentionSpec, channels: int) -> Call:
+    settings = {name: getattr(spec, name) for name in type(spec).settings()}
+    return Call(ATTENTION_MODULES[spec.kind].__name__, (channels,), settings)
+
+
+def _geometry(architecture: Architecture) -> Geometry:
+    assert isinstance(architecture.backbone, Backbone)
+    return architecture.backbone.geometry()
 
 
 def _as_docstring(description: str) -> str:

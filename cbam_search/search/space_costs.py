@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
 import numpy as np
 
-from cbam_search.architecture import Architecture, Backbone, Geometry, published
+from cbam_search.architecture import Architecture, Backbone, published
 from cbam_search.cost.cost import GIGA, Cost
 from cbam_search.search.distribution import Distribution, IntArray, distribution_of_sum, mixture
 from cbam_search.space.space import Space
@@ -98,11 +98,11 @@ def space_costs(space: Space, cost: CostFunction) -> SpaceCosts:
 
 def _backbone_costs(space: Space, backbone: Backbone, cost: CostFunction, known: dict[Hashable, Distribution]) -> BackboneCosts:
     bare = _whole_numbers(cost(published(backbone, None)))
-    places = _places(backbone.geometry())
+    places = _places(backbone)
     options = space.options(backbone)
     alike: Counter[Hashable] = Counter()
     for unit, offered in options.items():
-        place = tuple(places[index] for index in space.sites_of(backbone, unit))
+        place = tuple(places[site.name] for site in space.sites_of(backbone, unit))
         alike[place] += 1
         if place not in known:
             costs = [_whole_numbers(cost(space.with_options(backbone, {unit: option}))) for option in offered]
@@ -111,14 +111,18 @@ def _backbone_costs(space: Space, backbone: Backbone, cost: CostFunction, known:
     return BackboneCosts(backbone, prod(map(len, options.values())), bare, added)
 
 
-def _places(geometry: Geometry) -> list[Hashable]:
-    """For each site all that the cost of attention there depends on: its block, and the stride before it."""
+def _places(backbone: Backbone) -> dict[str, Hashable]:
+    """For each site all that the cost of attention there depends on: its channels, its positions, and the strides before it."""
+    geometry = backbone.geometry()
+    entering, leaving = {"stem": 1}, {"stem": geometry.stem.conv_stride}
     stride = geometry.stem.stride
-    places: list[Hashable] = []
     for block in geometry.blocks:
-        places.append((replace(block, stage=0, block=0), stride))
-        stride *= block.stride
-    return places
+        entering[block.name] = stride
+        leaving[block.name] = stride = stride * block.stride
+    return {
+        site.name: (site.channels, site.positions, (entering if site.before_stride else leaving)[site.block])
+        for site in backbone.sites
+    }
 
 
 def _whole_numbers(cost: Cost) -> IntArray:

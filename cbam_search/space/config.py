@@ -8,15 +8,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from cbam_search.architecture import ATTENTION_KINDS, FAMILIES, POOLS, Backbone, Pool
+from cbam_search.architecture import ATTENTION_KINDS, FAMILIES, POOLS, POSITIONS, Backbone, Pool
 from cbam_search.architecture.backbone import Variant
 from cbam_search.architecture.geometry import Stem
+from cbam_search.architecture.kinds.cbam import ChannelMlp, Order, SpatialDescriptor
 from cbam_search.space.choices import Choices, OneOf
 
-FamilyName = Annotated[str, OneOf("backbone family", FAMILIES.names(), later=("mobilenet",))]
+FamilyName = Annotated[str, OneOf("backbone family", FAMILIES.names())]
 KindName = Annotated[str, OneOf("attention kind", ("none", *ATTENTION_KINDS.names()))]
-Position = Annotated[str, OneOf("position", ("branch_end",), later=("pre", "post", "identity", "stage_end"))]
-Order = Annotated[str, OneOf("order", ("channel_first",), later=("spatial_first", "parallel"))]
+Position = Annotated[str, OneOf("position", tuple(POSITIONS))]
 
 
 class BackboneConfig(BaseModel):
@@ -24,8 +24,14 @@ class BackboneConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    family: FamilyName = Field(description="resnet (ImageNet, 18 to 152), resnext, or cifar_resnet (depth 6n + 2)")
-    depth: Choices[int] = Field(description="depth of the network: one or a list")
+    family: FamilyName = Field(
+        description="resnet (ImageNet, 18 to 152), resnext, cifar_resnet (depth 6n + 2), or mobilenet (v1, depth 18 to 28)"
+    )
+    depth: Choices[int] | None = Field(
+        default=None,
+        validate_default=True,
+        description="depth of the network: one or a list; must be given, but for mobilenet, whose default is 28",
+    )
     width: Choices[Annotated[float, Field(gt=0, le=64, allow_inf_nan=False)]] = Field(
         default=(1.0,), description="factors on the channels of every stage"
     )
@@ -46,17 +52,27 @@ class BackboneConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _own_modules_come_later(cls, data: Any) -> Any:
-        for key in ("module", "weights"):
+        for key in ("weights",):
             if isinstance(data, dict) and key in data:
                 raise PydanticCustomError("not_available", "'{key}' is not available in this version", {"key": key})
         return data
+
+    @field_validator("depth", mode="before")
+    @classmethod
+    def _usual_depth(cls, value: Any, info: ValidationInfo) -> Any:
+        family = info.data.get("family")
+        if value is None and family is not None:
+            if FAMILIES[family].default_depth is None:
+                raise PydanticCustomError("no_depth", "{family} needs a depth, such as {depth}", _depth_of(family))
+            return FAMILIES[family].default_depth
+        return value
 
     @field_validator("depth", "width", "cardinality", "base_width", "stem")
     @classmethod
     def _possible(cls, value: Any, info: ValidationInfo) -> Any:
         """Try each choice alone, so that a mistake is reported at its own key."""
         family = info.data.get("family")
-        if family is None or value is None or (info.field_name != "depth" and "depth" not in info.data):
+        if family is None or value is None or (info.field_name != "depth" and not info.data.get("depth")):
             return value
         for choice in value if isinstance(value, tuple) else (value,):
             settings = _family_defaults(family) | {"family": family, "depth": _any_depth(family, info)}
@@ -74,6 +90,11 @@ class BackboneConfig(BaseModel):
                 raise PydanticCustomError("impossible_backbone", "{message}", {"message": message})
         return self
 
+    @property
+    def positions(self) -> tuple[str, ...]:
+        """Where attention may sit in this family."""
+        return tuple(FAMILIES[self.family].positions)
+
     def combinations(self) -> tuple[dict[str, Any], ...]:
         """Settings of every combination, in a fixed order."""
         rows: list[dict[str, Any]] = [_family_defaults(self.family) | {"family": self.family}]
@@ -90,9 +111,12 @@ class BackboneConfig(BaseModel):
 
 
 def _family_defaults(family: str) -> dict[str, Any]:
-    if family == "resnext":
-        return {"cardinality": 32, "base_width": 4, "stem": "imagenet"}
-    return {"stem": "cifar" if family == "cifar_resnet" else "imagenet"}
+    grouped = {"cardinality": 32, "base_width": 4} if family == "resnext" else {}
+    return {"stem": FAMILIES[family].default_stem, **grouped}
+
+
+def _depth_of(family: str) -> dict[str, Any]:
+    return {"family": family, "depth": FAMILIES[family].depths[0]}
 
 
 def _any_depth(family: str, info: ValidationInfo) -> int:
@@ -153,8 +177,10 @@ class AttentionConfig(BaseModel):
         default="block", description="one choice for the whole network, one a stage, or one a block"
     )
     kind: Choices[KindName] = Field(default=("none", "se", "cbam"), description="kinds to choose from; none means no attention")
-    position: Choices[Position] = Field(default=("branch_end",), description="after the last batch norm of the residual branch")
-    order: Choices[Order] = Field(default=("channel_first",), description="cbam: the channel gate first, as published")
+    position: Choices[Position] | None = Field(
+        default=None,
+        description="where in a block; the default is the published one: branch_end, for mobilenet every_norm",
+    )
     reduction_ratio: Choices[Annotated[int, Field(ge=1)]] | None = Field(
         default=None,
         description="r: the hidden width is C // r, at least 1 (gc: 4, coordinate: 8); "
@@ -166,7 +192,15 @@ class AttentionConfig(BaseModel):
     spatial_kernel_size: Annotated[Choices[KernelSize], BeforeValidator(_read_kernel_size)] = Field(
         default=(7,), description="cbam: odd size of the spatial convolution; none leaves the spatial gate out"
     )
-
+    order: Choices[Order] = Field(
+        default=("channel_first",), description="cbam: which gate comes first, or both from the same map (parallel)"
+    )
+    spatial_descriptor: Choices[SpatialDescriptor] = Field(
+        default=("pooled",), description="cbam: what the spatial convolution sees, maximum and average, or a learned 1x1 conv"
+    )
+    channel_mlp: Choices[ChannelMlp] = Field(
+        default=("shared",), description="cbam: one MLP shared by the poolings, as published, or one per_pool"
+    )
     eca_kernel_size: Choices[EcaKernelSize] = Field(
         default=("auto",), description="eca: odd size of the convolution over channels; auto is the paper's, by the channels"
     )
@@ -198,6 +232,9 @@ class AttentionConfig(BaseModel):
             "reduction_ratio": self.reduction_ratio or (),
             "pools": self.pool_sets(),
             "spatial_kernel_size": tuple(None if size == "none" else size for size in self.spatial_kernel_size),
+            "order": self.order,
+            "spatial_descriptor": self.spatial_descriptor,
+            "channel_mlp": self.channel_mlp,
             "eca_kernel_size": self.eca_kernel_size,
             "dilation": self.dilation,
         }

@@ -1,24 +1,26 @@
 """A search space: one flat, fixed set of parameters, and the architectures they stand for.
 
 Samplers always see every parameter of the largest backbone; the choices for blocks that a smaller one lacks are dead there, and
-canonical form drops them. A *unit* is what shares one choice: the network, a stage, or a block.
+canonical form drops them. A *unit* is what shares one choice: the network, a stage, or a block. A unit's position says at which
+of its sites the attention goes; where it has none there, nothing is placed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import product
 from math import prod
 from typing import Any
 
-from cbam_search.architecture import ATTENTION_KINDS, Architecture, AttentionSpec, Backbone, Site
+from cbam_search.architecture import ATTENTION_KINDS, AnyBackbone, Architecture, AttentionSpec, Backbone, Site
 from cbam_search.errors import SpaceError
 from cbam_search.space.config import AttentionConfig, BackboneConfig, settings_of
 
 Choice = str | int | float
 UnitOption = tuple[AttentionSpec | None, ...]
+"""What a unit has at each of its sites."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,12 @@ class Space:
         self.attention_config = attention
         self.classes = classes
         self._fixed = {"in_channels": in_channels, "classes": classes}
+        self._combinations = backbone.combinations()
+        self.positions = attention.position or (self.backbones[0].default_position,)
         self.settings = attention.settings_choices()
         """Choices of each setting of attention, as values of its spec."""
-        self._combinations = backbone.combinations()
-        self._options: dict[tuple[int, ...], dict[UnitOption, dict[str, Any]]] = {}
+        self._options: dict[Hashable, dict[UnitOption, dict[str, Any]]] = {}
+        self._sites: dict[AnyBackbone, dict[str, tuple[Site, ...]]] = {}
 
     @cached_property
     def backbones(self) -> tuple[Backbone, ...]:
@@ -60,15 +64,20 @@ class Space:
         offered = [(f"backbone.{name}", choices) for name, choices in self.backbone_config.choices().items()]
         for unit in self.units:
             prefix = f"attention.{unit}." if unit else "attention."
-            offered.append((f"{prefix}kind", self.attention_config.kind))
-            offered.extend((f"{prefix}{name}", choices) for name, choices in self.settings.items())
+            offered.extend((f"{prefix}{name}", choices) for name, choices in self._offered.items())
         return tuple(Parameter(name, tuple(map(_encode, choices))) for name, choices in offered if len(choices) > 1)
 
     @cached_property
     def units(self) -> tuple[str, ...]:
         """Units of the union of all backbones: `` (network), `s0` (stage) or `s0b1` (block), in order."""
-        sites = {(site.stage, site.block) for backbone in self.backbones for site in backbone.geometry().sites}
-        return tuple(dict.fromkeys(self._unit(stage, block) for stage, block in sorted(sites)))
+        deepest_first = sorted(self.backbones, key=lambda backbone: -len(backbone.sites))
+        stages = {unit: sites[0].stage for entry in deepest_first for unit, sites in self._sites_by_unit(entry).items()}
+        return tuple(sorted(stages, key=lambda unit: stages[unit]))
+
+    @property
+    def _offered(self) -> dict[str, tuple[Any, ...]]:
+        """Choices of every unit."""
+        return {"kind": self.attention_config.kind, "position": self.positions, **self.settings}
 
     def decode(self, values: Mapping[str, Choice]) -> Architecture:
         """The canonical architecture of a full assignment of `parameters`."""
@@ -76,9 +85,10 @@ class Space:
         for name, choices in self.backbone_config.choices().items():
             settings[name] = self._chosen(values, f"backbone.{name}", choices)
         backbone = self._backbone(settings)
-        specs = {unit: self._spec(self._unit_settings(values, unit)) for unit in self.units}
-        attention = tuple(specs[self._unit(site.stage, site.block)] for site in backbone.geometry().sites)
-        return Architecture(backbone=backbone, attention=attention).canonical()
+        chosen = {
+            unit: _option(self._unit_settings(values, unit), sites) for unit, sites in self._sites_by_unit(backbone).items()
+        }
+        return self.with_options(backbone.canonical(), chosen)
 
     def encode(self, architecture: Architecture) -> dict[str, Choice] | None:
         """Parameters that decode to `architecture`, or None where it lies outside the space."""
@@ -87,12 +97,14 @@ class Space:
         if not matching:
             return None
         values: dict[str, Any] = {f"backbone.{name}": matching[0][name] for name in self.backbone_config.choices()}
+        specs = dict(canonical.attention)
         for unit, sites in self._sites_by_unit(canonical.backbone).items():
-            option = tuple(canonical.attention[index] for index, _ in sites)
-            settings = self._unit_options(tuple(site.channels for _, site in sites)).get(option)
+            settings = self._unit_options(sites).get(tuple(specs.pop(site.name, None) for site in sites))
             if settings is None:
                 return None
             values |= {f"attention.{unit}.{name}" if unit else f"attention.{name}": value for name, value in settings.items()}
+        if specs:
+            return None
         return {
             parameter.name: _encode(values[parameter.name]) if parameter.name in values else parameter.choices[0]
             for parameter in self.parameters
@@ -109,68 +121,67 @@ class Space:
             for chosen in product(*options.values()):
                 yield self.with_options(backbone, dict(zip(options, chosen, strict=True)))
 
-    def with_one_unit(self, backbone: Backbone, unit: str, settings: Mapping[str, Any]) -> Architecture:
-        """`backbone` with attention of these settings in one unit and nothing elsewhere."""
-        spec = self._spec(settings)
-        sites = self._sites_by_unit(backbone)[unit]
-        return self.with_options(backbone, {unit: tuple(spec.canonical(site.channels) if spec else None for _, site in sites)})
-
-    def options(self, backbone: Backbone) -> dict[str, tuple[UnitOption, ...]]:
+    def options(self, backbone: AnyBackbone) -> dict[str, tuple[UnitOption, ...]]:
         """What each unit of `backbone` can be, canonical and without repeats: one entry a site of the unit."""
         return dict(zip(self.units_of(backbone), self._axes(backbone), strict=True))
 
-    def with_options(self, backbone: Backbone, chosen: Mapping[str, UnitOption]) -> Architecture:
+    def with_options(self, backbone: AnyBackbone, chosen: Mapping[str, UnitOption]) -> Architecture:
         """`backbone` with these options of its units, and nothing in units that are not named."""
-        groups = self._sites_by_unit(backbone)
-        attention: list[AttentionSpec | None] = [None] * sum(map(len, groups.values()))
-        for unit, option in chosen.items():
-            for (index, _), spec in zip(groups[unit], option, strict=True):
-                attention[index] = spec
-        return Architecture(backbone=backbone, attention=tuple(attention))
+        sites = self._sites_by_unit(backbone)
+        attention = {
+            site.name: spec
+            for unit, option in chosen.items()
+            for site, spec in zip(sites[unit], option, strict=True)
+            if spec is not None
+        }
+        return Architecture(backbone=backbone, attention=attention)
 
-    def units_of(self, backbone: Backbone) -> tuple[str, ...]:
+    def units_of(self, backbone: AnyBackbone) -> tuple[str, ...]:
         """The units that this backbone has."""
         return tuple(self._sites_by_unit(backbone))
 
-    def sites_of(self, backbone: Backbone, unit: str) -> tuple[int, ...]:
-        """Which of the sites of `backbone` share the choice of `unit`, as places in its order of sites."""
-        return tuple(index for index, _ in self._sites_by_unit(backbone)[unit])
+    def sites_of(self, backbone: AnyBackbone, unit: str) -> tuple[Site, ...]:
+        """Which sites of `backbone` share the choice of `unit`."""
+        return self._sites_by_unit(backbone)[unit]
 
     def _backbone(self, settings: Mapping[str, Any]) -> Backbone:
         return Backbone.model_validate({**settings, **self._fixed})
 
-    def _unit(self, stage: int, block: int) -> str:
-        return {"network": "", "stage": f"s{stage}", "block": f"s{stage}b{block}"}[self.attention_config.per]
+    def _sites_by_unit(self, backbone: AnyBackbone) -> dict[str, tuple[Site, ...]]:
+        """The sites of every unit that any of the positions reaches."""
+        if backbone not in self._sites:
+            groups: dict[str, list[Site]] = {}
+            for site in backbone.sites:
+                if not set(self.positions).isdisjoint(site.positions):
+                    groups.setdefault(self._unit(site), []).append(site)
+            self._sites[backbone] = {unit: tuple(sites) for unit, sites in groups.items()}
+        return self._sites[backbone]
 
-    def _sites_by_unit(self, backbone: Backbone) -> dict[str, list[tuple[int, Site]]]:
-        groups: dict[str, list[tuple[int, Site]]] = {}
-        for index, site in enumerate(backbone.geometry().sites):
-            groups.setdefault(self._unit(site.stage, site.block), []).append((index, site))
-        return groups
+    def _unit(self, site: Site) -> str:
+        return {"network": "", "stage": f"s{site.stage}", "block": site.block}[self.attention_config.per]
 
-    def _axes(self, backbone: Backbone) -> tuple[tuple[UnitOption, ...], ...]:
-        groups = self._sites_by_unit(backbone).values()
-        return tuple(tuple(self._unit_options(tuple(site.channels for _, site in sites))) for sites in groups)
+    def _axes(self, backbone: AnyBackbone) -> tuple[tuple[UnitOption, ...], ...]:
+        return tuple(tuple(self._unit_options(sites)) for sites in self._sites_by_unit(backbone).values())
 
-    def _unit_options(self, channels: tuple[int, ...]) -> dict[UnitOption, dict[str, Any]]:
-        """What one unit over sites of these channels can be, canonical, each with settings that give it."""
-        if channels not in self._options:
+    def _unit_options(self, sites: tuple[Site, ...]) -> dict[UnitOption, dict[str, Any]]:
+        """What one unit over these sites can be, canonical, each with settings that give it."""
+        key = tuple((site.channels, site.positions) for site in sites)
+        if key not in self._options:
             options: dict[UnitOption, dict[str, Any]] = {}
             for kind in self.attention_config.kind:
-                # Settings that a kind does not read stay at their first choice.
-                read = settings_of(kind)
-                choices = [all_of if name in read else all_of[:1] for name, all_of in self.settings.items()]
+                # What a kind does not read stays at its first choice.
+                read = {"kind", *settings_of(kind), *(("position",) if kind != "none" else ())}
+                offered = self._offered | {"kind": (kind,)}
+                choices = [all_of if name in read else all_of[:1] for name, all_of in offered.items()]
                 for chosen in product(*choices):
-                    settings = {"kind": kind, **dict(zip(self.settings, chosen, strict=True))}
-                    spec = self._spec(settings)
-                    options.setdefault(tuple(spec.canonical(width) if spec else None for width in channels), settings)
-            self._options[channels] = options
-        return self._options[channels]
+                    settings = dict(zip(offered, chosen, strict=True))
+                    options.setdefault(_option(settings, sites), settings)
+            self._options[key] = options
+        return self._options[key]
 
     def _unit_settings(self, values: Mapping[str, Choice], unit: str) -> dict[str, Any]:
         prefix = f"attention.{unit}." if unit else "attention."
-        offered = {"kind": self.attention_config.kind, **self.settings}
-        return {name: self._chosen(values, prefix + name, choices) for name, choices in offered.items()}
+        return {name: self._chosen(values, prefix + name, choices) for name, choices in self._offered.items()}
 
     @staticmethod
     def _chosen(values: Mapping[str, Choice], name: str, choices: tuple[Any, ...]) -> Any:
@@ -183,10 +194,22 @@ class Space:
                 return choice
         raise SpaceError(f"parameter '{name}' is {values[name]!r}. Allowed: {', '.join(str(_encode(c)) for c in choices)}")
 
-    @staticmethod
-    def _spec(settings: Mapping[str, Any]) -> AttentionSpec | None:
-        if settings["kind"] == "none":
-            return None
-        kind = ATTENTION_KINDS[settings["kind"]]
-        read = {name: settings[name] for name in kind.settings() if name in settings}
-        return kind.model_validate({"kind": settings["kind"], **read})
+
+def _option(settings: Mapping[str, Any], sites: tuple[Site, ...]) -> UnitOption:
+    """What these settings place at each of the sites, canonical."""
+    spec = _spec(settings)
+    position = settings["position"]
+    return tuple(_canonical(spec, site.channels) if spec is not None and position in site.positions else None for site in sites)
+
+
+def _spec(settings: Mapping[str, Any]) -> AttentionSpec | None:
+    if settings["kind"] == "none":
+        return None
+    kind = ATTENTION_KINDS[settings["kind"]]
+    read = {name: settings[name] for name in kind.settings() if name in settings}
+    return kind.model_validate({"kind": settings["kind"], **read})
+
+
+@lru_cache(maxsize=65536)
+def _canonical(spec: AttentionSpec, channels: int) -> AttentionSpec:
+    return spec.canonical(channels)

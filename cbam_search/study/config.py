@@ -62,6 +62,18 @@ class StudyConfig(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _positions_of_the_family(self) -> StudyConfig:
+        positions = self.backbone.positions
+        for position in self.attention.position or ():
+            if position not in positions:
+                raise PydanticCustomError(
+                    "position",
+                    "attention.position: {family} has no position '{position}'. Allowed: {allowed}",
+                    {"family": self.backbone.family, "position": position, "allowed": ", ".join(positions)},
+                )
+        return self
+
     def resolved_yaml(self) -> str:
         """Every setting with its value, as YAML."""
         content: dict[str, Any] = self.model_dump(mode="json", by_alias=True)

@@ -44,21 +44,19 @@ def trial_note(number: int, candidate: Candidate) -> str:
     return (
         f"Trial {number}, **{candidate.label}**: {_PROPOSED[candidate.origin]}. "
         f"{candidate.gflops:.4g} GFLOPs (1e9 multiply-adds), {candidate.params:,} parameters.\n\n"
-        f"Attention at the end of each block's residual branch:\n\n{_placement(candidate.architecture)}"
+        f"Attention, by stage:\n\n{_placement(candidate.architecture)}"
     )[:_LONGEST]
 
 
 def _placement(architecture: Architecture) -> str:
-    placed = zip(architecture.sites, architecture.attention, strict=True)
-    return "\n".join(
-        f"- stage {stage}: {' · '.join(_in_words(spec) for _, spec in blocks)}"
-        for stage, blocks in groupby(placed, key=lambda entry: entry[0].stage)
-    )
+    stages = groupby(architecture.placed, key=lambda entry: entry[0].stage)
+    lines = [
+        f"- stage {stage}: {' · '.join(f'{site.name} {_in_words(spec)}' for site, spec in placed)}" for stage, placed in stages
+    ]
+    return "\n".join(lines) or "- none"
 
 
-def _in_words(spec: AttentionSpec | None) -> str:
-    if spec is None:
-        return "none"
+def _in_words(spec: AttentionSpec) -> str:
     settings = spec.model_dump(exclude={"kind"})
     words = [f"{name} {'+'.join(value) if isinstance(value, tuple) else value}" for name, value in settings.items()]
     return f"{spec.kind} ({', '.join(words)})" if words else spec.kind

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import re
 
-from cbam_search.architecture.backbone import FAMILIES, Backbone, Family
-from cbam_search.architecture.families.staged import canonical_width, staged_geometry, width_suffix
+from cbam_search.architecture.backbone import FAMILIES, Backbone
+from cbam_search.architecture.families.staged import ResidualFamily, canonical_width, staged_geometry, width_suffix
 from cbam_search.architecture.geometry import Geometry, StemGeometry
 
 _NAME = re.compile(r"cifar_resnet(?P<depth>\d+)(_(?P<width>\d+\.\d+))?")
 DEEPEST = 1202
 
 
-class CifarResNet(Family):
+class CifarResNet(ResidualFamily):
     """`cifar_resnet20`, `cifar_resnet20_0.5`; any depth 6n + 2 from 8 to the 1202 of the paper."""
 
     depths = (8, 14, 20, 32, 44, 56, 110)
+    default_stem = "cifar"
 
     def check(self, backbone: Backbone) -> None:
         if not 8 <= backbone.depth <= DEEPEST or (backbone.depth - 2) % 6:

@@ -8,8 +8,14 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from cbam_search.architecture.backbone import FAMILIES, Backbone, Family
-from cbam_search.architecture.families.staged import canonical_width, staged_geometry, widened_name, widened_settings
+from cbam_search.architecture.backbone import FAMILIES, Backbone
+from cbam_search.architecture.families.staged import (
+    ResidualFamily,
+    canonical_width,
+    staged_geometry,
+    widened_name,
+    widened_settings,
+)
 from cbam_search.architecture.geometry import Geometry, StemGeometry
 
 BLOCKS_PER_STAGE: dict[int, tuple[int, int, int, int]] = {
@@ -24,10 +30,11 @@ STEM_CHANNELS = 64
 _NAME = re.compile(r"(?P<wide>wide_)?resnet(?P<depth>\d+)(_(?P<width>\d+\.\d+))?(?P<variant>_v1\.5)?")
 
 
-class ResNet(Family):
+class ResNet(ResidualFamily):
     """`resnet50`, `resnet50_v1.5`, `wide_resnet18_1.5`."""
 
     depths = tuple(BLOCKS_PER_STAGE)
+    default_stem = "imagenet"
 
     def check(self, backbone: Backbone) -> None:
         if backbone.depth not in BLOCKS_PER_STAGE:

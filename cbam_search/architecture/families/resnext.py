@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import re
 
-from cbam_search.architecture.backbone import FAMILIES, Backbone, Family
+from cbam_search.architecture.backbone import FAMILIES, Backbone
 from cbam_search.architecture.families.resnet import BLOCKS_PER_STAGE, STEM_CHANNELS
-from cbam_search.architecture.families.staged import canonical_width, staged_geometry, widened_name, widened_settings
+from cbam_search.architecture.families.staged import (
+    ResidualFamily,
+    canonical_width,
+    staged_geometry,
+    widened_name,
+    widened_settings,
+)
 from cbam_search.architecture.geometry import Geometry, StemGeometry
 
 _NAME = re.compile(
@@ -15,10 +21,11 @@ _NAME = re.compile(
 )
 
 
-class ResNeXt(Family):
+class ResNeXt(ResidualFamily):
     """`resnext50_32x4d`: 32 groups, 4 channels a group in the first stage."""
 
     depths = (50, 101, 152)
+    default_stem = "imagenet"
 
     def check(self, backbone: Backbone) -> None:
         if backbone.depth not in self.depths:

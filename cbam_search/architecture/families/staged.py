@@ -6,8 +6,19 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from cbam_search.architecture.backbone import Variant
-from cbam_search.architecture.geometry import BlockGeometry, Geometry, Shortcut, StemGeometry
+from cbam_search.architecture.backbone import Family, Variant
+from cbam_search.architecture.geometry import BlockGeometry, Geometry, Shortcut, Site, StemGeometry
+from cbam_search.architecture.sites import RESIDUAL_POSITIONS, residual_sites
+
+
+class ResidualFamily(Family):
+    """Where attention may sit in any ResNet."""
+
+    positions = RESIDUAL_POSITIONS
+    default_position = "branch_end"
+
+    def sites(self, geometry: Geometry) -> tuple[Site, ...]:
+        return residual_sites(geometry)
 
 
 def staged_geometry(
