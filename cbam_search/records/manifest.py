@@ -49,7 +49,10 @@ class DataSummary(BaseModel):
 
 
 class StudyManifest(BaseModel):
-    """Name, identity, versions, data, objectives and the size of the space."""
+    """Name, identity, versions, data, objectives and the size of the space.
+
+    backbone_source: SHA-256 of the source of the user's own backbone, where it is one.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -68,6 +71,7 @@ class StudyManifest(BaseModel):
     parameters: int
     published: tuple[str, ...]
     excluded: tuple[str, ...] = ()
+    backbone_source: str | None = None
 
     @property
     def axes(self) -> tuple[Axis, ...]:

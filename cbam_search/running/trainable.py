@@ -36,6 +36,7 @@ class TrainingJob:
     """What all trials of a study share.
 
     seed: of initial weights, batch order and augmentation; the same for every trial. on_gpu: whether trials were given a GPU.
+    code_folder: where the user's own network is imported from, after the Python path; None: no such code may run.
     """
 
     recipe: TrainingConfig
@@ -44,6 +45,7 @@ class TrainingJob:
     keep_weights: bool
     threads: int
     on_gpu: bool
+    code_folder: Path | None = None
 
 
 class CandidateTrainable(tune.Trainable):
@@ -99,7 +101,8 @@ class CandidateTrainable(tune.Trainable):
     def _start(self) -> Training:
         self._folder.trial(self._trial).mkdir(parents=True, exist_ok=True)
         with deterministic(self._job.seed, self._device):
-            self._network = build(self._architecture)
+            folder = self._job.code_folder
+            self._network = build(self._architecture, allow_code=folder is not None, code_folder=folder)
         self._training = train(
             self._network,
             self._data,

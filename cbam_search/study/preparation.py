@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from cbam_search.cost.model import CostModel
 from cbam_search.data.images import ImageData
@@ -14,11 +15,12 @@ from cbam_search.search.published import PublishedDesigns, published_designs
 from cbam_search.search.reference import objective_axes
 from cbam_search.space.space import Space
 from cbam_search.study.config import StudyConfig
+from cbam_search.study.spaces import require_code_permission, space_of
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """The parts that a driver needs."""
+    """The parts that a driver needs. code_folder: where the user's own code is imported from, where it may be."""
 
     config: StudyConfig
     data: ImageData
@@ -27,13 +29,15 @@ class Preparation:
     bounds: dict[str, float]
     objectives: tuple[ObjectiveAxis, ...]
     published: PublishedDesigns
+    code_folder: Path | None = None
 
 
 def prepare(config: StudyConfig, *, allow_code: bool) -> Preparation:
-    """Load the data and work out the rest; raises DataError, CodeNotAllowedError or SpaceError."""
+    """Load the data and work out the rest; raises DataError, CodeNotAllowedError, OwnCodeError or SpaceError."""
+    require_code_permission(config, allow_code=allow_code)
     data = load(config.dataset, seed=config.seed, allow_code=allow_code)
-    space = Space(config.backbone, config.attention, in_channels=data.channels, classes=data.classes)
-    cost = CostModel(data.image_size)
+    space = space_of(config, in_channels=data.channels, classes=data.classes, image_size=data.image_size, allow_code=allow_code)
+    cost = CostModel(data.image_size, allow_code=allow_code)
     bounds = config.constraints.bounds()
     published = published_of(config, space, cost)
     _check_budget(config, space, published)
@@ -42,7 +46,7 @@ def prepare(config: StudyConfig, *, allow_code: bool) -> Preparation:
     objectives = objective_axes(
         config.objectives, space=space, cost=cost.cost, bounds=bounds, validation_labels=data.validation.labels
     )
-    return Preparation(config, data, space, cost, bounds, objectives, published)
+    return Preparation(config, data, space, cost, bounds, objectives, published, Path.cwd() if allow_code else None)
 
 
 def published_of(config: StudyConfig, space: Space, cost: CostModel) -> PublishedDesigns:
