@@ -66,8 +66,9 @@ class TestSource:
             write(folder, nets2="import layers2\nprint('ran')\ndef f(): pass", layers2="")
         first = source_digest("nets2:f", tmp_path / "one")
         import_function("nets2:f", tmp_path / "one")
-        code = f"from pathlib import Path; from cbam_search.own_code import source_digest as d; print(d('nets2:f', Path({str(tmp_path / 'two')!r})))"
-        assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == first
+        code = "import pathlib; from cbam_search.own_code import source_digest; print(source_digest('nets2:f', pathlib.Path()))"
+        options = {"cwd": tmp_path / "two", "capture_output": True, "text": True, "check": True}
+        assert subprocess.run([sys.executable, "-c", code], **options).stdout.strip() == first
 
 
 class TestImporting:

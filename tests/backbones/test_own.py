@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -80,10 +81,10 @@ def test_networks_of_many_kinds_are_taken(tmp_path: Path, function: str) -> None
         ("Shared", "again.0", r"one module under 2 names \(layer1.0, again.0\)"),
         ("Tied", "layer1", r"'head.weight' and 'other.weight' in Tied share their memory"),
         ("Lazy", "layer1", r"'head.weight' in Lazy is of type UninitializedParameter: lazy modules"),
-        ("Reads", "layer1", r"with attention after 'layer1', Reads does not run on images of shape \(2, 1, 16, 12\): TypeError: "
-                            r"'Followed' object is not subscriptable \(net.py:\d+\)\. .*read nothing else of it"),
+        ("Reads", "layer1", r"with attention after 'layer1', Reads does not run on images of shape \(2, 1, 16, 12\): "
+                            r"TypeError: 'Followed' object is not subscriptable \(net.py:\d+\)\. .*read nothing else of it"),
         ("PassesBy", "layer1", r"attention after 'stem' is passed by: PassesBy calls that submodule by another way"),
-        ("Auxiliary", "layer1", r"Auxiliary returns in training mode a tuple of 2 .*must return logits \(N, classes\), here \(2, 10\)"),
+        ("Auxiliary", "layer1", r"Auxiliary returns in training mode a tuple of 2 .*must return logits \(N, classes\), here"),
         ("kept", "layer1", r"net:kept returned .*must build a new one each time"),
         ("no_channels", "layer1", r"no_channels does not run on images of shape \(2, 1, 16, 12\): RuntimeError: .*3 channels.*"
                                   r"told the number of channels, here 1, where it takes `in_channels`"),
@@ -108,7 +109,7 @@ def test_the_number_of_classes_is_the_data_s(tmp_path: Path) -> None:
 
 def test_an_argument_that_the_function_does_not_take_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        OwnCodeError, match="net:net takes no argument 'widht'. Did you mean 'width'\\? It takes: width, stride"
+        OwnCodeError, match=r"net:net takes no argument 'widht'. Did you mean 'width'\? It takes: width, stride"
     ):
         traced(tmp_path, widht=0.5)
 
@@ -117,7 +118,7 @@ class TestPermission:
     def test_an_architecture_from_a_stranger_imports_nothing(self, tmp_path: Path) -> None:
         (tmp_path / "stranger.py").write_text("raise RuntimeError('ran')")
         made = {"family": "own", "module": "stranger:f", "source": "", "in_channels": 1, "classes": 2}
-        text = f'{{"backbone": {str(made | {"attention_after": [{"name": "a", "channels": 3}]})}}}'.replace("'", '"')
+        text = json.dumps({"backbone": made | {"attention_after": [{"name": "a", "channels": 3}]}})
         architecture = Architecture.model_validate_json(text)
         assert architecture.digest
         assert architecture.label == "f"
@@ -128,7 +129,7 @@ class TestPermission:
     def test_another_source_is_not_run_even_with_permission(self, tmp_path: Path) -> None:
         architecture = Architecture(backbone=traced(tmp_path))
         (tmp_path / "net.py").write_text("raise RuntimeError('ran')")
-        with pytest.raises(OwnCodeError, match="source of net:net in .* is not that which the architecture was made with"):
+        with pytest.raises(OwnCodeError, match=r"source of net:net in .* is not that which the architecture was made with"):
             build(architecture, allow_code=True, code_folder=tmp_path)
 
     def test_by_default_the_current_folder_holds_the_code(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The worker and a user's own network: imported from the job's folder, only where the job allows it, only of the same source."""
+"""The worker and a user's own network: imported from the job's folder, where the job allows it, and of the same source only."""
 
 from __future__ import annotations
 

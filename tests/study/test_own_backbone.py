@@ -73,7 +73,7 @@ def test_from_launch_to_export(tmp_path: Path) -> None:
     assert (again.export("best", allow_code=True) / "own_backbone.py").read_text() == NETWORKS
 
     (tmp_path / "study_net.py").write_text(NETWORKS + "\nraise RuntimeError('ran')\n")
-    with pytest.raises(UserError, match="source of study_net:net has changed since study own began .*study_net.py"):
+    with pytest.raises(UserError, match=r"source of study_net:net has changed since study own began .*study_net.py"):
         cbam_search.resume("own", allow_code=True)
     with pytest.raises(OwnCodeError, match="is not that which the architecture was made with"):
         again.export("best", allow_code=True)
