@@ -9,7 +9,7 @@ from architectures import architectures
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cbam_search.architecture import ATTENTION_KINDS, Architecture
+from cbam_search.architecture import ATTENTION_KINDS, Architecture, CbamSpec
 from cbam_search.backbones.builder import build
 from cbam_search.cost.cost import measure
 from cbam_search.cost.model import CostModel
@@ -53,7 +53,7 @@ def test_a_warm_model_answers_for_other_placements_of_known_parts_too():
     bare, cbam = Architecture.named("cifar_resnet14"), Architecture.named("cifar_resnet14+cbam")
     model.cost(bare)
     model.cost(cbam)
-    mixed = Architecture(backbone=bare.backbone, attention=(*bare.attention[:2], *cbam.attention[2:]))
+    mixed = Architecture(backbone=bare.backbone, attention=cbam.attention[2:])
     assert model.cost(mixed) == measure(mixed, (32, 32))
 
 
@@ -69,7 +69,7 @@ def test_equal_canonical_forms_cost_the_same():
     architecture = Architecture.named("cifar_resnet8+cbam")
     again = Architecture(
         backbone=architecture.backbone,
-        attention=tuple(spec.with_settings(pools=("max", "avg", "max")) for spec in architecture.attention),
+        attention={name: CbamSpec(pools=("max", "avg", "max")) for name, _ in architecture.attention},
     )
     assert again != architecture
     assert model.cost(again) == model.cost(architecture.canonical())
@@ -86,7 +86,7 @@ def test_gflops_are_the_multiply_adds_of_convolutions_and_linear_layers_alone():
 def test_by_hand():
     """cifar_resnet8 of width 1/16: one, two and four channels; 8x8 images of one channel; 3 classes."""
     backbone = Architecture.named("cifar_resnet8").backbone.model_copy(update={"width": 1 / 16, "in_channels": 1, "classes": 3})
-    cost = measure(Architecture(backbone=backbone, attention=(None,) * 3), (8, 8))
+    cost = measure(Architecture(backbone=backbone), (8, 8))
     convolutions = 9 * (64 * (1 + 1 + 1) + 16 * (2 + 4) + 4 * (8 + 16))
     assert cost.by_operator["convolution"] * 1e9 == pytest.approx(convolutions)
     assert cost.macs == convolutions + 4 * 3

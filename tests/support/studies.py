@@ -139,7 +139,7 @@ class StudyBench:
 
 def landscape(trial: Trial) -> Outcome:
     """A fake training: accuracy grows with gflops, and with attention in the last stage."""
-    last = trial.candidate.architecture.attention[-1]
-    bonus = {"se": 0.02, "cbam": 0.04}.get(last.kind, 0.0) if last else 0.0
+    last = [spec.kind for site, spec in trial.candidate.architecture.placed if site.stage == 2]
+    bonus = {"se": 0.02, "cbam": 0.04}.get(last[-1], 0.0) if last else 0.0
     accuracy = 0.6 + 100 * trial.candidate.gflops + bonus
     return Outcome(state=TrialState.COMPLETE, metrics={"accuracy": min(accuracy, 0.99)}, epochs=2, seconds=0.2)
