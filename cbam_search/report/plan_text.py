@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from cbam_search.report.plan_warnings import plan_warnings
 from cbam_search.report.quantities import quantity
-from cbam_search.report.wording import count, duration
+from cbam_search.report.wording import count, duration, table
 from cbam_search.search.plan import QUANTILES, Plan, TimeEstimate
 from cbam_search.search.space_costs import AXES
 
@@ -65,7 +65,7 @@ def _costs(plan: Plan) -> Iterator[str]:
         if off_by:
             inexact.append(f"{name} by at most {off_by:.2g}")
     yield "Costs, each distinct architecture counted once (smallest, quantiles, largest)"
-    yield from _table(["", *heads], rows)
+    yield from table(["", *heads], rows)
     yield "1 GFLOP = 1e9 multiply-adds of convolutions and linear layers, one image."
     if inexact:
         yield f"Smallest and largest are exact; quantiles may be off: {', '.join(inexact)}."
@@ -81,7 +81,7 @@ def _backbones(plan: Plan) -> Iterator[str]:
         ]
         for entry in plan.costs.backbones[:_BACKBONES_LISTED]
     ]
-    yield from _table(["backbone", "of the space", *map(_title, AXES), *(["left"] if plan.bounds else [])], rows)
+    yield from table(["backbone", "of the space", *map(_title, AXES), *(["left"] if plan.bounds else [])], rows)
     if len(plan.costs.backbones) > _BACKBONES_LISTED:
         yield f"and {len(plan.costs.backbones) - _BACKBONES_LISTED} more backbones"
     if len(plan.costs.backbones) > 1:
@@ -101,7 +101,7 @@ def _designs(plan: Plan) -> Iterator[str]:
     if not rows:
         yield "no published designs are trained"
         return
-    yield from _table(["published design", *map(_title, AXES), ""], rows)
+    yield from table(["published design", *map(_title, AXES), ""], rows)
 
 
 def _time(plan: Plan) -> Iterator[str]:
@@ -122,7 +122,7 @@ def _time(plan: Plan) -> Iterator[str]:
         ]
         for network in estimate.networks
     ]
-    yield from _table(["timed network", _title("gflops"), "seconds an epoch", "from images", "in batches of"], rows)
+    yield from table(["timed network", _title("gflops"), "seconds an epoch", "from images", "in batches of"], rows)
     yield f"Timed one by one, with {count(estimate.threads, 'thread')}, on {estimate.hardware}."
     yield "Starting up, and trials that slow one another, come on top."
 
@@ -163,11 +163,3 @@ def _power(number: int) -> str:
 
 def _seconds(seconds: float) -> str:
     return f"{seconds:.3g}" if seconds < 1000 else f"{seconds:,.0f}"
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Names on the left, figures on the right."""
-    widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
-    for row in (heads, *rows):
-        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        yield "  " + "  ".join([row[0].ljust(widths[0]), *cells]).rstrip()

@@ -1,6 +1,8 @@
-"""Short wording for terminals: column headings, values in running text, durations, counts."""
+"""Short wording for terminals: column headings, values in running text, durations, counts, plain tables."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 
 from cbam_search.report.quantities import quantity
 
@@ -31,3 +33,14 @@ def duration(seconds: float) -> str:
 def count(number: int, noun: str) -> str:
     """`1 image`, `2 images`, `1,347 images`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, names: int = 1) -> Iterator[str]:
+    """Lines of a table: the first `names` columns on the left, figures on the right."""
+    widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
+    for row in (heads, *rows):
+        cells = [
+            cell.ljust(width) if column < names else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  " + "  ".join(cells).rstrip()

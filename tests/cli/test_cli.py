@@ -71,7 +71,7 @@ def test_what_the_reader_can_mend_exits_with_2(
 def test_cost_prints_the_published_figures_as_json(tmp_path: Path, command_line: CommandLine) -> None:
     done = command_line("cost", "resnet50+cbam", "--json", cwd=tmp_path)
     printed = json.loads(done.stdout)
-    assert set(printed) == {"architecture", "gflops", "params", "by_operator"}
+    assert set(printed) == {"architecture", "gflops", "params", "by_operator", "unknown"}
     assert printed["architecture"] == "resnet50+cbam"
     assert (round(printed["gflops"], 3), round(printed["params"] / 1e6, 2)) == (3.864, 28.09)
     assert sum(printed["by_operator"][name] for name in ("convolution", "linear")) == pytest.approx(printed["gflops"])
