@@ -22,7 +22,7 @@ def test_rows_add_up_to_what_attention_adds(name, kind):
 
 
 def test_a_row_by_hand():
-    """CBAM at 32 channels and 16 x 16: two pools into an MLP of two hidden units, two more into a 3x3 convolution of two maps."""
+    """CBAM at 32 channels and 16 x 16: two pools into an MLP of two hidden units, two more into a 3x3 convolution."""
     backbone = Architecture.named("cifar_resnet8", classes=10).backbone
     spec = CbamSpec(spatial_kernel_size=3)
     (row,) = attribute(with_attention(backbone, (None, spec, None)), MODEL)

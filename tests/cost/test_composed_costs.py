@@ -26,7 +26,7 @@ CHOICES = {
 DEPTHS = {"cifar_resnet": (8, 14, 20), "resnet": (18, 34, 50), "resnext": (50,), "mobilenet": (18, 22, 28)}
 WIDTHS = {
     "cifar_resnet": (0.25, 0.5, 1.0),
-    "resnet": (0.125, 0.3, 0.5),
+    "resnet": (0.125, 0.3),
     "resnext": (0.25, 0.5),
     "mobilenet": (0.125, 0.25, 0.7),
 }
