@@ -83,5 +83,5 @@ def test_an_axis_whose_ends_are_turned_round_is_refused() -> None:
 
 def test_knee_is_the_balanced_point() -> None:
     front = [(0.50, 0.1), (0.88, 0.4), (0.90, 2.0)]
-    assert knee(front, (ACCURACY, GFLOPS)) == 1
-    assert knee(front[:1], (ACCURACY, GFLOPS)) == 0
+    assert knee(front, DIRECTIONS) == 1
+    assert knee(front[:1], DIRECTIONS) == 0
