@@ -54,9 +54,7 @@ def dominates(a: npt.ArrayLike, b: npt.ArrayLike, maximise: Sequence[bool], tole
     return bool((row_a <= row_b + tolerance).all() and (row_a < row_b - tolerance).any())
 
 
-def ranks(
-    points: npt.ArrayLike, maximise: Sequence[bool], tolerances: npt.ArrayLike | None = None
-) -> npt.NDArray[np.int64]:
+def ranks(points: npt.ArrayLike, maximise: Sequence[bool], tolerances: npt.ArrayLike | None = None) -> npt.NDArray[np.int64]:
     """Non-domination rank of each point, (n,); 0 is the Pareto front. Equal points of equal tolerance have equal ranks.
 
     tolerances: (n, m), how exact each value is; 0 everywhere by default. Two values are told apart when they differ by more

@@ -1,9 +1,9 @@
 """One physical device, shared by trainings and had alone by whoever measures: a reader-writer lock between processes.
 
-Two files a device and host, locked by the kernel (flock), which lets go of them when a process dies, however it dies. Trainings
-hold `room` shared, one epoch at a time; a measurement holds it alone. Everyone passes `turnstile` first, and a measurement keeps
-that while it waits for the room: trainings that begin their next epoch line up behind it, so that it waits for the epochs under
-way and never for those to come.
+Two files a device and host, locked by the kernel (flock), which lets go of them when a process dies, however it dies.
+Trainings hold `room` shared, one epoch at a time; a measurement holds it alone. Everyone passes `turnstile` first, and a
+measurement keeps that while it waits for the room: trainings that begin their next epoch line up behind it, so that it waits
+for the epochs under way and never for those to come.
 
 Processes that do not see the same folder do not see each other: containers on one host need to share it.
 """

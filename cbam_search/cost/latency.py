@@ -54,9 +54,9 @@ class LatencySetting:
         cls, config: LatencyConfig, device: Device, *, channels: int, image_size: tuple[int, int], threads: int
     ) -> LatencySetting:
         on_cpu = device.kind == "cpu"
-        versions = {"cbam-search": version("cbam-search"), "torch": str(torch.__version__)}
+        versions = {name: version(name) for name in ("cbam-search", "torch")}
         if not on_cpu:
-            versions |= {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}
+            versions |= {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}  # type: ignore[no-untyped-call]
         return cls(
             device=device,
             batch_size=config.batch_size,

@@ -95,7 +95,9 @@ class StudyManifest(BaseModel):
     def with_references(self, references: Mapping[str, float]) -> StudyManifest:
         """The same with the references of these objectives fixed."""
         objectives = tuple(
-            objective.model_copy(update={"reference": references[objective.name]}) if objective.name in references else objective
+            objective.model_copy(update={"reference": references[objective.name]})
+            if objective.name in references
+            else objective
             for objective in self.objectives
         )
         return self.model_copy(update={"objectives": objectives})

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
+from cbam_search.cost.config import LATENCY
 from cbam_search.report.quantities import quantity
 
-_HEADINGS = {"gflops": "GFLOPs", "macro_f1": "macro F1"}
+_HEADINGS = {"gflops": "GFLOPs", "macro_f1": "macro F1", LATENCY: "latency"}
+_MOST_DECIMALS = 6
 
 
 def heading(name: str) -> str:
@@ -31,3 +35,14 @@ def duration(seconds: float) -> str:
 def count(number: int, noun: str) -> str:
     """`1 image`, `2 images`, `1,347 images`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def hypervolume_text(hypervolume: float | None) -> str:
+    """`0.8762`, or that it has no meaning yet."""
+    return "not defined yet" if hypervolume is None else f"{hypervolume:.4f}"
+
+
+def with_spread(value: float, spread: float, plus_minus: str) -> str:
+    """`3.21 +/- 0.05`: as many decimals as show one digit of the spread."""
+    decimals = min(_MOST_DECIMALS, max(0, -math.floor(math.log10(spread)))) if spread > 0 else _MOST_DECIMALS
+    return f"{value:.{decimals}f} {plus_minus} {spread:.{decimals}f}"

@@ -1,4 +1,4 @@
-"""What a worker does about the latency of its candidate: look where it may be known, and else measure it, alone on the device."""
+"""What a worker does about its candidate's latency: look where it may be known, else measure it, alone on the device."""
 
 from __future__ import annotations
 

@@ -66,8 +66,8 @@ def agreed_device(named: str, nodes: Mapping[str, tuple[Device, ...]], *, on_gpu
     if len(by_device) > 1:
         kinds = "; ".join(f"{device.name} on {', '.join(where)}" for device, where in by_device.items())
         raise ResourceError(
-            f"latency.device is '{named}', which means different devices in this cluster, whose latencies do not compare: {kinds}. "
-            f"Name one of them in full and launch on nodes that have it"
+            f"latency.device is '{named}', which means different devices in this cluster, whose latencies do not compare: "
+            f"{kinds}. Name one of them in full and launch on nodes that have it"
         )
     return next(iter(by_device))
 

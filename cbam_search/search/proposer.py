@@ -121,11 +121,11 @@ class Proposer:
         return outcome
 
     def _excess_after_start(self, outcome: Outcome) -> float:
-        """Of a trial that was found infeasible: by how much it is beyond a measured bound, or 1.0: the device could not hold it."""
+        """Of a trial that was found infeasible: beyond a measured bound, or else 1.0, as the device could not hold it."""
         return measured_excess(outcome, self._measured_bounds) or 1.0
 
     def _fix_references(self, ended: Trial) -> None:
-        """Once enough has been measured; before the trial that completes it is recorded, so that its front has a hypervolume."""
+        """Once enough was measured, before the trial that makes it enough is recorded: its front has a hypervolume."""
         open_ended = [objective.name for objective in self.records.manifest.objectives if objective.reference is None]
         trials = (self.records.trials | {ended.number: ended}).values()
         for name in open_ended:

@@ -1,5 +1,5 @@
-"""The fixed ends of every objective's axis: stored before the first trial, or, of a cost that trials measure, once the published
-designs have measured it.
+"""The fixed ends of every objective's axis: stored before the first trial, or, of a cost that trials measure, once it was
+measured of the published designs.
 """
 
 from __future__ import annotations

@@ -56,9 +56,7 @@ def drive(
     return closed
 
 
-def _run(
-    records: StudyRecords, prepared: Preparation, resources: TrialResources, latency: LatencyJob | None
-) -> StudyClosed:
+def _run(records: StudyRecords, prepared: Preparation, resources: TrialResources, latency: LatencyJob | None) -> StudyClosed:
     config = prepared.config
     proposer = Proposer(
         records,
