@@ -74,15 +74,15 @@ def _lines(rounds: int, size: int) -> Sequence[str]:
             by_itself[network.label].append(alone.milliseconds(network))
     shown = {name: number for name, number in versions().items() if name in ("python", "torch", "cbam-search")}
     head = f"{'network':22s} {'ms':>7s} {'spread':>7s} {'in turn':>8s} {'alone':>7s}"
-    rows = [
-        f"{name:22s} {statistics.median(in_turn[name]):7.3f} {statistics.median(spreads[name]):7.1%} {_apart(in_turn[name]):8.1%} "
-        f"{_apart(by_itself[name]):7.1%}"
-        for name in NAMES
-    ]
+    rows = [_row(name, in_turn[name], by_itself[name], statistics.median(spreads[name])) for name in NAMES]
     about = (
         f"{rounds} rounds, {size} x {size}, batch 1, float32, {setting.pairs} pairs, one thread, a neighbour busy every other "
     )
     return [f"{hardware()}; {json.dumps(shown)}", f"{about}{BUSY_SECONDS:g} s", "apart, over all rounds:", head, *rows]
+
+
+def _row(name: str, in_turn: Sequence[float], alone: Sequence[float], spread: float) -> str:
+    return f"{name:22s} {statistics.median(in_turn):7.3f} {spread:7.1%} {_apart(in_turn):8.1%} {_apart(alone):7.1%}"
 
 
 def _apart(figures: Sequence[float]) -> float:

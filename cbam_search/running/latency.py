@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from cbam_search.architecture import Architecture
@@ -85,9 +86,10 @@ class LatencyMeter:
         ratio, nominal_ms = self._known(architecture)
         if nominal_ms is None:
             nominal_ms = bench.nominal_ms()
-        nominal_ms = self._cache.keep_nominal_ms(self._setting, nominal_ms)
         if ratio is None:
             ratio = bench.ratio(architecture)
+        with suppress(OSError):  # a cache that cannot be written costs time, not the trial
+            nominal_ms = self._cache.keep_nominal_ms(self._setting, nominal_ms)
             self._cache.keep_ratio(self._setting, architecture.digest, ratio)
         return ratio, nominal_ms
 

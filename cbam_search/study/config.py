@@ -75,14 +75,14 @@ class StudyConfig(BaseModel):
             raise PydanticCustomError(
                 "latency",
                 "latency_ms in {used} needs the section latency, which names the device it is for, such as "
-                "latency: {{device: cpu}} or latency: {{device: H100}}",
+                "latency: {device: cpu} or latency: {device: H100}",
                 {"used": " and ".join(used)},
             )
         if self.latency is not None and not used:
             raise PydanticCustomError(
                 "latency",
                 "the section latency is given, but nothing uses it: add latency_ms: min to objectives, or "
-                "latency_ms: {{at_most: ...}} to constraints, or leave the section out",
+                "latency_ms: {at_most: ...} to constraints, or leave the section out",
             )
         return self
 

@@ -126,6 +126,13 @@ def test_what_another_worker_measured_while_this_one_waited_is_taken(
     assert bench.asked == []
 
 
+def test_a_cache_that_cannot_be_written_does_not_cost_the_trial(tmp_path: Path, bench: type[FakeBench]) -> None:
+    (tmp_path / "cache").touch()
+    assert meter(tmp_path).metrics(0, CANDIDATE)[LATENCY] == 3.0
+    assert meter(tmp_path).metrics(0, CANDIDATE)[LATENCY] == 3.0
+    assert bench.asked == ["nominal", CANDIDATE.label]
+
+
 def test_no_figure_of_another_device(tmp_path: Path, bench: type[FakeBench]) -> None:
     elsewhere = replace(JOB, device=Device("cpu", "another processor"))
     with pytest.raises(ResourceError, match=r"are for another processor, and this worker has .*: nothing was measured"):

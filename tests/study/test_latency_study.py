@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -14,10 +16,13 @@ import cbam_search
 from cbam_search.cost.config import LATENCY, LATENCY_SPREAD
 from cbam_search.cost.device import processor_name
 from cbam_search.errors import ResourceError, UserError
-from cbam_search.records.events import EpochFinished, FrontUpdated
-from cbam_search.records.ledger import read_events
+from cbam_search.records.events import EpochFinished, Event, FrontUpdated
+from cbam_search.records.ledger import Listener, read_events
+from cbam_search.records.study_records import StudyRecords
 from cbam_search.records.trials import TrialState
+from cbam_search.running.cluster import TrialResources
 from cbam_search.search.reference import ABOVE_THE_SLOWEST
+from cbam_search.study.screen import Silence
 from cbam_search.study.study import Study
 
 SPACE = {
@@ -65,6 +70,20 @@ def figures(study: Study) -> dict[str, tuple[float, float]]:
         for trial in study.trials.values()
         if trial.outcome is not None and LATENCY in trial.outcome.metrics
     }
+
+
+class StopsAfterTwo(Silence):
+    """Presses Ctrl-C once two trainings have ended."""
+
+    ended = 0
+
+    def display(self, records: StudyRecords, resources: TrialResources) -> AbstractContextManager[Listener]:
+        def listen(event: Event) -> None:
+            self.ended += isinstance(event, FrontUpdated)
+            if self.ended == 2 and isinstance(event, FrontUpdated):
+                signal.raise_signal(signal.SIGINT)
+
+        return nullcontext(listen)
 
 
 @pytest.mark.slow
@@ -128,6 +147,25 @@ class TestOnRay:
         study.folder.write_manifest(study.manifest.model_copy(update={"latency": elsewhere}))
         with pytest.raises(ResourceError, match="measured latencies in batches of 1 on another processor"):
             cbam_search.resume("timed")
+
+    def test_an_interrupted_study_goes_on_and_measures_no_network_twice(self, _ray: Path, tmp_path: Path) -> None:
+        before = set(_ray.iterdir()) if _ray.exists() else set()
+        settings = {"latency": {"device": "cpu", "pairs": 11}, "training": {"epochs": 20, "lr": 0.2, "warmup_epochs": 0}}
+        stopped = cbam_search.launch(write(tmp_path, **settings), screen=StopsAfterTwo())
+        assert stopped.manifest.objectives[1].reference is None
+        assert stopped.front.hypervolume is None
+        measured = {
+            trial.number: json.loads(stopped.folder.trial_latency(trial.number).read_text())
+            for trial in stopped.trials.values()
+            if stopped.folder.trial_latency(trial.number).is_file()
+        }
+        assert 2 <= len(measured) < 6
+        study = cbam_search.resume("timed")
+        assert [trial.state for trial in study.trials.values() if trial.was_trained] == [TrialState.COMPLETE] * 6
+        for number, figure in measured.items():
+            assert figure.items() <= study.trials[number].outcome.metrics.items()
+        assert study.front.hypervolume is not None
+        assert len(set(_ray.iterdir()) - before) == 6 + 1
 
     @pytest.mark.parametrize("device", ["cuda", "H100"])
     def test_a_cluster_without_the_device_is_refused_before_anything_is_written(
