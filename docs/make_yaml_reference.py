@@ -19,7 +19,6 @@ PAGE = Path(__file__).with_name("yaml.md")
 REFUSED_KEYS = (
     "backbone.module",
     "backbone.weights",
-    "constraints.latency_ms",
     "search.evaluation_cache",
     "search.start_from",
     "search.stop",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from cbam_search.cost.config import LATENCY
 from cbam_search.report.plan_warnings import plan_warnings
 from cbam_search.report.quantities import quantity
 from cbam_search.report.wording import count, duration, table
@@ -44,7 +45,25 @@ def _space(plan: Plan) -> Iterator[str]:
     yield f"plan of study {plan.name}: images of {images} in {plan.data.classes:,} classes"
     yield f"  {large_number(plan.costs.count)} distinct architectures, exactly"
     yield f"  {count(len(plan.costs.backbones), 'backbone')}, {count(plan.parameters, 'parameter')} to choose"
-    yield f"  the constraints leave {_left(plan)}" if plan.bounds else "  no constraints"
+    yield (
+        f"  the constraints leave {_left(plan)}"
+        if plan.bounds
+        else "  no constraints" + (" on GFLOPs or parameters" if plan.latency_at_most else "")
+    )
+    yield from _latency(plan)
+
+
+def _latency(plan: Plan) -> Iterator[str]:
+    """What is not known before trials have run."""
+    if plan.latency is None:
+        return
+    latency = plan.latency
+    yield (
+        f"  latency_ms is not known before: each trial measures it before it trains, in batches of {latency.batch_size}, on a "
+        f"device named '{latency.device}'"
+    )
+    if plan.latency_at_most is not None:
+        yield f"  those above {quantity(LATENCY).text(plan.latency_at_most)} are then not trained, and count as trials"
 
 
 def _left(plan: Plan) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
+from cbam_search.cost.config import LATENCY
 from cbam_search.report.quantities import quantity
 
-_HEADINGS = {"gflops": "GFLOPs", "macro_f1": "macro F1"}
+_HEADINGS = {"gflops": "GFLOPs", "macro_f1": "macro F1", LATENCY: "latency"}
+_MOST_DECIMALS = 6
 
 
 def heading(name: str) -> str:
@@ -44,3 +47,14 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, names: int = 1
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         yield "  " + "  ".join(cells).rstrip()
+
+
+def hypervolume_text(hypervolume: float | None) -> str:
+    """`0.8762`, or that it has no meaning yet."""
+    return "not defined yet" if hypervolume is None else f"{hypervolume:.4f}"
+
+
+def with_spread(value: float, spread: float, plus_minus: str) -> str:
+    """`3.21 +/- 0.05`: as many decimals as show one digit of the spread."""
+    decimals = min(_MOST_DECIMALS, max(0, -math.floor(math.log10(spread)))) if spread > 0 else _MOST_DECIMALS
+    return f"{value:.{decimals}f} {plus_minus} {spread:.{decimals}f}"

@@ -90,7 +90,18 @@ def test_a_plan_writes_nothing_but_its_picture(tmp_path: Path, command_line: Com
 
 def test_the_schema_is_json_and_knows_every_section(tmp_path: Path, command_line: CommandLine) -> None:
     schema = json.loads(command_line("schema", cwd=tmp_path).stdout)
-    sections = {"name", "seed", "dataset", "backbone", "attention", "objectives", "constraints", "training", "search"}
+    sections = {
+        "name",
+        "seed",
+        "dataset",
+        "backbone",
+        "attention",
+        "objectives",
+        "constraints",
+        "latency",
+        "training",
+        "search",
+    }
     assert set(schema["properties"]) == sections | {"resources", "records", "tracking"}
 
 

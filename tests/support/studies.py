@@ -82,6 +82,7 @@ class StudyBench:
         cost: Callable[[Architecture], Cost] | None = None,
         bounds: dict[str, float] | None = None,
         published: tuple[Architecture, ...] = (),
+        measured_bounds: dict[str, float] | None = None,
         seed: int = 0,
     ) -> None:
         self.folder = folder
@@ -90,6 +91,7 @@ class StudyBench:
         self.cost = cost or CostModel((8, 8)).cost
         self.bounds = bounds or {}
         self.published = published
+        self.measured_bounds = measured_bounds or {}
         self.seed = seed
         self.records: StudyRecords
         self.conductor: Conductor
@@ -105,6 +107,7 @@ class StudyBench:
             seed=self.seed,
             bounds=self.bounds,
             published=self.published,
+            measured_bounds=self.measured_bounds,
         )
         self.conductor = Conductor(proposer, "front")
 
