@@ -4,11 +4,36 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write `content` to a temporary file beside `path`, force it to disk, and rename it into place."""
+    with _temporary(path, content) as temporary:
+        temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def write_once(path: Path, content: bytes | str) -> bool:
+    """The same unless `path` is there already, which then stays as it is; returns whether it was written."""
+    if path.exists():
+        return False
+    with _temporary(path, content) as temporary:
+        try:
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without hard links
+            temporary.replace(path)
+    sync_folder(path.parent)
+    return True
+
+
+@contextmanager
+def _temporary(path: Path, content: bytes | str) -> Iterator[Path]:
+    """A file beside `path` with this content, forced to disk; gone at the end unless it was renamed."""
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not mkstemp: its files are for their owner's eyes only, whatever the umask.
@@ -18,11 +43,9 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
+        yield temporary
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -44,19 +44,68 @@ def costs(points: npt.ArrayLike, maximise: Sequence[bool]) -> Points:
     return np.where(np.asarray(maximise), -rows, rows)
 
 
-def dominates(a: npt.ArrayLike, b: npt.ArrayLike, maximise: Sequence[bool]) -> bool:
-    """Whether point `a` is at least as good as `b` in every objective, and better in one."""
+def dominates(a: npt.ArrayLike, b: npt.ArrayLike, maximise: Sequence[bool], tolerance: npt.ArrayLike = 0.0) -> bool:
+    """Whether point `a` is at least as good as `b` in every objective, and better in one.
+
+    tolerance: one for all objectives, or (m,) one each; differences of at most that count as none.
+    """
     row_a, row_b = costs(a, maximise)[0], costs(b, maximise)[0]
-    return bool((row_a <= row_b).all() and (row_a < row_b).any())
+    tolerance = np.asarray(tolerance, dtype=np.float64)
+    return bool((row_a <= row_b + tolerance).all() and (row_a < row_b - tolerance).any())
 
 
-def ranks(points: npt.ArrayLike, maximise: Sequence[bool]) -> npt.NDArray[np.int64]:
-    """Non-domination rank of each point, (n,); 0 is the Pareto front. Equal points have equal ranks."""
+def ranks(points: npt.ArrayLike, maximise: Sequence[bool], tolerances: npt.ArrayLike | None = None) -> npt.NDArray[np.int64]:
+    """Non-domination rank of each point, (n,); 0 is the Pareto front. Equal points of equal tolerance have equal ranks.
+
+    tolerances: (n, m), how exact each value is; 0 everywhere by default. Two values are told apart when they differ by more
+    than the larger of their two tolerances. Only one objective may have tolerances; raises ValueError otherwise. Then
+    domination cannot run in a circle: in one, no exact objective could ever get better, for it would have to get worse again,
+    which domination forbids. So each step would be strictly better in the tolerant objective, by more than its tolerance,
+    and nothing is strictly better than itself. Hence among any points some are not dominated, and peeling them off, front by
+    front, ranks every point. (Domination with tolerances is not transitive: a may dominate b, and b dominate c, while a and c
+    tie; c is then in the rank behind b's all the same, as it is dominated.) With two tolerant objectives circles exist.
+    """
     rows = costs(points, maximise)
     if len(rows) == 0:
         return np.empty(0, dtype=np.int64)
+    if tolerances is not None and (given := _tolerances(tolerances, rows.shape)).any():
+        return _peeled(_domination(rows, given))
     distinct, inverse = np.unique(rows, axis=0, return_inverse=True)
     return np.asarray(moocore.pareto_rank(distinct), dtype=np.int64)[inverse.reshape(-1)]
+
+
+def _tolerances(given: npt.ArrayLike, shape: tuple[int, ...]) -> Points:
+    tolerances = np.asarray(given, dtype=np.float64).reshape(shape)
+    if not (np.isfinite(tolerances) & (tolerances >= 0)).all():
+        raise ValueError("every tolerance must be finite and not negative")
+    if tolerances.any(axis=0).sum() > 1:
+        raise ValueError("one objective at most may have tolerances: with two, domination could run in a circle")
+    return tolerances
+
+
+def _domination(rows: Points, tolerances: Points) -> npt.NDArray[np.bool_]:
+    """(n, n): whether the point of the row dominates that of the column."""
+    not_worse = np.ones((len(rows), len(rows)), dtype=np.bool_)
+    better = np.zeros_like(not_worse)
+    for values, exact_to in zip(rows.T, tolerances.T, strict=True):
+        tolerance = np.maximum.outer(exact_to, exact_to)
+        not_worse &= values[:, None] <= values[None, :] + tolerance
+        better |= values[:, None] < values[None, :] - tolerance
+    return not_worse & better
+
+
+def _peeled(dominates: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Rank by rank: those whom nobody left dominates."""
+    found = np.full(len(dominates), -1, dtype=np.int64)
+    dominators = dominates.sum(axis=0)
+    rank = 0
+    while (left := found < 0).any():
+        front = left & (dominators == 0)
+        assert front.any(), "domination ran in a circle"
+        found[front] = rank
+        dominators = dominators - dominates[front].sum(axis=0)
+        rank += 1
+    return found
 
 
 def hypervolume(points: npt.ArrayLike, axes: Sequence[Axis]) -> float:
@@ -75,12 +124,12 @@ def hypervolume(points: npt.ArrayLike, axes: Sequence[Axis]) -> float:
     return float(moocore.hypervolume(inside, ref=np.ones(len(axes)))) if len(inside) else 0.0
 
 
-def knee(points: npt.ArrayLike, axes: Sequence[Axis]) -> int:
+def knee(points: npt.ArrayLike, maximise: Sequence[bool]) -> int:
     """Index of the point closest to the ideal of the set: each axis scaled to the set's own range, Euclidean distance.
 
     Ties go to the first. Raises ValueError for no point.
     """
-    rows = costs(points, [axis.maximise for axis in axes])
+    rows = costs(points, maximise)
     if len(rows) == 0:
         raise ValueError("there is no point to choose from")
     low, high = rows.min(axis=0), rows.max(axis=0)

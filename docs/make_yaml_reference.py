@@ -18,7 +18,6 @@ from cbam_search.study.config import StudyConfig
 PAGE = Path(__file__).with_name("yaml.md")
 REFUSED_KEYS = (
     "backbone.weights",
-    "constraints.latency_ms",
     "search.evaluation_cache",
     "search.start_from",
     "search.stop",

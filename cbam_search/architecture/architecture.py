@@ -63,9 +63,7 @@ class Architecture(BaseModel):
         backbone: AnyBackbone | None = info.data.get("backbone")
         if backbone is None:
             return ()
-        if not isinstance(value, Mapping | tuple | list):
-            raise ValueError("attention is a mapping from the names of sites to what they have")
-        given = dict(value)
+        given = _as_mapping(value)
         names = [site.name for site in backbone.sites]
         unknown = [str(name) for name in given if name not in set(names)]
         if unknown:
@@ -153,10 +151,19 @@ def published(backbone: AnyBackbone, kind: str | None) -> Architecture:
     return Architecture(backbone=backbone, attention={site.name: spec for site in sites})
 
 
+def _as_mapping(value: Any) -> dict[str, Any]:
+    try:
+        return dict(value)
+    except (TypeError, ValueError):
+        raise ValueError("attention is a mapping from the names of sites to what they have") from None
+
+
 def _read_spec(entry: Any) -> AttentionSpec:
     if isinstance(entry, AttentionSpec):
         return entry
-    kind = entry.get("kind") if isinstance(entry, Mapping) else None
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"attention at a site is a mapping with a kind and its settings; found {entry!r}")
+    kind = entry.get("kind")
     if not isinstance(kind, str) or kind not in ATTENTION_KINDS:
         raise ValueError(_unknown_kind(kind))
     return ATTENTION_KINDS[kind].model_validate(entry)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cbam_search.attention.pooling import pool
+from cbam_search.attention.pooling import POOLS, pool
 
 
 class ChannelGate(nn.Module):
@@ -22,7 +22,7 @@ class ChannelGate(nn.Module):
     ) -> None:
         super().__init__()
         hidden = max(1, channels // reduction_ratio)
-        self.pools = tuple(dict.fromkeys(pools))
+        self.pools = tuple(kind for kind in POOLS if kind in pools)
         self.mlp: nn.Module
         if channel_mlp == "shared":
             self.mlp = build_mlp(channels, hidden)

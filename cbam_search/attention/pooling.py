@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+POOLS = ("avg", "max", "lp", "lse")
+
 
 def pool(x: Tensor, dim: int, kinds: tuple[str, ...]) -> tuple[Tensor, ...]:
     """Pool x over one dimension; one tensor a kind. Of x: (N, C, L), 1 (channels) gives (N, L) and 2 (pixels) (N, C).

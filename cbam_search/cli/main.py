@@ -11,7 +11,7 @@ import sys
 import typer
 
 from cbam_search.cli.plans import plan
-from cbam_search.cli.spaces import cost, schema, validate
+from cbam_search.cli.spaces import cost, schema, tables, validate
 from cbam_search.cli.studies import export, front, launch, resume, track
 from cbam_search.errors import CbamSearchError, UserError
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (launch, resume, front, export, track, validate, plan, cost, schema):
+for command in (launch, resume, front, export, track, validate, plan, cost, tables, schema):
     app.command()(command)
 
 

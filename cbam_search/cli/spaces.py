@@ -48,23 +48,44 @@ def cost(
         int | None, typer.Option(min=1, help="Number of classes; default 1000, or 10 for CIFAR networks.")
     ] = None,
     channels: Annotated[int, typer.Option(min=1, help="Input channels.")] = 3,
+    by_site: Annotated[
+        bool, typer.Option("--by-site", help="What attention adds at each site: pooling, MLP, convolution, gate.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print what a published design costs: GFLOPs, parameters, and the count by operator."""
+    """Print what a published design costs: GFLOPs, parameters, the count by operator, and what attention adds where."""
     from cbam_search.architecture import Architecture
+    from cbam_search.cost.attribution import attribute
     from cbam_search.cost.cost import measure
+    from cbam_search.cost.model import CostModel
+    from cbam_search.report.cost_text import attribution_text, cost_text
 
     for_cifar = architecture.startswith("cifar_")
     size = image_size or (32 if for_cifar else 224)
     named = Architecture.named(architecture, in_channels=channels, classes=classes or (10 if for_cifar else 1000))
     measured = measure(named, (size, size))
+    sites = attribute(named, CostModel((size, size))) if by_site else ()
     if as_json:
-        figures = {name: value for name, value in asdict(measured).items() if name in ("gflops", "params", "by_operator")}
-        typer.echo(json.dumps({"architecture": architecture, **figures}))
+        figures = {name: value for name, value in asdict(measured).items() if name != "macs"}
+        by_name = {"sites": [asdict(row) | {"site": row.site.name, "spec": row.spec.model_dump(mode="json")} for row in sites]}
+        typer.echo(json.dumps({"architecture": architecture, **figures, **(by_name if by_site else {})}))
         return
-    typer.echo(f"{architecture} at {size} x {size}, {named.backbone.classes} classes")
-    typer.echo(f"  {measured.gflops:.6g} GFLOPs (1e9 multiply-adds of convolutions and linear layers)")
-    typer.echo(f"  {measured.params:,} parameters")
-    typer.echo("  all operators, 1e9 operations as fvcore counts them:")
-    for operator, count in measured.by_operator.items():
-        typer.echo(f"    {operator:24s} {count:.6g}")
+    typer.echo(cost_text(f"{architecture} at {size} x {size}, {named.backbone.classes} classes", measured))
+    if by_site:
+        typer.echo(attribution_text(sites))
+
+
+def tables(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Print the CBAM paper's tables, published parameters and GFLOPs beside those computed here."""
+    from cbam_search.architecture import Architecture
+    from cbam_search.cost.model import CostModel
+    from cbam_search.cost.paper_tables import PAPER_ROWS
+    from cbam_search.report.paper_tables_text import ComparedRow, paper_tables_text
+
+    model = CostModel((224, 224))
+    rows = [ComparedRow(row, model.cost(Architecture.named(row.model))) for row in PAPER_ROWS]
+    if as_json:
+        computed = [{"computed_params": row.cost.params, "computed_gflops": row.cost.gflops} for row in rows]
+        typer.echo(json.dumps([asdict(row.published) | found for row, found in zip(rows, computed, strict=True)]))
+    else:
+        typer.echo(paper_tables_text(rows))

@@ -78,6 +78,7 @@ def _front_as_json(study: Study) -> dict[str, Any]:
     return {
         "study": study.name,
         "objectives": {objective.name: objective.direction for objective in study.manifest.objectives},
+        "latency": study.manifest.latency.model_dump(mode="json") if study.manifest.latency else None,
         "hypervolume": study.front.hypervolume,
         "front": [
             row | {"architecture": study.trials[row["trial"]].candidate.architecture.model_dump(mode="json")}

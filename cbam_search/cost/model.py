@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +15,16 @@ from cbam_search.backbones.builder import build, build_block, stem_settings
 from cbam_search.backbones.network import Network
 from cbam_search.backbones.tracing import output_shapes
 from cbam_search.cost.cost import Cost, count_params
-from cbam_search.cost.counting import count_operations
+from cbam_search.cost.counting import Operations, count_operations
 
 _Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Part:
-    """What a part of a network takes. operations: by operator, of one forward pass over one image."""
+    """What a part of a network takes, for one forward pass over one image."""
 
-    operations: Counter[str]
+    operations: Operations
     params: int
 
     def __add__(self, other: Part) -> Part:
@@ -57,18 +56,22 @@ class CostModel:
     def cost(self, architecture: Architecture) -> Cost:
         """The cost of one forward pass of `architecture` over one image."""
         bare = self._bare(architecture.backbone)
-        operations: dict[str, int] = dict(bare.part.operations)
+        counts: dict[str, int] = dict(bare.part.operations.counts)
         params = bare.part.params
         for part in self.attention(architecture).values():
             params += part.params
-            for operator, count in part.operations.items():
-                operations[operator] = operations.get(operator, 0) + count
-        return Cost.of(operations, params)
+            for operator, count in part.operations.counts.items():
+                counts[operator] = counts.get(operator, 0) + count
+        return Cost.of(counts, params, bare.part.operations.unknown)
 
     def attention(self, architecture: Architecture) -> dict[str, Part]:
-        """What attention adds to the bare backbone, by site."""
-        sizes = self._bare(architecture.backbone).sizes
+        """What attention adds to the bare backbone, by the name of its site."""
+        sizes = self.map_sizes(architecture.backbone)
         return {site.name: self._attention(spec, site.channels, sizes[site.name]) for site, spec in architecture.placed}
+
+    def map_sizes(self, backbone: AnyBackbone) -> dict[str, _Size]:
+        """Height and width of the map at each site, by its name."""
+        return self._bare(backbone).sizes
 
     def _bare(self, backbone: AnyBackbone) -> _Bare:
         if backbone not in self._bare_backbones:
@@ -88,7 +91,7 @@ class CostModel:
         geometry = backbone.geometry()
         size = _divided(self.image_size, geometry.stem.stride)
         entering, leaving = {"stem": size}, {"stem": _divided(self.image_size, geometry.stem.conv_stride)}
-        total = Part(Counter(), 0)
+        total = Part(Operations(), 0)
         for block in geometry.blocks:
             total += self._block(block, size)
             entering[block.name] = size

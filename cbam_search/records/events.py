@@ -52,7 +52,10 @@ class TrialSkipped(_Event):
 
 
 class EpochFinished(_Event):
-    """One epoch of one trial; metrics: train_loss, validation_loss, accuracy, balanced_accuracy, macro_f1, learning_rate."""
+    """One epoch of one trial; metrics: train_loss, validation_loss, accuracy, balanced_accuracy, macro_f1, learning_rate.
+
+    Of a study that measures latencies, latency_ms and latency_spread_ms too, the same every epoch.
+    """
 
     event: Literal["epoch_finished"] = "epoch_finished"
     trial: int
@@ -71,11 +74,14 @@ class TrialFinished(_Event):
 
 
 class FrontUpdated(_Event):
-    """After each finished trial: who is on the front, and the hypervolume. complete: trials trained to the end so far."""
+    """After each finished trial: who is on the front, and the hypervolume. complete: trials trained to the end so far.
+
+    hypervolume: None while the reference of an objective is not fixed.
+    """
 
     event: Literal["front_updated"] = "front_updated"
     front: tuple[int, ...]
-    hypervolume: float
+    hypervolume: float | None
     changed: bool
     complete: int
 

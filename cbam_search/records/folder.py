@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from pydantic import TypeAdapter
 
 from cbam_search.architecture.registry import unknown_name
-from cbam_search.durable import write_atomically
+from cbam_search.durable import write_atomically, write_once
 from cbam_search.errors import RecordsError, StudyBusyError, StudyNotFoundError, UserError
 from cbam_search.records.manifest import STUDY_NAME, StudyManifest
 
 STUDIES_VARIABLE = "CBAM_SEARCH_STUDIES"
+_REFERENCES: TypeAdapter[dict[str, float]] = TypeAdapter(dict[str, float])
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,15 @@ class StudyFolder:
     @property
     def manifest(self) -> Path:
         return self.path / "study.json"
+
+    @property
+    def references(self) -> Path:
+        return self.path / "references.json"
+
+    @property
+    def latency(self) -> Path:
+        """Folder of what the reference network of latencies took; see cost/latency_cache.py."""
+        return self.path / "latency"
 
     @property
     def database(self) -> Path:
@@ -61,6 +74,9 @@ class StudyFolder:
     def result(self, number: int) -> Path:
         return self.trial(number) / "result.json"
 
+    def trial_latency(self, number: int) -> Path:
+        return self.trial(number) / "latency.json"
+
     def epochs(self, number: int) -> Path:
         return self.trial(number) / "epochs.jsonl"
 
@@ -77,11 +93,21 @@ class StudyFolder:
         return self.path.name if at_home else str(self.path)
 
     def read_manifest(self) -> StudyManifest:
-        """Raises RecordsError when the manifest is damaged."""
+        """The manifest, with the references that were fixed since; raises RecordsError when one of them is damaged."""
         try:
-            return StudyManifest.model_validate_json(self.manifest.read_bytes())
+            manifest = StudyManifest.model_validate_json(self.manifest.read_bytes())
         except (OSError, ValueError) as error:
             raise RecordsError(f"{self.manifest} cannot be read: {error}") from error
+        try:
+            return manifest.with_references(_REFERENCES.validate_json(self.references.read_bytes()))
+        except FileNotFoundError:
+            return manifest
+        except (OSError, ValueError) as error:
+            raise RecordsError(f"{self.references} cannot be read: {error}") from error
+
+    def fix_references(self, references: Mapping[str, float]) -> None:
+        """Once for the study: from now on every reader of the manifest sees them."""
+        write_once(self.references, json.dumps(dict(references), indent=1) + "\n")
 
     def write_manifest(self, manifest: StudyManifest) -> None:
         write_atomically(self.manifest, manifest.model_dump_json(indent=1) + "\n")

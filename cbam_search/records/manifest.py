@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -13,21 +14,25 @@ STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class ObjectiveAxis(BaseModel):
-    """An objective with its direction, and the fixed ends of its axis for the hypervolume."""
+    """An objective with its direction, and the fixed ends of its axis for the hypervolume.
+
+    reference: None for a cost that trials measure, until it is fixed after the published designs.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     direction: Literal["max", "min"]
-    reference: float
+    reference: float | None
     ideal: float
 
     @property
     def maximise(self) -> bool:
         return self.direction == "max"
 
-    def axis(self) -> Axis:
-        return Axis(self.name, self.maximise, self.reference, self.ideal)
+    def axis(self) -> Axis | None:
+        """None while its reference is not fixed."""
+        return None if self.reference is None else Axis(self.name, self.maximise, self.reference, self.ideal)
 
 
 class DataSummary(BaseModel):
@@ -46,6 +51,23 @@ class DataSummary(BaseModel):
     std: tuple[float, ...]
     storage: str
     notes: tuple[str, ...]
+
+
+class LatencySummary(BaseModel):
+    """What latency_ms was of: the type of device, the batch, and on a processor torch's threads (0 on a GPU)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    device: str
+    batch_size: int
+    precision: str
+    threads: int
+
+    @property
+    def text(self) -> str:
+        """`batches of 1 on AMD EPYC, 2 threads, float32`."""
+        threads = f", {self.threads} thread{'' if self.threads == 1 else 's'}" if self.threads else ""
+        return f"batches of {self.batch_size} on {self.device}{threads}, {self.precision}"
 
 
 class StudyManifest(BaseModel):
@@ -72,7 +94,14 @@ class StudyManifest(BaseModel):
     published: tuple[str, ...]
     excluded: tuple[str, ...] = ()
     backbone_source: str | None = None
+    latency: LatencySummary | None = None
 
-    @property
-    def axes(self) -> tuple[Axis, ...]:
-        return tuple(objective.axis() for objective in self.objectives)
+    def with_references(self, references: Mapping[str, float]) -> StudyManifest:
+        """The same with the references of these objectives fixed."""
+        objectives = tuple(
+            objective.model_copy(update={"reference": references[objective.name]})
+            if objective.name in references
+            else objective
+            for objective in self.objectives
+        )
+        return self.model_copy(update={"objectives": objectives})

@@ -102,6 +102,11 @@ class StudyRecords:
             )
         )
 
+    def fix_references(self, references: Mapping[str, float]) -> None:
+        """Fix the references of these objectives, for good; the next front has its hypervolume by them."""
+        self.folder.fix_references(references)
+        self.manifest = self.folder.read_manifest()
+
     def closed(self, event: StudyClosed) -> None:
         self.ledger.append(event)
 

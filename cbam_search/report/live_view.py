@@ -17,7 +17,7 @@ from cbam_search.report.placement import placement_text
 from cbam_search.report.progress_lines import skipped_text, states_text
 from cbam_search.report.quantities import quantity
 from cbam_search.report.tally import Tally
-from cbam_search.report.wording import duration, heading
+from cbam_search.report.wording import duration, heading, hypervolume_text
 
 _FRONT_ROWS_AT_MOST = 10
 _HEAD_LINES = 2
@@ -97,7 +97,7 @@ class LiveView:
             )
         hidden = len(tally.front) - len(table.rows)
         more = f", {hidden} of {len(tally.front)} not shown" if hidden else ""
-        table.columns[-1].header = Text(f"hypervolume {tally.hypervolume:.4f}{more}", style="not bold")
+        table.columns[-1].header = Text(f"hypervolume {hypervolume_text(tally.hypervolume)}{more}", style="not bold")
         return table
 
 

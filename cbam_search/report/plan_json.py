@@ -21,6 +21,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "data": asdict(plan.data),
         "objectives": plan.objectives,
         "constraints": plan.bounds,
+        "latency": plan.latency.model_dump(mode="json") | {"at_most": plan.latency_at_most} if plan.latency else None,
         "left": {"share": list(plan.left), "architectures": plan.architectures_left},
         "costs": {name: _costs(plan, name) for name in AXES},
         "backbones": [_backbone(entry, plan) for entry in plan.costs.backbones],

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
+from cbam_search.cost.config import LATENCY
 from cbam_search.report.plan_warnings import plan_warnings
 from cbam_search.report.quantities import quantity
-from cbam_search.report.wording import count, duration
+from cbam_search.report.wording import count, duration, table
 from cbam_search.search.plan import QUANTILES, Plan, TimeEstimate
 from cbam_search.search.space_costs import AXES
 
@@ -44,7 +45,25 @@ def _space(plan: Plan) -> Iterator[str]:
     yield f"plan of study {plan.name}: images of {images} in {plan.data.classes:,} classes"
     yield f"  {large_number(plan.costs.count)} distinct architectures, exactly"
     yield f"  {count(len(plan.costs.backbones), 'backbone')}, {count(plan.parameters, 'parameter')} to choose"
-    yield f"  the constraints leave {_left(plan)}" if plan.bounds else "  no constraints"
+    yield (
+        f"  the constraints leave {_left(plan)}"
+        if plan.bounds
+        else "  no constraints" + (" on GFLOPs or parameters" if plan.latency_at_most else "")
+    )
+    yield from _latency(plan)
+
+
+def _latency(plan: Plan) -> Iterator[str]:
+    """What is not known before trials have run."""
+    if plan.latency is None:
+        return
+    latency = plan.latency
+    yield (
+        f"  latency_ms is not known before: each trial measures it before it trains, in batches of {latency.batch_size}, on a "
+        f"device named '{latency.device}'"
+    )
+    if plan.latency_at_most is not None:
+        yield f"  those above {quantity(LATENCY).text(plan.latency_at_most)} are then not trained, and count as trials"
 
 
 def _left(plan: Plan) -> str:
@@ -65,7 +84,7 @@ def _costs(plan: Plan) -> Iterator[str]:
         if off_by:
             inexact.append(f"{name} by at most {off_by:.2g}")
     yield "Costs, each distinct architecture counted once (smallest, quantiles, largest)"
-    yield from _table(["", *heads], rows)
+    yield from table(["", *heads], rows)
     yield "1 GFLOP = 1e9 multiply-adds of convolutions and linear layers, one image."
     if inexact:
         yield f"Smallest and largest are exact; quantiles may be off: {', '.join(inexact)}."
@@ -81,7 +100,7 @@ def _backbones(plan: Plan) -> Iterator[str]:
         ]
         for entry in plan.costs.backbones[:_BACKBONES_LISTED]
     ]
-    yield from _table(["backbone", "of the space", *map(_title, AXES), *(["left"] if plan.bounds else [])], rows)
+    yield from table(["backbone", "of the space", *map(_title, AXES), *(["left"] if plan.bounds else [])], rows)
     if len(plan.costs.backbones) > _BACKBONES_LISTED:
         yield f"and {len(plan.costs.backbones) - _BACKBONES_LISTED} more backbones"
     if len(plan.costs.backbones) > 1:
@@ -101,7 +120,7 @@ def _designs(plan: Plan) -> Iterator[str]:
     if not rows:
         yield "no published designs are trained"
         return
-    yield from _table(["published design", *map(_title, AXES), ""], rows)
+    yield from table(["published design", *map(_title, AXES), ""], rows)
 
 
 def _time(plan: Plan) -> Iterator[str]:
@@ -122,7 +141,7 @@ def _time(plan: Plan) -> Iterator[str]:
         ]
         for network in estimate.networks
     ]
-    yield from _table(["timed network", _title("gflops"), "seconds an epoch", "from images", "in batches of"], rows)
+    yield from table(["timed network", _title("gflops"), "seconds an epoch", "from images", "in batches of"], rows)
     yield f"Timed one by one, with {count(estimate.threads, 'thread')}, on {estimate.hardware}."
     yield "Starting up, and trials that slow one another, come on top."
 
@@ -163,11 +182,3 @@ def _power(number: int) -> str:
 
 def _seconds(seconds: float) -> str:
     return f"{seconds:.3g}" if seconds < 1000 else f"{seconds:,.0f}"
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Names on the left, figures on the right."""
-    widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
-    for row in (heads, *rows):
-        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        yield "  " + "  ".join([row[0].ljust(widths[0]), *cells]).rstrip()

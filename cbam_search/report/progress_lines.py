@@ -8,10 +8,10 @@ from cbam_search.records.manifest import StudyManifest
 from cbam_search.records.trials import Outcome, Trial, TrialState
 from cbam_search.report.front_table import is_published
 from cbam_search.report.tally import Tally
-from cbam_search.report.wording import count, duration, inline
+from cbam_search.report.wording import count, duration, hypervolume_text, inline
 
 _REASON_LENGTH = 200
-_TRAINED = (TrialState.COMPLETE, TrialState.STOPPED, TrialState.DIVERGED, TrialState.FAILED)
+_TRAINED = (TrialState.COMPLETE, TrialState.STOPPED, TrialState.DIVERGED, TrialState.FAILED, TrialState.INFEASIBLE)
 
 
 def header_line(tally: Tally, concurrent: int) -> str:
@@ -32,7 +32,7 @@ def finished_line(tally: Tally, number: int, seconds_left: float | None) -> str:
     left = "estimating time left" if seconds_left is None else f"{duration(seconds_left)} left"
     return (
         f"[{tally.finished}/{tally.manifest.trials}] {outcome_text(trial, tally.manifest)} - {trial.candidate.label}{marked}; "
-        f"hypervolume {tally.hypervolume:.4f}, {left}"
+        f"hypervolume {hypervolume_text(tally.hypervolume)}, {left}"
     )
 
 
@@ -41,7 +41,7 @@ def end_line(tally: Tally, elapsed_seconds: float) -> str:
     skipped = f"; skipped: {skipped_text(tally)}" if tally.skipped else ""
     return (
         f"{tally.finished} of {count(tally.manifest.trials, 'training')} finished, {duration(elapsed_seconds)} elapsed: "
-        f"{states_text(tally)}{skipped}; front of {len(tally.front)}, hypervolume {tally.hypervolume:.4f}"
+        f"{states_text(tally)}{skipped}; front of {len(tally.front)}, hypervolume {hypervolume_text(tally.hypervolume)}"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rich import box
@@ -12,15 +12,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cbam_search.cost.config import LATENCY, LATENCY_SPREAD
 from cbam_search.records.front import Front, point
 from cbam_search.records.manifest import StudyManifest
 from cbam_search.records.trials import Trial, TrialState
 from cbam_search.report.front_table import is_published
 from cbam_search.report.placement import placement_legend, placement_text
 from cbam_search.report.quantities import quantity
-from cbam_search.report.wording import count, heading
+from cbam_search.report.wording import count, heading, hypervolume_text, with_spread
 
 _COSTS = ("gflops", "params")
+_LATENCY = (LATENCY, LATENCY_SPREAD)
 _UNBOUNDED = 1000
 _ASCII_BOX = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 
@@ -85,8 +87,9 @@ class _Rows:
         published = is_published(trial)
         name = self._name(trial.candidate.label) if published else architecture.backbone.name
         number = f"{trial.number}{'*' if published else ' '}"
-        values = {**(trial.values or {}), "gflops": trial.candidate.gflops, "params": float(trial.candidate.params)}
-        figures = [self._figure(metric, values.get(metric)) for metric in _shown(self.manifest)]
+        latency = {name: value for name, value in (trial.outcome.metrics if trial.outcome else {}).items() if name in _LATENCY}
+        values = {**latency, **(trial.values or {}), "gflops": trial.candidate.gflops, "params": float(trial.candidate.params)}
+        figures = [self._figure(metric, values) for metric in _shown(self.manifest)]
         return [Text(cell) for cell in (number, name, placement_text(architecture), *figures, standing)]
 
     def of_name(self, label: str, standing: str) -> list[Text]:
@@ -97,10 +100,13 @@ class _Rows:
     def _name(self, label: str) -> str:
         return label.replace("+", "\n+") if self.narrow else label
 
-    def _figure(self, name: str, value: float | None) -> str:
+    def _figure(self, name: str, values: Mapping[str, float]) -> str:
+        value = values.get(name)
         if value is None:
             return ""
-        text = quantity(name).text(value).removesuffix(" %")
+        if name == LATENCY and LATENCY_SPREAD in values:
+            return with_spread(value, values[LATENCY_SPREAD], _plus_minus(self.ascii_only))
+        text = quantity(name).bare(value)
         if name != "accuracy":
             return text
         error = 100 * standard_error(value, self.manifest.data.validation)
@@ -110,7 +116,7 @@ class _Rows:
 def _empty_table(manifest: StudyManifest, front: Front, ascii_only: bool) -> Table:
     table = Table(
         title=f"Pareto front of study {manifest.name}: {len(front.members)} of {count(len(front.ranks), 'complete trial')}, "
-        f"hypervolume {front.hypervolume:.4f}",
+        f"hypervolume {hypervolume_text(front.hypervolume)}",
         caption=_caption(manifest, ascii_only),
         box=_ASCII_BOX if ascii_only else box.SIMPLE,
         padding=(0, 1, 0, 0),
@@ -125,7 +131,7 @@ def _empty_table(manifest: StudyManifest, front: Front, ascii_only: bool) -> Tab
     table.add_column("architecture", overflow="fold")
     table.add_column("attention", overflow="fold")
     for name in _shown(manifest):
-        unit = " (%)" if quantity(name).title.endswith("(%)") else ""
+        unit = f" ({quantity(name).unit})" if quantity(name).unit else ""
         table.add_column(heading(name) + unit, justify="right", no_wrap=True)
     table.add_column("on front", no_wrap=True)
     return table
@@ -141,6 +147,11 @@ def _caption(manifest: StudyManifest, ascii_only: bool) -> Text:
         sentences.append(
             f"{_plus_minus(ascii_only)} is one standard error of so many images: differences of that size are noise."
         )
+    if manifest.latency is not None:
+        sentences.append(
+            f"latency: one forward pass, {manifest.latency.text}; {_plus_minus(ascii_only)} is half the interquartile range, "
+            f"and smaller differences are ties."
+        )
     sentences.append(f"{placement_legend()} * published design.")
     if manifest.excluded:
         sentences.append("excluded: a published design that breaks a constraint of the search.")
@@ -152,8 +163,11 @@ def _plus_minus(ascii_only: bool) -> str:
 
 
 def _shown(manifest: StudyManifest) -> list[str]:
-    """The objectives that are measured, then the costs, which every trial has."""
-    return [objective.name for objective in manifest.objectives if objective.name not in _COSTS] + list(_COSTS)
+    """Measured objectives, the latency even where it is a constraint alone, then the costs, which every trial has."""
+    measured = [objective.name for objective in manifest.objectives if objective.name not in _COSTS]
+    if manifest.latency is not None and LATENCY not in measured:
+        measured.append(LATENCY)
+    return measured + list(_COSTS)
 
 
 def _order(trial: Trial, manifest: StudyManifest) -> tuple[bool, float, int]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.report.front_points import TRIAL_TITLE, Group, Plane
+from cbam_search.report.wording import hypervolume_text
 
 COLOURS = {
     "front": "#0b5fa5",
@@ -38,7 +39,7 @@ def caption(plane: Plane, objectives: Sequence[ObjectiveAxis]) -> str:
     many = f", seen in the first 2 of {len(objectives)} objectives" if len(objectives) > 2 else ""
     return (
         f"front of {len(plane.front.members)} among {complete} complete trial{'' if complete == 1 else 's'}{many}"
-        f" · hypervolume {plane.front.hypervolume:.4f}"
+        f" · hypervolume {hypervolume_text(plane.front.hypervolume)}"
     )
 
 

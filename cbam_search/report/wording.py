@@ -1,10 +1,15 @@
-"""Short wording for terminals: column headings, values in running text, durations, counts."""
+"""Short wording for terminals: column headings, values in running text, durations, counts, plain tables."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
+
+from cbam_search.cost.config import LATENCY
 from cbam_search.report.quantities import quantity
 
-_HEADINGS = {"gflops": "GFLOPs", "macro_f1": "macro F1"}
+_HEADINGS = {"gflops": "GFLOPs", "macro_f1": "macro F1", LATENCY: "latency"}
+_MOST_DECIMALS = 6
 
 
 def heading(name: str) -> str:
@@ -31,3 +36,25 @@ def duration(seconds: float) -> str:
 def count(number: int, noun: str) -> str:
     """`1 image`, `2 images`, `1,347 images`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, names: int = 1) -> Iterator[str]:
+    """Lines of a table: the first `names` columns on the left, figures on the right."""
+    widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
+    for row in (heads, *rows):
+        cells = [
+            cell.ljust(width) if column < names else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  " + "  ".join(cells).rstrip()
+
+
+def hypervolume_text(hypervolume: float | None) -> str:
+    """`0.8762`, or that it has no meaning yet."""
+    return "not defined yet" if hypervolume is None else f"{hypervolume:.4f}"
+
+
+def with_spread(value: float, spread: float, plus_minus: str) -> str:
+    """`3.21 +/- 0.05`: as many decimals as show one digit of the spread."""
+    decimals = min(_MOST_DECIMALS, max(0, -math.floor(math.log10(spread)))) if spread > 0 else _MOST_DECIMALS
+    return f"{value:.{decimals}f} {plus_minus} {spread:.{decimals}f}"

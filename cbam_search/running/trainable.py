@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import traceback
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,14 @@ from ray import tune
 
 from cbam_search.architecture import Architecture
 from cbam_search.backbones.builder import build
+from cbam_search.cost.device import physical_id
+from cbam_search.cost.device_lock import DeviceLock
 from cbam_search.data.images import ImageData
-from cbam_search.errors import DeviceMemoryError, DivergedError
+from cbam_search.errors import DeviceMemoryError, DivergedError, ResourceError
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.results import append_epoch, read_result, write_result
 from cbam_search.records.trials import Outcome, TrialState
+from cbam_search.running.latency import LATENCY_METRICS, LatencyJob, LatencyMeter
 from cbam_search.training.batches import DataOnDevice
 from cbam_search.training.checkpoint import save_weights
 from cbam_search.training.config import TrainingConfig
@@ -37,6 +42,7 @@ class TrainingJob:
 
     seed: of initial weights, batch order and augmentation; the same for every trial. on_gpu: whether trials were given a GPU.
     code_folder: where the user's own network is imported from, after the Python path; None: no such code may run.
+    latency: where it is an objective or a constraint.
     """
 
     recipe: TrainingConfig
@@ -46,6 +52,7 @@ class TrainingJob:
     threads: int
     on_gpu: bool
     code_folder: Path | None = None
+    latency: LatencyJob | None = None
 
 
 class CandidateTrainable(tune.Trainable):
@@ -62,6 +69,16 @@ class CandidateTrainable(tune.Trainable):
         self._folder = StudyFolder(job.study)
         self._device = torch.device("cuda" if job.on_gpu else "cpu")
         self._data = DataOnDevice(data, self._device)
+        self._meter = job.latency and LatencyMeter(
+            job.latency,
+            self._folder,
+            channels=data.channels,
+            image_size=data.image_size,
+            threads=job.threads,
+            on_gpu=job.on_gpu,
+        )
+        measured_on = [job.latency.device.torch_device()] if job.latency else []
+        self._locks = [DeviceLock(name) for name in sorted({physical_id(device) for device in (self._device, *measured_on)})]
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -74,6 +91,7 @@ class CandidateTrainable(tune.Trainable):
         self._training: Training | None = None
         self._network: torch.nn.Module | None = None
         self._last: EpochResult | None = None
+        self._latency: dict[str, float] = {}
         self._seconds = 0.0
 
     def step(self) -> dict[str, Any]:
@@ -82,13 +100,18 @@ class CandidateTrainable(tune.Trainable):
                 left_behind = read_result(self._folder.result(self._trial))
                 if left_behind is not None:
                     return self._done(left_behind)
-            last = self._last = next(self._training or self._start())
-            epoch = asdict(last)
+                if beyond := self._measure():
+                    return self._ended(TrialState.INFEASIBLE, beyond)
+            with self._device_shared():
+                last = self._last = next(self._training or self._start())
+            epoch = asdict(last) | self._latency
             append_epoch(self._folder.epochs(self._trial), epoch)
         except DivergedError as error:
             return self._ended(TrialState.DIVERGED, str(error))
         except DeviceMemoryError as error:
             return self._ended(TrialState.INFEASIBLE, f"out of memory on {self._device}: {error}")
+        except ResourceError as error:
+            return self._ended(TrialState.FAILED, str(error))
         except Exception as error:
             last_line = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{Path(last_line.filename).name}:{last_line.lineno}"
@@ -97,6 +120,21 @@ class CandidateTrainable(tune.Trainable):
         if last.epoch == self._job.recipe.epochs:
             return epoch | self._ended(TrialState.COMPLETE, None)
         return epoch
+
+    def _measure(self) -> str | None:
+        """The candidate's latency, before anything is trained; returns why it is not to be trained, if so."""
+        if not self._meter:
+            return None
+        self._latency = self._meter.metrics(self._trial, self._architecture)
+        return self._meter.beyond(self._latency)
+
+    @contextmanager
+    def _device_shared(self) -> Iterator[None]:
+        """An epoch makes way for measurements, this study's or another's: see `DeviceLock`."""
+        with ExitStack() as held:
+            for lock in self._locks:
+                held.enter_context(lock.shared())
+            yield
 
     def _start(self) -> Training:
         self._folder.trial(self._trial).mkdir(parents=True, exist_ok=True)
@@ -117,7 +155,7 @@ class CandidateTrainable(tune.Trainable):
         """Leave weights and result on disk, then report."""
         outcome = Outcome(
             state=state,
-            metrics=metrics_of(asdict(self._last)) if self._last and state is TrialState.COMPLETE else {},
+            metrics=(metrics_of(asdict(self._last)) if self._last and state is TrialState.COMPLETE else {}) | self._latency,
             epochs=self._last.epoch if self._last else 0,
             seconds=self._seconds,
             reason=reason,
@@ -143,5 +181,6 @@ class CandidateTrainable(tune.Trainable):
 
 
 def metrics_of(epoch: dict[str, Any]) -> dict[str, float]:
-    """The metrics in a reported epoch: everything that EpochResult has but the epoch's number and its time."""
-    return {name: float(epoch[name]) for name in EpochResult.__dataclass_fields__ if name not in NOT_METRICS}
+    """The metrics in a reported epoch: everything that EpochResult has but the epoch's number and its time, and the latency."""
+    names = [name for name in EpochResult.__dataclass_fields__ if name not in NOT_METRICS]
+    return {name: float(epoch[name]) for name in (*names, *(name for name in LATENCY_METRICS if name in epoch))}

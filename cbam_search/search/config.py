@@ -8,14 +8,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_core import PydanticCustomError
 
 from cbam_search.architecture import ATTENTION_KINDS
+from cbam_search.cost.config import LATENCY
 from cbam_search.space.choices import Choices, OneOf
 
 Direction = Literal["max", "min"]
 MEASURED: tuple[str, ...] = ("accuracy", "balanced_accuracy", "macro_f1")
 KNOWN: tuple[str, ...] = ("gflops", "params")
-DIRECTIONS: dict[str, Direction] = {**dict.fromkeys(MEASURED, "max"), **dict.fromkeys(KNOWN, "min")}
+DIRECTIONS: dict[str, Direction] = {**dict.fromkeys(MEASURED, "max"), **dict.fromkeys((*KNOWN, LATENCY), "min")}
 
-ObjectiveName = Annotated[str, OneOf("objective", (*MEASURED, *KNOWN), later=("latency_ms",))]
+ObjectiveName = Annotated[str, OneOf("objective", (*MEASURED, *KNOWN, LATENCY))]
 
 
 def _sensible(objectives: dict[str, Direction]) -> dict[str, Direction]:
@@ -41,24 +42,27 @@ class Bound(BaseModel):
 
 
 class ConstraintsConfig(BaseModel):
-    """Bounds on what is known before training; a candidate beyond them is never trained."""
+    """Bounds on costs; a candidate beyond them is never trained. gflops and params are known when it is proposed, latency_ms is
+    measured by its trial first.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     gflops: Bound | None = Field(default=None, description="1e9 multiply-adds of convolutions and linear layers, one image")
     params: Bound | None = Field(default=None, description="number of parameters")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _latency_comes_later(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "latency_ms" in data:
-            raise PydanticCustomError("not_available", "a constraint on 'latency_ms' is not available in this version")
-        return data
+    latency_ms: Bound | None = Field(
+        default=None, description="milliseconds of one forward pass of one batch; needs the section `latency`"
+    )
 
     def bounds(self) -> dict[str, float]:
-        """Upper bound by name, of those that are set."""
+        """Upper bound by name, of those that are set on costs that are known before anything runs."""
         given = {"gflops": self.gflops, "params": self.params}
         return {name: bound.at_most for name, bound in given.items() if bound is not None}
+
+    def measured_bounds(self) -> dict[str, float]:
+        """The same of costs that trials measure."""
+        return {LATENCY: self.latency_ms.at_most} if self.latency_ms is not None else {}
 
 
 class SchedulerConfig(BaseModel):

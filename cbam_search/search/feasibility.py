@@ -1,9 +1,11 @@
-"""Constraints on what is known before training."""
+"""Constraints: on what is known when a candidate is proposed, and on what its trial measures before it trains."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Protocol
+
+from cbam_search.records.trials import Outcome
 
 
 class Costed(Protocol):
@@ -25,3 +27,9 @@ def excess(cost: Costed, bounds: Mapping[str, float]) -> float:
     """By what share the worst bound is exceeded; 0.0 when all are kept."""
     values = known_values(cost)
     return max((max(0.0, values[name] / bound - 1.0) for name, bound in bounds.items()), default=0.0)
+
+
+def measured_excess(outcome: Outcome, bounds: Mapping[str, float]) -> float:
+    """The same of what a trial measured; 0.0 too where it measured nothing of the kind."""
+    measured = outcome.metrics
+    return max((max(0.0, measured[name] / bound - 1.0) for name, bound in bounds.items() if name in measured), default=0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cbam_search.architecture import Architecture
+from cbam_search.cost.config import LatencyConfig
 from cbam_search.cost.cost import Cost
 from cbam_search.search.config import Direction
 from cbam_search.search.space_costs import SpaceCosts
@@ -80,7 +81,8 @@ class TimeEstimate:
 class Plan:
     """left: the least and the most that the share of the space within all bounds can be. sampler, trials, epochs: of the YAML.
 
-    untimed: why there is no estimate, where there is none.
+    untimed: why there is no estimate, where there is none. latency, latency_at_most: where trials measure latency_ms, on what,
+    and its bound; a plan does not know it.
     """
 
     name: str
@@ -96,6 +98,8 @@ class Plan:
     epochs: int
     estimate: TimeEstimate | None = None
     untimed: str | None = None
+    latency: LatencyConfig | None = None
+    latency_at_most: float | None = None
 
     @property
     def trained_designs(self) -> int:

@@ -20,7 +20,8 @@ from cbam_search.records.results import read_result
 from cbam_search.records.study_records import StudyRecords, running
 from cbam_search.records.trials import Candidate, Origin, Outcome, Trial, TrialState
 from cbam_search.search.config import SearchConfig
-from cbam_search.search.feasibility import excess, known_values
+from cbam_search.search.feasibility import excess, known_values, measured_excess
+from cbam_search.search.reference import measured_reference
 from cbam_search.search.samplers import ParameterCodec, build_sampler
 from cbam_search.search.telling import tell, told_as
 from cbam_search.space.space import Choice, Space
@@ -61,12 +62,16 @@ class Proposer:
         seed: int,
         bounds: Mapping[str, float],
         published: Sequence[Architecture],
+        measured_bounds: Mapping[str, float] | None = None,
     ) -> None:
+        """bounds: on costs that are known. measured_bounds: on those that trials measure, to whom it falls to keep them."""
         self.records = records
         self.space = space
         self._architectures = space.count()
         self._cost = cost
         self._bounds = bounds
+        self._measured_bounds = measured_bounds or {}
+        self._published_digests = frozenset(design.digest for design in published)
         self._trials = config.trials
         self._grid = config.sampler == "grid"
         self._codec = ParameterCodec(space.parameters, as_index=config.sampler == "qmc")
@@ -109,11 +114,24 @@ class Proposer:
             measured_and_known = outcome.metrics | known_values(trial.candidate)
             values = {name: measured_and_known[name] for name in self._objectives}
             outcome = outcome.model_copy(update={"values": values})
+        self._fix_references(replace(trial, outcome=outcome))
         self.records.finish(number, outcome)
-        # Infeasible after a start: the device could not hold it.
-        beyond = 1.0 if outcome.state is TrialState.INFEASIBLE else 0.0
+        beyond = self._excess_after_start(outcome)
         tell(self._study, self.records.storage, self.records.trials[number], self._objectives, excess=beyond)
         return outcome
+
+    def _excess_after_start(self, outcome: Outcome) -> float:
+        """Of a trial that was found infeasible: beyond a measured bound, or else 1.0, as the device could not hold it."""
+        return measured_excess(outcome, self._measured_bounds) or 1.0
+
+    def _fix_references(self, ended: Trial) -> None:
+        """Once enough was measured, before the trial that makes it enough is recorded: its front has a hypervolume."""
+        open_ended = [objective.name for objective in self.records.manifest.objectives if objective.reference is None]
+        trials = (self.records.trials | {ended.number: ended}).values()
+        for name in open_ended:
+            reference = measured_reference(name, trials, self._published_digests, self._trials)
+            if reference is not None:
+                self.records.fix_references({name: reference})
 
     def start_again(self, number: int) -> Trial:
         """A running trial lost its worker and goes on elsewhere, as the next attempt."""
@@ -180,8 +198,9 @@ class Proposer:
         else:
             return False
         self.records.skip(number, candidate, outcome)
-        # Within its bounds and infeasible all the same: the device could not hold its twin.
-        told_as(self._study, self.records.storage, number, told, self._objectives, excess=beyond or 1.0)
+        # Within its bounds and infeasible all the same: its twin was found to be.
+        excess_told = beyond or self._excess_after_start(told)
+        told_as(self._study, self.records.storage, number, told, self._objectives, excess=excess_told)
         return True
 
     def _bound_exceeded(self, candidate: Candidate) -> str:
@@ -210,12 +229,13 @@ class Proposer:
                 self.left_behind[number] = left_behind
 
     def _tell_again(self, trial: Trial) -> None:
-        assert trial.outcome is not None
-        twin = self.records.trials.get(trial.outcome.duplicate_of) if trial.outcome.duplicate_of is not None else None
+        outcome = trial.outcome
+        assert outcome is not None
+        twin = self.records.trials.get(outcome.duplicate_of) if outcome.duplicate_of is not None else None
         if twin is not None and twin.outcome is not None:
-            trial = replace(trial, outcome=twin.outcome)
-        beyond = excess(trial.candidate, self._bounds) or 1.0
-        tell(self._study, self.records.storage, trial, self._objectives, excess=beyond)
+            outcome = twin.outcome
+        beyond = excess(trial.candidate, self._bounds) or self._excess_after_start(outcome)
+        tell(self._study, self.records.storage, replace(trial, outcome=outcome), self._objectives, excess=beyond)
 
     def _parameters_of(self, number: int) -> Mapping[str, Choice]:
         """As first proposed; none for a published design outside the space."""

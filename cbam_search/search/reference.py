@@ -1,16 +1,20 @@
-"""The fixed ends of every objective's axis, stored before the first trial."""
+"""The fixed ends of every objective's axis: stored before the first trial, or, of a cost that trials measure, once it was
+measured of the published designs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
 from cbam_search.architecture import Architecture
+from cbam_search.cost.config import LATENCY
 from cbam_search.cost.cost import Cost
 from cbam_search.errors import DataError
 from cbam_search.records.manifest import ObjectiveAxis
+from cbam_search.records.trials import Trial, TrialState
 from cbam_search.search.config import KNOWN, Direction
 from cbam_search.search.space_costs import space_costs
 from cbam_search.space.space import Space
@@ -26,8 +30,9 @@ def objective_axes(
 ) -> tuple[ObjectiveAxis, ...]:
     """One axis an objective.
 
-    A known cost runs from 0 to its constraint, or else to the largest value in the space. A measured objective runs from what
-    the majority class alone would score to 1. Raises DataError where that is 1 already.
+    A known cost runs from 0 to its constraint, or else to the largest value in the space. A measured cost runs from 0 to its
+    constraint, or else to what `measured_reference` says later. An accuracy runs from what the majority class alone would score
+    to 1. Raises DataError where that is 1 already.
     """
     costs = space_costs(space, cost)
     largest = {name: costs.range(name)[1] for name in KNOWN}
@@ -37,9 +42,34 @@ def objective_axes(
     return tuple(
         ObjectiveAxis(name=name, direction=direction, reference=min(largest[name], bounds.get(name, largest[name])), ideal=0.0)
         if name in KNOWN
+        else ObjectiveAxis(name=name, direction=direction, reference=bounds.get(name), ideal=0.0)
+        if name == LATENCY
         else ObjectiveAxis(name=name, direction=direction, reference=majority[name], ideal=1.0)
         for name, direction in objectives.items()
     )
+
+
+FIRST_COMPLETE = 5
+"""Trials that fix the reference of a measured cost where no published design has measured it."""
+ABOVE_THE_SLOWEST = 1.1
+"""The reference is that many times the largest value measured by then, so that even its network counts a little."""
+
+
+def measured_reference(name: str, trials: Iterable[Trial], published: Collection[str], budget: int) -> float | None:
+    """Where the axis of a measured cost ends: 1.1 times the largest value among the complete published designs, once all that
+    are to be trained have ended; where none of them is complete, among the first 5 complete trials (or `budget`, if that is
+    less). None as long as that is not known.
+
+    published: digests of the designs to be trained.
+    """
+    ended = [trial for trial in trials if trial.outcome is not None and trial.was_trained]
+    if not set(published) <= {trial.candidate.digest for trial in ended}:
+        return None
+    complete = [trial for trial in ended if trial.state is TrialState.COMPLETE]
+    chosen = [trial for trial in complete if trial.candidate.digest in published]
+    if not chosen and len(complete) >= min(FIRST_COMPLETE, budget):
+        chosen = complete
+    return ABOVE_THE_SLOWEST * max(trial.outcome.metrics[name] for trial in chosen if trial.outcome) if chosen else None
 
 
 def majority_scores(labels: npt.NDArray[np.int64]) -> dict[str, float]:

@@ -83,7 +83,7 @@ class Space:
 
     @cached_property
     def units(self) -> tuple[str, ...]:
-        """Units of the union of all backbones: `` (network), `s0` (stage) or `s0b1` (block), in order."""
+        """Units of the union of all backbones: `` (network), `s0` (stage) or `s0b1` (block), by stage."""
         deepest_first = sorted(self.backbones, key=lambda backbone: -len(backbone.sites))
         stages = {unit: sites[0].stage for entry in deepest_first for unit, sites in self._sites_by_unit(entry).items()}
         return tuple(sorted(stages, key=lambda unit: stages[unit]))

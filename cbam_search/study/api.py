@@ -11,12 +11,14 @@ import yaml
 
 from cbam_search.architecture import OwnBackbone
 from cbam_search.durable import write_atomically
-from cbam_search.errors import StudyFailedError, UserError
+from cbam_search.errors import ResourceError, StudyFailedError, UserError
 from cbam_search.own_code import source_digest, source_files
 from cbam_search.records.events import StudyClosed
 from cbam_search.records.folder import StudyFolder, create_study_folder, find_study
-from cbam_search.records.manifest import StudyManifest
-from cbam_search.running.cluster import ray_running, trial_resources
+from cbam_search.records.manifest import LatencySummary, StudyManifest
+from cbam_search.running.cluster import TrialResources, ray_running, trial_resources
+from cbam_search.running.latency import LatencyJob
+from cbam_search.running.nodes import latency_device
 from cbam_search.space.own_config import OwnBackboneConfig
 from cbam_search.study.config import StudyConfig, read_study_config
 from cbam_search.study.driver import drive
@@ -26,7 +28,7 @@ from cbam_search.study.screen import Screen, Silence
 from cbam_search.study.spaces import require_code_permission
 from cbam_search.study.study import Study, open_study, read_study
 
-FIXED_SECTIONS = ("seed", "backbone", "attention", "objectives", "constraints", "training", "search")
+FIXED_SECTIONS = ("seed", "backbone", "attention", "objectives", "constraints", "latency", "training", "search")
 
 __all__ = ["Study", "launch", "open_study", "resume"]
 
@@ -43,12 +45,13 @@ def launch(space: str | Path, *, allow_code: bool = False, verbose: bool = False
     prepared = prepare(config, allow_code=allow_code)
     with ray_running(config.resources, verbose=verbose):
         resources = trial_resources(config.resources)
-        folder = _create(prepared, text, Path(space).resolve().parent)
+        latency = _latency_job(config, resources)
+        folder = _create(prepared, text, Path(space).resolve().parent, latency)
         screen.note(f"study {folder.path.name} in {folder.path}")
         for note in prepared.data.notes:
             screen.note(note)
         with folder.lock():
-            closed = drive(folder, prepared, resources, resumed=False, screen=screen, verbose=verbose)
+            closed = drive(folder, prepared, resources, latency, resumed=False, screen=screen, verbose=verbose)
     return _close(folder, closed, screen)
 
 
@@ -71,21 +74,34 @@ def resume(
         _check_same_data(manifest, prepared)
         with ray_running(config.resources, verbose=verbose):
             resources = trial_resources(config.resources)
-            closed = drive(folder, prepared, resources, resumed=True, screen=screen, verbose=verbose)
+            latency = _latency_job(config, resources)
+            _check_same_device(manifest, latency, config)
+            closed = drive(folder, prepared, resources, latency, resumed=True, screen=screen, verbose=verbose)
     return _close(folder, closed, screen)
 
 
-def _create(prepared: Preparation, text: str, yaml_folder: Path) -> StudyFolder:
+def _latency_job(config: StudyConfig, resources: TrialResources) -> LatencyJob | None:
+    """Where latency is used; raises ResourceError where the cluster has not the device, or several."""
+    if config.latency is None:
+        return None
+    at_most = config.constraints.latency_ms
+    device = latency_device(config.latency.device, resources)
+    return LatencyJob(config.latency, device, at_most.at_most if at_most else None)
+
+
+def _create(prepared: Preparation, text: str, yaml_folder: Path, latency: LatencyJob | None) -> StudyFolder:
     """The study's folder with all that is fixed before the first trial; the manifest, written last, makes it a study."""
     config = prepared.config
     folder = create_study_folder(config.records.folder, config.name)
     write_atomically(folder.given_yaml, text)
     write_atomically(folder.resolved_yaml, config.resolved_yaml())
-    folder.write_manifest(_manifest(prepared, config, folder, yaml_folder))
+    folder.write_manifest(_manifest(prepared, config, folder, yaml_folder, latency))
     return folder
 
 
-def _manifest(prepared: Preparation, config: StudyConfig, folder: StudyFolder, yaml_folder: Path) -> StudyManifest:
+def _manifest(
+    prepared: Preparation, config: StudyConfig, folder: StudyFolder, yaml_folder: Path, latency: LatencyJob | None
+) -> StudyManifest:
     return StudyManifest(
         name=folder.path.name,
         study_id=uuid.uuid4().hex,
@@ -102,6 +118,16 @@ def _manifest(prepared: Preparation, config: StudyConfig, folder: StudyFolder, y
         published=tuple(design.label for design in prepared.published.trained),
         excluded=tuple(design.label for design in prepared.published.excluded),
         backbone_source=next((entry.source for entry in prepared.space.backbones if isinstance(entry, OwnBackbone)), None),
+        latency=_latency_summary(latency, config) if latency else None,
+    )
+
+
+def _latency_summary(latency: LatencyJob, config: StudyConfig) -> LatencySummary:
+    return LatencySummary(
+        device=latency.device.name,
+        batch_size=latency.config.batch_size,
+        precision=latency.config.precision,
+        threads=config.resources.threads if latency.device.kind == "cpu" else 0,
     )
 
 
@@ -109,7 +135,7 @@ def _check_same_settings(folder: StudyFolder, config: StudyConfig) -> None:
     """What candidates are and how they are judged is fixed; where they run and what is kept may change."""
     began_with = yaml.safe_load(folder.resolved_yaml.read_text())
     now = yaml.safe_load(config.resolved_yaml())
-    changed = [section for section in FIXED_SECTIONS if began_with[section] != now[section]]
+    changed = [section for section in FIXED_SECTIONS if began_with.get(section) != now[section]]
     if changed:
         raise UserError(
             f"{folder.given_yaml} was edited since the study began: {', '.join(changed)}. A study keeps its settings; "
@@ -135,6 +161,17 @@ def _check_same_data(manifest: StudyManifest, prepared: Preparation) -> None:
         raise UserError(
             f"the data of study {manifest.name} have changed since it began (fingerprint {manifest.data.fingerprint[:12]}, "
             f"now {prepared.data.fingerprint[:12]}). Put the old data back, or launch a new study"
+        )
+
+
+def _check_same_device(manifest: StudyManifest, latency: LatencyJob | None, config: StudyConfig) -> None:
+    if latency is None or manifest.latency is None:
+        return
+    now = _latency_summary(latency, config)
+    if now != manifest.latency:
+        raise ResourceError(
+            f"study {manifest.name} measured latencies in {manifest.latency.text}; here they would be in {now.text}, and the "
+            f"figures would not compare. Resume it on the same device with the same settings, or launch a new study"
         )
 
 

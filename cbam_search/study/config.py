@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from cbam_search.cost.config import LATENCY, LatencyConfig
 from cbam_search.data.config import DatasetConfig
 from cbam_search.records.config import RecordsConfig
 from cbam_search.records.manifest import STUDY_NAME
@@ -35,9 +36,10 @@ class StudyConfig(BaseModel):
     attention: AttentionConfig = Field(default_factory=AttentionConfig, description="where attention may sit, and how")
     objectives: Objectives = Field(
         default={"accuracy": "max", "gflops": "min"},
-        description="what the front trades off: accuracy, balanced_accuracy, macro_f1 (max), gflops, params (min)",
+        description="what the front trades off: accuracy, balanced_accuracy, macro_f1 (max), gflops, params, latency_ms (min)",
     )
-    constraints: ConstraintsConfig = Field(default_factory=ConstraintsConfig, description="bounds on known costs")
+    constraints: ConstraintsConfig = Field(default_factory=ConstraintsConfig, description="bounds on costs")
+    latency: LatencyConfig | None = Field(default=None, description="what latency_ms is measured on")
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="one recipe for every candidate")
     search: SearchConfig = Field(default_factory=SearchConfig, description="how many candidates, and who proposes them")
     resources: ResourcesConfig = Field(default_factory=ResourcesConfig, description="what one trial may use")
@@ -83,6 +85,28 @@ class StudyConfig(BaseModel):
         if self.attention.per == "stage" and not isinstance(self.backbone, BackboneConfig):
             raise PydanticCustomError(
                 "no_stages", "attention.per: the stages of your own network are not known here. Allowed: network, block"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _latency_where_it_is_used(self) -> StudyConfig:
+        used = [
+            name
+            for name, holds in (("objectives", LATENCY in self.objectives), ("constraints", self.constraints.measured_bounds()))
+            if holds
+        ]
+        if used and self.latency is None:
+            raise PydanticCustomError(
+                "latency",
+                "latency_ms in {used} needs the section latency, which names the device it is for, such as "
+                "latency: {device: cpu} or latency: {device: H100}",
+                {"used": " and ".join(used)},
+            )
+        if self.latency is not None and not used:
+            raise PydanticCustomError(
+                "latency",
+                "the section latency is given, but nothing uses it: add latency_ms: min to objectives, or "
+                "latency_ms: {at_most: ...} to constraints, or leave the section out",
             )
         return self
 

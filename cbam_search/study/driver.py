@@ -12,6 +12,7 @@ from cbam_search.records.folder import StudyFolder
 from cbam_search.records.study_records import StudyRecords, open_records
 from cbam_search.running.cluster import TrialResources
 from cbam_search.running.conductor import Conductor
+from cbam_search.running.latency import LatencyJob
 from cbam_search.running.trainable import TrainingJob
 from cbam_search.running.tune_run import run_trials
 from cbam_search.search.proposer import NoCandidate, Proposer
@@ -27,12 +28,16 @@ def drive(
     folder: StudyFolder,
     prepared: Preparation,
     resources: TrialResources,
+    latency: LatencyJob | None,
     *,
     resumed: bool,
     screen: Screen,
     verbose: bool,
 ) -> StudyClosed:
-    """Run what remains of the study in `folder`; the caller holds its lock and has Ray running."""
+    """Run what remains of the study in `folder`; the caller holds its lock and has Ray running.
+
+    latency: where it is an objective or a constraint.
+    """
     config = prepared.config
     uploader = Uploader(folder, config.tracking)
     with _chatter_to(folder, verbose=verbose):
@@ -42,7 +47,7 @@ def drive(
                 records.ledger.subscribe(listener)
                 records.opened(resumed=resumed)
                 uploader.start()
-                closed = _run(records, prepared, resources)
+                closed = _run(records, prepared, resources, latency)
                 records.closed(closed)
         finally:
             if not uploader.stop(UPLOAD_SECONDS_AT_MOST):
@@ -51,7 +56,7 @@ def drive(
     return closed
 
 
-def _run(records: StudyRecords, prepared: Preparation, resources: TrialResources) -> StudyClosed:
+def _run(records: StudyRecords, prepared: Preparation, resources: TrialResources, latency: LatencyJob | None) -> StudyClosed:
     config = prepared.config
     proposer = Proposer(
         records,
@@ -61,6 +66,7 @@ def _run(records: StudyRecords, prepared: Preparation, resources: TrialResources
         seed=config.seed,
         bounds=prepared.bounds,
         published=prepared.published.trained,
+        measured_bounds=config.constraints.measured_bounds(),
     )
     conductor = Conductor(proposer, config.records.keep)
     job = TrainingJob(
@@ -71,6 +77,7 @@ def _run(records: StudyRecords, prepared: Preparation, resources: TrialResources
         threads=config.resources.threads,
         on_gpu=resources.gpus > 0,
         code_folder=prepared.code_folder,
+        latency=latency,
     )
     try:
         interrupted = run_trials(conductor, prepared.data, job, resources)

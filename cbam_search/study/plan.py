@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cbam_search.cost.config import LATENCY
 from cbam_search.cost.model import CostModel
 from cbam_search.data.config import DatasetConfig
 from cbam_search.data.images import ImageData
@@ -95,4 +96,6 @@ def _without_times(config: StudyConfig, space: Space, cost: CostModel, data: Pla
         sampler=config.search.sampler,
         trials=config.search.trials,
         epochs=config.training.epochs,
+        latency=config.latency,
+        latency_at_most=config.constraints.measured_bounds().get(LATENCY),
     )

@@ -44,7 +44,11 @@ def prepare(config: StudyConfig, *, allow_code: bool) -> Preparation:
     if config.search.sampler == "grid":
         _check_grid(config, space, cost, bounds, published)
     objectives = objective_axes(
-        config.objectives, space=space, cost=cost.cost, bounds=bounds, validation_labels=data.validation.labels
+        config.objectives,
+        space=space,
+        cost=cost.cost,
+        bounds=bounds | config.constraints.measured_bounds(),
+        validation_labels=data.validation.labels,
     )
     return Preparation(config, data, space, cost, bounds, objectives, published, Path.cwd() if allow_code else None)
 

@@ -49,7 +49,7 @@ class Study:
             raise ExportError(f"study {self.name} has no complete trial yet, so there is nothing to pick")
         if choice == "knee":
             points = [point(trial, self.manifest.objectives) for trial in members]
-            return members[pareto.knee(points, self.manifest.axes)]
+            return members[pareto.knee(points, [objective.maximise for objective in self.manifest.objectives])]
         if choice == "best-accuracy":
             return max(members, key=lambda trial: trial.outcome.metrics["accuracy"] if trial.outcome else 0.0)
         raise ExportError(f"'{choice}' picks nothing. Allowed: knee, best-accuracy, or the number of a trial")
@@ -78,9 +78,12 @@ class Study:
             std=data.std,
             image_size=data.image_size,
             description=f"Trial {trial.number} of study {self.name}: an image classifier of {len(data.class_names)} classes.",
-            metadata={"study": self.name, "trial": trial.number, **_figures(trial)},
+            metadata={"study": self.name, "trial": trial.number, **_figures(trial), **self._latency_setting()},
             allow_code=allow_code,
         )
+
+    def _latency_setting(self) -> dict[str, Any]:
+        return {"latency": self.manifest.latency.model_dump(mode="json")} if self.manifest.latency else {}
 
 
 def read_study(folder: StudyFolder) -> Study:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
+from cbam_search.cost.config import LATENCY, LATENCY_SPREAD
 from cbam_search.records.events import (
     EpochFinished,
     Event,
@@ -70,6 +71,8 @@ class Draft:
                 self._study_metric(f"proposals_{state}", count, now, step=len(self.view.trials))
             case EpochFinished():
                 metrics = {**event.metrics, "epoch_seconds": event.seconds}
+                if event.epoch > 1:  # the same as in the first
+                    metrics = {name: value for name, value in metrics.items() if name not in (LATENCY, LATENCY_SPREAD)}
                 self.runs[event.trial].metrics += [MetricRow(name, value, now, event.epoch) for name, value in metrics.items()]
             case TrialFinished():
                 self._finish(event, now)
@@ -121,12 +124,16 @@ class Draft:
             changes.tags["reason"] = outcome.reason
         if outcome.state is not TrialState.COMPLETE:
             changes.tags["on_front"] = "false"
+        if outcome.epochs == 0:  # found too slow: no epoch told of its latency
+            measured = {name: outcome.metrics[name] for name in (LATENCY, LATENCY_SPREAD) if name in outcome.metrics}
+            changes.metrics += [MetricRow(name, value, now, 0) for name, value in measured.items()]
         changes.metrics.append(MetricRow("training_seconds", outcome.seconds, now, outcome.epochs))
         self._study_metric(f"trials_{outcome.state}", self.view.count(outcome.state, trained=True), now)
 
     def _front(self, event: FrontUpdated, now: int) -> None:
         self.front_changed = self.front_changed or event.changed
-        self._study_metric("hypervolume", event.hypervolume, now)
+        if event.hypervolume is not None:
+            self._study_metric("hypervolume", event.hypervolume, now)
         self._study_metric("front_size", len(event.front), now)
         members = [trial.values for number in event.front if (trial := self.view.trials.get(number)) and trial.values]
         for name in [objective.name for objective in self.objectives if objective.maximise and members]:

@@ -24,6 +24,7 @@ def study_note(manifest: StudyManifest) -> str:
     objectives = ", ".join(f"{objective.name} ({objective.direction})" for objective in manifest.objectives)
     data, height_width = manifest.data, "x".join(map(str, manifest.data.image_size))
     excluded = f"\n- published designs that a constraint excludes: {', '.join(manifest.excluded)}" if manifest.excluded else ""
+    latency = f"- latency_ms: one forward pass, {manifest.latency.text}\n" if manifest.latency else ""
     return (
         f"**{manifest.name}**: where does attention pay in this backbone, and at what cost? "
         f"Objectives: {objectives}. 1 GFLOP is 1e9 multiply-adds of convolutions and linear layers.\n\n"
@@ -32,7 +33,7 @@ def study_note(manifest: StudyManifest) -> str:
         f"- one nested run a training; those on the front have the tag `on_front = true`\n"
         f"- data: {data.train} training and {data.validation} validation images of {height_width}, "
         f"{len(data.class_names)} classes, fingerprint `{data.fingerprint[:16]}`; the test split is not touched by the search\n"
-        f"- space: {manifest.distinct_architectures:,} distinct architectures; {manifest.trials} trainings of "
+        f"{latency}- space: {manifest.distinct_architectures:,} distinct architectures; {manifest.trials} trainings of "
         f"{manifest.epochs} epochs were asked for{excluded}\n\n"
         f"The study's own records are the truth and this is a view of them: "
         f"`cbam-search front {manifest.name}` lists the front, `cbam-search export {manifest.name}` takes the best away."

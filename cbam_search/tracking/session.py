@@ -71,6 +71,8 @@ class Session:
 
     def publish_front(self) -> None:
         """Put the front as it stands beside the parent run, over what was there."""
+        # Read again: the references of measured costs are fixed while the study runs.
+        self.manifest = self.folder.read_manifest()
         self.store.write_artifacts(self._runs[STUDY], front_files(self._view.trials.values(), self.manifest))
         self.front_is_stale = False
 

@@ -19,11 +19,11 @@ from cbam_search.records.trials import Trial, TrialState
 
 
 class StudyView:
-    """Trials by number, the last hypervolume, and why the study closed (None while it is open)."""
+    """Trials by number, the last hypervolume (None while undefined), and why the study closed (None while it is open)."""
 
     def __init__(self) -> None:
         self.trials: dict[int, Trial] = {}
-        self.hypervolume = 0.0
+        self.hypervolume: float | None = None
         self.closed: StudyClosed | None = None
         self._epochs: dict[int, dict[int, dict[str, float]]] = defaultdict(dict)
 

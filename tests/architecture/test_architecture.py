@@ -5,14 +5,16 @@ import subprocess
 import sys
 
 import pytest
-from architectures import architectures
+from architectures import architectures, with_attention
 from hypothesis import given
 from pydantic import ValidationError
 
 from cbam_search.architecture import Architecture, Backbone, CbamSpec, SeSpec
 from cbam_search.errors import UnknownNameError
 
-RESNET50_CBAM_DIGEST = "6d09665a3598b759d081065664284dc696aeef9f2973ec0decd4b7afb67a71c2"
+RESNET50_CBAM_DIGEST = "3180e26b46f5d781e85ca62cbec44c7b4983989ccc90c5e58e83494cfbd4d516"
+TINY = {"family": "cifar_resnet", "depth": 8, "stem": "cifar"}
+SE = {"kind": "se"}
 
 
 def in_another_process(code: str, hash_seed: str = "0") -> str:
@@ -55,34 +57,63 @@ def test_is_hashable_and_labelled(architecture):
 
 def test_json_tells_kinds_apart_and_carries_no_dead_settings():
     backbone = Backbone(family="cifar_resnet", depth=8, stem="cifar")
-    architecture = Architecture(backbone=backbone, attention=(None, SeSpec(), CbamSpec(spatial_kernel_size=None)))
+    architecture = with_attention(backbone, (None, SeSpec(), CbamSpec(spatial_kernel_size=None)))
     entries = json.loads(architecture.model_dump_json())["attention"]
-    assert entries[0] is None
-    assert entries[1] == {"kind": "se", "reduction_ratio": 16}
-    assert entries[2] == {"kind": "cbam", "reduction_ratio": 16, "pools": ["avg", "max"], "spatial_kernel_size": None}
+    assert list(entries) == ["s1b0.branch_end", "s2b0.branch_end"]
+    assert entries["s1b0.branch_end"] == {"kind": "se", "reduction_ratio": 16}
+    cbam = entries["s2b0.branch_end"]
+    assert cbam.items() >= {"kind": "cbam", "reduction_ratio": 16, "spatial_kernel_size": None}.items()
+    assert cbam["pools"] == ["avg", "max"]
 
 
 @pytest.mark.parametrize(
     ("attention", "words"),
     [
-        ([None], "3 sites"),
-        ([None, None, {"kind": "sse"}], "Valid: se, cbam"),
-        ([None, None, {"kind": "se", "pools": ["avg"]}], "pools"),
-        ([None, None, {"kind": "cbam", "pools": []}], "at least 1"),
-        ([None, None, {"kind": "cbam", "pools": ["median"]}], "'avg', 'max', 'lp' or 'lse'"),
-        ([None, None, {"kind": "cbam", "spatial_kernel_size": 4}], "odd"),
-        ([None, None, {"kind": "cbam", "reduction_ratio": 0}], "greater than or equal to 1"),
-        ([None, None, {"kind": "eca", "eca_kernel_size": 4}], "odd"),
-        ([None, None, {"kind": "eca", "eca_kernel_size": -3}], "at least 1"),
-        ([None, None, {"kind": "eca", "reduction_ratio": 16}], "reduction_ratio"),
-        ([None, None, {"kind": "bam", "dilation": 0}], "greater than or equal to 1"),
+        ({"kind": "sse"}, "Valid: se, cbam"),
+        ({"kind": "se", "pools": ["avg"]}, "pools"),
+        ({"kind": "cbam", "pools": []}, "at least 1"),
+        ({"kind": "cbam", "pools": ["median"]}, "'avg', 'max', 'lp' or 'lse'"),
+        ({"kind": "cbam", "spatial_kernel_size": 4}, "odd"),
+        ({"kind": "cbam", "reduction_ratio": 0}, "greater than or equal to 1"),
+        ({"kind": "cbam", "order": "channel"}, "'channel_first', 'spatial_first' or 'parallel'"),
+        ({"kind": "eca", "eca_kernel_size": 4}, "odd"),
+        ({"kind": "eca", "eca_kernel_size": -3}, "at least 1"),
+        ({"kind": "eca", "reduction_ratio": 16}, "reduction_ratio"),
+        ({"kind": "bam", "dilation": 0}, "greater than or equal to 1"),
+        ("se", "a mapping with a kind"),
     ],
 )
 def test_impossible_attention_is_refused_with_what_is_allowed(attention, words):
-    backbone = {"family": "cifar_resnet", "depth": 8, "stem": "cifar"}
     with pytest.raises(ValidationError) as error:
-        Architecture.model_validate({"backbone": backbone, "attention": attention})
+        Architecture.model_validate({"backbone": TINY, "attention": {"s2b0.branch_end": attention}})
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("attention", "words"),
+    [
+        ({"s2b0.branch_ent": SE}, "Did you mean 's2b0.branch_end'?"),
+        ({"s3b0.branch_end": SE}, "unknown site"),
+        ({"stem": SE}, "unknown site"),
+        (3, "mapping"),
+        (["s2b0.branch_end"], "mapping"),
+    ],
+)
+def test_sites_that_are_not_there_are_refused(attention, words):
+    with pytest.raises(ValidationError) as error:
+        Architecture.model_validate({"backbone": TINY, "attention": attention})
+    assert words in str(error.value)
+
+
+def test_published_places_are_those_of_the_papers():
+    def sites(name: str) -> list[str]:
+        return [site.name for site, _ in Architecture.named(name).placed]
+
+    assert sites("resnet18+cbam") == [f"s{stage}b{block}.branch_end" for stage in range(4) for block in range(2)]
+    assert sites("resnet18+bam") == ["s0b1.post", "s1b1.post", "s2b1.post"]
+    assert sites("mobilenet_1.0+bam") == ["s0b0.post", "s1b1.post", "s2b1.post", "s3b5.post"]
+    assert sites("mobilenet_1.0+se")[:4] == ["stem", "s0b0.depthwise", "s0b0.pointwise", "s1b0.depthwise"]
+    assert len(sites("mobilenet_1.0+se")) == 27
 
 
 @pytest.mark.parametrize(
@@ -109,6 +140,6 @@ def test_wrong_name_is_answered_with_valid_ones(name, words):
 def test_published_name():
     assert Architecture.named("wide_resnet18_1.5+cbam").published_name == "wide_resnet18_1.5+cbam"
     backbone = Backbone(family="cifar_resnet", depth=8, stem="cifar")
-    mixed = Architecture(backbone=backbone, attention=(None, SeSpec(), CbamSpec()))
+    mixed = with_attention(backbone, (None, SeSpec(), CbamSpec()))
     assert mixed.published_name is None
-    assert mixed.label == "cifar_resnet8 [1 cbam, 1 se / 3 sites]"
+    assert mixed.label == "cifar_resnet8 [1 cbam, 1 se]"

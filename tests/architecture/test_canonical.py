@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import pytest
 import torch
-from architectures import architectures, backbones
+from architectures import architectures, backbones, with_attention
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -29,7 +31,7 @@ TINY_BOTTLENECK = Backbone(family="resnet", depth=50, width=0.0625, stem="cifar"
 
 
 def everywhere(spec, backbone=TINY) -> Architecture:
-    return Architecture(backbone=backbone, attention=(spec,) * len(backbone.geometry().sites))
+    return with_attention(backbone, (spec,) * len(backbone.geometry().blocks))
 
 
 def with_backbone(architecture: Architecture, **settings: object) -> Architecture:
@@ -43,8 +45,8 @@ EQUAL = {
     "repeated pool": (everywhere(CbamSpec(pools=("lp", "lse"))), everywhere(CbamSpec(pools=("lse", "lp", "lse")))),
     "ratios beyond the channels": (everywhere(SeSpec(reduction_ratio=32)), everywhere(SeSpec(reduction_ratio=64))),
     "ratios of one hidden width": (
-        Architecture(backbone=TINY, attention=(SeSpec(reduction_ratio=5), None, None)),
-        Architecture(backbone=TINY, attention=(SeSpec(reduction_ratio=8), None, None)),
+        with_attention(TINY, (SeSpec(reduction_ratio=5), None, None)),
+        with_attention(TINY, (SeSpec(reduction_ratio=8), None, None)),
     ),
     "SE is the channel gate with average pooling": (
         everywhere(CbamSpec(reduction_ratio=4, pools=("avg",), spatial_kernel_size=None)),
@@ -67,6 +69,18 @@ EQUAL = {
         everywhere(CoordinateSpec(reduction_ratio=4)),
         everywhere(CoordinateSpec()),
     ),
+    "one pooling has one MLP": (
+        everywhere(CbamSpec(pools=("max",), channel_mlp="per_pool")),
+        everywhere(CbamSpec(pools=("max",))),
+    ),
+    "no spatial gate has no order": (
+        everywhere(CbamSpec(spatial_kernel_size=None, order="parallel")),
+        everywhere(CbamSpec(spatial_kernel_size=None, order="spatial_first")),
+    ),
+    "no spatial gate has no descriptor": (
+        everywhere(CbamSpec(spatial_kernel_size=None, spatial_descriptor="conv")),
+        everywhere(CbamSpec(spatial_kernel_size=None)),
+    ),
     "basic blocks have no variant": (BARE, with_backbone(BARE, variant="v1.5")),
     "widths that round alike": (BARE, with_backbone(BARE, width=0.51)),
 }
@@ -74,14 +88,26 @@ UNEQUAL = {
     "bare and SE": (BARE, everywhere(SeSpec())),
     "SE and CBAM": (everywhere(SeSpec()), everywhere(CbamSpec())),
     "one site and another": (
-        Architecture(backbone=TINY, attention=(SeSpec(), None, None)),
-        Architecture(backbone=TINY, attention=(None, SeSpec(), None)),
+        with_attention(TINY, (SeSpec(), None, None)),
+        with_attention(TINY, (None, SeSpec(), None)),
     ),
     "pools": (everywhere(CbamSpec(pools=("avg", "max"))), everywhere(CbamSpec(pools=("avg", "lp")))),
     "ratios": (everywhere(SeSpec(reduction_ratio=4)), everywhere(SeSpec(reduction_ratio=2))),
     "spatial kernel sizes": (everywhere(CbamSpec()), everywhere(CbamSpec(spatial_kernel_size=5))),
     "no spatial gate": (everywhere(CbamSpec()), everywhere(CbamSpec(spatial_kernel_size=None))),
     "average and max are not SE": (everywhere(CbamSpec(spatial_kernel_size=None)), everywhere(SeSpec())),
+    "channel first and spatial first": (everywhere(CbamSpec()), everywhere(CbamSpec(order="spatial_first"))),
+    "channel first and parallel": (everywhere(CbamSpec()), everywhere(CbamSpec(order="parallel"))),
+    "spatial first and parallel": (everywhere(CbamSpec(order="spatial_first")), everywhere(CbamSpec(order="parallel"))),
+    "a learned descriptor": (everywhere(CbamSpec()), everywhere(CbamSpec(spatial_descriptor="conv"))),
+    "an MLP for each pooling": (everywhere(CbamSpec()), everywhere(CbamSpec(channel_mlp="per_pool"))),
+    **{
+        f"{first} and {second}": (
+            with_attention(TINY, (SeSpec(),) * 3, first),
+            with_attention(TINY, (SeSpec(),) * 3, second),
+        )
+        for first, second in combinations(("pre", "branch_end", "identity", "post"), 2)
+    },
     "ECA's kernel sizes": (everywhere(EcaSpec(eca_kernel_size=3)), everywhere(EcaSpec(eca_kernel_size=5))),
     "dilations": (everywhere(BamSpec()), everywhere(BamSpec(dilation=2))),
     "BAM's ratios": (everywhere(BamSpec(reduction_ratio=4)), everywhere(BamSpec(reduction_ratio=2))),

@@ -42,12 +42,28 @@ def test_geometry_is_a_chain(backbone):
         assert (second.stage, second.block) in {(first.stage, first.block + 1), (first.stage + 1, 0)}
     for block in geometry.blocks:
         reshapes = block.stride != 1 or block.in_channels != block.out_channels
-        assert (block.shortcut == "identity") == (not reshapes)
+        assert (block.shortcut == "identity") == (not reshapes and block.kind != "separable")
+        assert (block.shortcut == "none") == (block.kind == "separable")
         assert block.mid_channels % block.groups == 0
         assert block.stride == 1 or block.block == 0
-    assert [(site.stage, site.block, site.channels) for site in geometry.sites] == [
-        (block.stage, block.block, block.out_channels) for block in geometry.blocks
-    ]
+
+
+@given(backbones)
+def test_sites_are_named_once_and_every_position_has_one(backbone):
+    names = [site.name for site in backbone.sites]
+    assert len(set(names)) == len(names)
+    family = FAMILIES[backbone.family]
+    assert {position for site in backbone.sites for position in site.positions} - {"stem"} == set(family.positions)
+    assert backbone.default_position in family.positions
+    blocks = {block.name: block for block in backbone.geometry().blocks}
+    ends = [site for site in backbone.sites if "stage_end" in site.positions]
+    assert [site.stage for site in ends] == sorted({block.stage for block in blocks.values()})
+    for site in backbone.sites:
+        if site.block in blocks:
+            block = blocks[site.block]
+            assert site.stage == block.stage
+            assert site.channels == (block.in_channels if site.positions[0] in ("pre", "depthwise") else block.out_channels)
+            assert site.before_stride == (site.positions[0] == "pre")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -70,6 +86,9 @@ def test_published_designs_build(name):
         ("cifar_resnet", {"depth": 20, "stem": "cifar", "width": 0.05}),
         ("resnet", {"depth": 50, "width": float("nan")}),
         ("resnet", {"depth": 50, "width": -1.0}),
+        ("mobilenet", {"depth": 27}),
+        ("mobilenet", {"depth": 28, "width": 0.01}),
+        ("mobilenet", {"depth": 28, "cardinality": 2}),
         ("vgg", {"depth": 16}),
     ],
 )

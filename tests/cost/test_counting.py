@@ -7,9 +7,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cbam_search.cost.counting import count_operations
+from cbam_search.cost.counting import count_operations as traced
 
 SHAPE = (2, 3, 4, 5)
+
+
+def count_operations(module: nn.Module, shape: tuple[int, ...]) -> dict[str, int]:
+    """Counts by operator; none of these may be unknown."""
+    operations = traced(module, shape)
+    assert not operations.unknown
+    return operations.counts
 
 
 class Function(nn.Module):
@@ -40,6 +47,11 @@ def test_global_pooling_reads_every_entry_once(pooling):
     assert count_operations(Function(pooling), SHAPE) == {"pooling": 2 * 3 * 4 * 5}
 
 
+def test_a_maximum_of_two_tensors_is_no_pooling():
+    for function in (lambda x: torch.maximum(x, -x), lambda x: torch.max(x, -x)):
+        assert count_operations(Function(function), SHAPE) == {"elementwise": 2 * 2 * 3 * 4 * 5}
+
+
 @pytest.mark.parametrize(
     "linear",
     [lambda x: F.linear(x, torch.ones(7, 5)), lambda x: x @ torch.ones(5, 7), lambda x: torch.matmul(x, torch.ones(5, 7))],
@@ -49,7 +61,13 @@ def test_linear_layers_count_multiply_adds(linear):
 
 
 @pytest.mark.parametrize(
-    "function", [F.relu, torch.sigmoid, F.hardswish, lambda x: x * x, lambda x: x + x, lambda x: x.clone().relu_()]
+    "function",
+    [
+        *(F.relu, F.relu6, F.leaky_relu, F.elu, F.selu, F.gelu, F.silu, F.mish, F.hardtanh, F.hardsigmoid, F.hardswish),
+        *(torch.sigmoid, torch.tanh, torch.exp, torch.abs, torch.floor, F.softplus, F.logsigmoid),
+        *(lambda x: x * x, lambda x: x + x, lambda x: 1 - x, lambda x: x.clone().relu_(), lambda x: x.clamp(0, 1)),
+        *(lambda x: x**2, lambda x: x.masked_fill(x.new_zeros(x.shape, dtype=torch.bool), 0), lambda x: x > 0),
+    ],
 )
 def test_elementwise_functions_count_entries_written(function):
     assert count_operations(Function(function), SHAPE) == {"elementwise": 2 * 3 * 4 * 5}
@@ -79,3 +97,32 @@ def test_sizes_are_not_counted():
 def test_grouped_convolution():
     conv = nn.Conv2d(4, 8, 3, groups=2, bias=False)
     assert count_operations(conv, (1, 4, 6, 6)) == {"convolution": 16 * 8 * 2 * 9}
+
+
+@pytest.mark.parametrize(
+    ("norm", "name"), [(nn.GroupNorm(3, 3), "group_norm"), (nn.InstanceNorm2d(3, affine=True), "instance_norm")]
+)
+def test_other_norms_count_five_an_entry_as_fvcore_does(norm, name):
+    assert count_operations(norm, SHAPE) == {name: 5 * 2 * 3 * 4 * 5}
+
+
+@pytest.mark.parametrize(
+    "free",
+    [
+        lambda x: x.permute(0, 2, 3, 1).contiguous(),
+        lambda x: torch.cat((x, x)).chunk(2),
+        lambda x: F.pad(x, (1, 1)).clone(),
+        lambda x: F.pixel_shuffle(x.repeat(1, 4, 1, 1), 2),
+        lambda x: F.channel_shuffle(x, 3),
+        lambda x: F.interpolate(x, scale_factor=2.0),
+        lambda x: x[:, :, ::2].expand_as(x[:, :, ::2]).unflatten(3, (5, 1)),
+    ],
+)
+def test_moving_data_is_free(free):
+    assert not count_operations(Function(free), SHAPE)
+
+
+def test_an_operator_in_no_list_is_named():
+    operations = traced(Function(lambda x: torch.special.bessel_j0(x) + torch.special.bessel_j0(x)), SHAPE)
+    assert operations.unknown == {"special_bessel_j0": 2}
+    assert operations.counts == {"elementwise": 2 * 3 * 4 * 5}

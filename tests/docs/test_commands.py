@@ -105,7 +105,7 @@ def test_yaml(yaml_block: str, tmp_path: Path) -> None:
 
 
 def test_the_mistake_that_the_readme_shows(blocks: Blocks) -> None:
-    (space,) = blocks("README.md", "yaml")
+    space, *_ = blocks("README.md", "yaml")
     (shown,) = [text for text in blocks("README.md", "text") if text.startswith("error: ")]
     with pytest.raises(ConfigError) as caught:
         parse_yaml(space.replace("reduction_ratio", "reducton_ratio"), "space.yaml", StudyConfig)

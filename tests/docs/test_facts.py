@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import get_args
 
 from cbam_search.architecture import ATTENTION_KINDS, FAMILIES, POOLS, Architecture
+from cbam_search.cost.device_lock import LOCKS_VARIABLE
+from cbam_search.cost.latency import LARGE_IMAGE
 from cbam_search.cost.model import CostModel
 from cbam_search.data import decoding, image_folder
 from cbam_search.data.config import DatasetConfig
@@ -19,6 +21,7 @@ from cbam_search.running.tune_run import WORKER_DEATHS_AT_MOST
 from cbam_search.search import telling
 from cbam_search.search.config import SAMPLERS
 from cbam_search.search.proposer import PROPOSALS_WITHOUT_A_NEW_ONE
+from cbam_search.search.reference import ABOVE_THE_SLOWEST, FIRST_COMPLETE
 from cbam_search.study.config import read_study_config
 
 
@@ -78,6 +81,14 @@ def test_the_numbers_of_the_rules(root: Path) -> None:
     words = {3: "three"}
     assert f"{words[SAME_ERROR_AT_MOST]} in a row for the same reason" in page
     assert f"at most {words[WORKER_DEATHS_AT_MOST]} times" in page
+
+
+def test_the_rules_of_latencies(root: Path) -> None:
+    page = " ".join(_text(root, "docs/latency.md").split())
+    assert f"`cifar_resnet20` for images below {LARGE_IMAGE} pixels, else `resnet18`" in page
+    assert f"{ABOVE_THE_SLOWEST} times the slowest complete published design" in page
+    assert f"the slowest of the first {FIRST_COMPLETE} complete trials" in page
+    assert f"`${LOCKS_VARIABLE}`" in page
 
 
 def test_the_image_sources_and_their_keys(root: Path) -> None:

@@ -54,7 +54,7 @@ def test_groups_follow_state_and_rank() -> None:
 
 def test_published_designs_go_by_name_whoever_proposed_them() -> None:
     named = Architecture.named("cifar_resnet8+se", in_channels=1, classes=10)
-    other = named.model_copy(update={"attention": (None, *named.attention[1:])})
+    other = named.model_copy(update={"attention": named.attention[1:]})
     trials = [
         complete(0, 0.9, 0.001, architecture=named, origin=Origin.SAMPLER),
         complete(1, 0.95, 0.002, architecture=other),

@@ -109,3 +109,17 @@ def test_numbers_and_shares_in_words() -> None:
     assert share_text(0.123456, 0.123457) == "12.35 %"
     assert share_text(0.1, 0.2) == "10.00 % to 20.00 %"
     assert share_text(1e-14, 1e-13) == "< 1e-7 %"
+
+
+def test_a_latency_is_said_to_be_measured_by_trials(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    timed = "objectives: {accuracy: max, latency_ms: min}\nlatency: {device: H100, batch_size: 8}\n"
+    path.write_text(YAML.replace("constraints: {", "constraints: {latency_ms: {at_most: 5}, ") + timed, encoding="utf-8")
+    plan = make_plan(path, stand_in=StandIn(image_size=32, classes=10))
+    text = plan_text(plan)
+    assert "each trial measures it before it trains, in batches of 8, on a device named 'H100'" in text
+    assert "those above 5 ms are then not trained" in text
+    assert plan.bounds == {"gflops": 0.012}
+    read = json.loads(json.dumps(plan_json(plan)))
+    assert (read["latency"]["device"], read["latency"]["at_most"]) == ("H100", 5.0)
+    assert plan_figure(plan, "png")

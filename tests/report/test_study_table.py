@@ -4,17 +4,17 @@ import io
 import math
 
 import pytest
+from architectures import with_attention
 from rich.console import Console
 from synthetic_study import ACCURACY, GFLOPS, PALETTE, PARAMS, backbone, complete, ended, manifest
 
-from cbam_search.architecture import Architecture
 from cbam_search.architecture.architecture import published
 from cbam_search.records.front import front_of
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.records.trials import Origin, Trial, TrialState
 from cbam_search.report.study_table import print_study_table, standard_error
 
-FOUND = Architecture(backbone=backbone(14, 0.5), attention=(None, PALETTE[1], PALETTE[2], None, None, None))
+FOUND = with_attention(backbone(14, 0.5), (None, PALETTE[1], PALETTE[2], None, None, None))
 BARE, SE, CBAM = (published(backbone(14, 0.5), kind) for kind in (None, "se", "cbam"))
 
 

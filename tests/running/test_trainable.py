@@ -10,37 +10,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from workers import InProcess, config_of, outcome_of
 
-from cbam_search.architecture import Architecture
 from cbam_search.data.config import DatasetConfig
 from cbam_search.data.images import ImageData
 from cbam_search.data.load import load
 from cbam_search.errors import DeviceMemoryError
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.results import read_result
-from cbam_search.records.trials import Outcome, TrialState
+from cbam_search.records.trials import TrialState
 from cbam_search.running import trainable as trainable_module
-from cbam_search.running.trainable import CandidateTrainable, TrainingJob
+from cbam_search.running.trainable import TrainingJob
 from cbam_search.training.config import TrainingConfig
-
-
-class InProcess(CandidateTrainable):
-    """What Ray's `with_parameters` makes of the class."""
-
-    data: ImageData
-    job: TrainingJob
-
-    def setup(self, config: dict[str, Any]) -> None:  # type: ignore[override]
-        super().setup(config, data=self.data, job=self.job)
 
 
 @pytest.fixture(scope="module")
 def digits() -> ImageData:
     return load(DatasetConfig(source="digits", limit=200), seed=0, allow_code=False)
-
-
-def config_of(trial: int, name: str = "cifar_resnet8_0.25+cbam") -> dict[str, Any]:
-    return {"trial": trial, "architecture": Architecture.named(name, in_channels=1, classes=10).model_dump_json()}
 
 
 def worker(data: ImageData, folder: Path, trial: int = 0, **recipe: Any) -> InProcess:
@@ -54,10 +40,6 @@ def worker(data: ImageData, folder: Path, trial: int = 0, **recipe: Any) -> InPr
     )
     kind = type("Worker", (InProcess,), {"data": data, "job": job})
     return kind(config_of(trial))
-
-
-def outcome_of(result: dict[str, Any]) -> Outcome:
-    return Outcome.model_validate_json(result["outcome"])
 
 
 def test_one_step_an_epoch_and_the_result_on_disk_before_it_is_reported(digits: ImageData, tmp_path: Path) -> None:

@@ -103,8 +103,7 @@ def test_what_is_told_changes_what_is_proposed(name: str, tmp_path: Path) -> Non
     """Where accuracy rewards CBAM in the last stage at no cost, later proposals have more of it than early ones."""
 
     def rewards_cbam(trial: Trial) -> Outcome:
-        last = trial.candidate.architecture.attention[-1]
-        good = last is not None and last.kind == "cbam"
+        good = any(site.stage == 2 and spec.kind == "cbam" for site, spec in trial.candidate.architecture.placed)
         return Outcome(state=TrialState.COMPLETE, metrics={"accuracy": 0.95 if good else 0.3}, epochs=1)
 
     objective = manifest_of(trials=48).objectives[:1]

@@ -24,7 +24,8 @@ def test_combinations_cover_every_choice() -> None:
     ("settings", "where", "message"),
     [
         ({"family": "resnett", "depth": 18}, "family", "Did you mean 'resnet'"),
-        ({"family": "mobilenet", "depth": 18}, "family", "not available in this version"),
+        ({"family": "mobilenet", "depth": 19}, "depth", "no depth 19"),
+        ({"family": "resnet"}, "depth", "needs a depth"),
         ({"family": "cifar_resnet", "depth": [20, 21]}, "depth", "no depth 21"),
         ({"family": "resnet", "depth": []}, "depth", "at least one"),
         ({"family": "resnet", "depth": [18, 18]}, "depth", "listed twice"),
@@ -33,7 +34,6 @@ def test_combinations_cover_every_choice() -> None:
         ({"family": "resnet", "depth": 18, "cardinality": 32}, "cardinality", "family resnext has"),
         ({"family": "resnext", "depth": 50, "width": 0.3}, "width", "32 groups cannot share evenly"),
         ({"family": "cifar_resnet", "depth": 20, "stem": "imagenet"}, "stem", "stem 'cifar'"),
-        ({"family": "resnet", "depth": 18, "module": "a:b"}, "", "not available in this version"),
     ],
 )
 def test_backbones_refused(settings: dict[str, object], where: str, message: str) -> None:
@@ -52,8 +52,8 @@ def test_backbones_refused(settings: dict[str, object], where: str, message: str
         ({"eca_kernel_size": ["auto", 4]}, "4 is even"),
         ({"eca_kernel_size": "automatic"}, "auto"),
         ({"dilation": 0}, "greater than or equal to 1"),
-        ({"position": "pre"}, "not available in this version"),
-        ({"order": ["parallel"]}, "not available in this version"),
+        ({"position": "stage_ends"}, "Did you mean 'stage_end'"),
+        ({"order": ["both"]}, "channel_first"),
         ({"spatial_kernel_size": [3, 4]}, "4 is even"),
         ({"pools": {"from": ["avg"], "at_least": 2}}, "no subset"),
         ({"reduction_ratio": [0]}, "greater than or equal to 1"),

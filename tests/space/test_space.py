@@ -5,10 +5,12 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
+from architectures import with_attention
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cbam_search.architecture import ATTENTION_KINDS, Architecture, CbamSpec, SeSpec
+from cbam_search.architecture.sites import RESIDUAL_POSITIONS
 from cbam_search.errors import SpaceError
 from cbam_search.space.config import AttentionConfig, BackboneConfig
 from cbam_search.space.space import Space
@@ -49,6 +51,10 @@ spaces = st.builds(
             "eca_kernel_size": st.lists(st.sampled_from(["auto", 3, 5]), min_size=1, max_size=3, unique=True),
             "dilation": st.lists(st.sampled_from([1, 4]), min_size=1, max_size=2, unique=True),
             "pools": st.sampled_from([[["avg"]], [["avg", "max"], ["max", "avg"]], {"from": ["avg", "lse"]}]),
+            "position": st.none() | st.lists(st.sampled_from(list(RESIDUAL_POSITIONS)), min_size=1, max_size=3, unique=True),
+            "order": st.sampled_from([["channel_first"], ["parallel", "spatial_first"]]),
+            "spatial_descriptor": st.sampled_from([["pooled"], ["conv", "pooled"]]),
+            "channel_mlp": st.sampled_from([["shared"], ["per_pool", "shared"]]),
         }
     ),
 )
@@ -79,7 +85,7 @@ def test_settings_that_no_kind_reads_are_no_parameters() -> None:
 
 
 def test_without_a_ratio_each_kind_has_its_published_one() -> None:
-    kinds = ["none", *ATTENTION_KINDS]
+    kinds = ["none", *(kind for kind in ATTENTION_KINDS if kind != "bam")]  # BAM's published place is another
     space = space_of({"family": "resnet", "depth": 50}, {"per": "network", "kind": kinds})
     assert [(parameter.name, parameter.choices) for parameter in space.parameters] == [("attention.kind", tuple(kinds))]
     for kind in kinds:
@@ -111,6 +117,37 @@ def test_count_is_that_of_decoding_every_assignment() -> None:
     enumerated = [architecture.digest for architecture in SMALL.enumerate()]
     assert SMALL.count() == len(digests) == len(enumerated) == len(set(enumerated))
     assert set(enumerated) == digests
+
+
+def test_positions_are_choices_of_each_unit() -> None:
+    everywhere = list(RESIDUAL_POSITIONS)
+    space = space_of({"family": "cifar_resnet", "depth": 14}, {"per": "block", "kind": ["none", "se"], "position": everywhere})
+    choices = {parameter.name: parameter.choices for parameter in space.parameters}
+    assert choices["attention.s0b0.position"] == tuple(everywhere)
+    # Of a block: nothing, or SE at one of four places; that after the last block of a stage is the stage's end, too.
+    assert space.count() == 5**6
+    values = {name: allowed[0] for name, allowed in choices.items()} | {"attention.s1b1.kind": "se"}
+    placed = {position: space.decode(values | {"attention.s1b1.position": position}).attention for position in everywhere}
+    assert [name for name, _ in placed["pre"]] == ["s1b1.pre"]
+    assert placed["stage_end"] == placed["post"] == (("s1b1.post", SeSpec()),)
+    # In a block that ends no stage, the stage's end places nothing.
+    inner = values | {"attention.s1b1.kind": "none", "attention.s1b0.kind": "se", "attention.s1b0.position": "stage_end"}
+    assert space.decode(inner).attention == ()
+
+
+def test_only_blocks_that_end_a_stage_have_a_choice_of_what_sits_there() -> None:
+    space = space_of({"family": "resnet", "depth": [18, 50]}, {"kind": ["none", "bam"], "position": "stage_end"})
+    assert sorted(space.units) == ["s0b1", "s0b2", "s1b1", "s1b3", "s2b1", "s2b5", "s3b1", "s3b2"]
+    assert space.count() == 2 * 2**4
+    assert space.encode(Architecture.named("resnet50+bam", classes=10)) is not None
+
+
+def test_a_mobilenet_has_its_published_design_in_its_default_space() -> None:
+    space = space_of({"family": "mobilenet", "width": [0.5, 1.0]}, {"kind": ["none", "se", "cbam"]})
+    assert space.units[:3] == ("stem", "s0b0", "s1b0")
+    assert len(space.units) == 14
+    assert space.encode(Architecture.named("mobilenet_0.5+cbam", classes=10)) is not None
+    assert space.count() == 2 * 3**14
 
 
 def test_a_huge_space_is_counted_at_once_and_exactly() -> None:
@@ -150,11 +187,9 @@ def test_what_lies_outside_is_not_encoded() -> None:
     bare = Architecture.named("cifar_resnet8_0.25", classes=10)
     assert SMALL.encode(bare) is not None
     assert SMALL.encode(Architecture.named("cifar_resnet20", classes=10)) is None
-    everywhere = bare.model_copy(update={"attention": (CbamSpec(spatial_kernel_size=7), None, None)})
-    assert SMALL.encode(Architecture.model_validate(everywhere.model_dump())) is None
-    untied = Architecture(
-        backbone=Architecture.named("cifar_resnet14", classes=10).backbone, attention=(SeSpec(), *(None,) * 5)
-    )
+    for site, spec in (("s0b0.branch_end", CbamSpec(spatial_kernel_size=7)), ("s0b0.pre", SeSpec(reduction_ratio=4))):
+        assert SMALL.encode(Architecture(backbone=bare.backbone, attention={site: spec})) is None
+    untied = with_attention(Architecture.named("cifar_resnet14", classes=10).backbone, (SeSpec(), *(None,) * 5))
     assert SMALL.encode(untied) is None
 
 

@@ -176,7 +176,13 @@ class TestOnRay:
             "beside 1 published designs outside it",
         ),
         ({"search": {"scheduler": {"kind": "pareto_asha"}}}, ConfigError, "not available in this version"),
-        ({"objectives": {"latency_ms": "min", "accuracy": "max"}}, ConfigError, "not available in this version"),
+        ({"objectives": {"latency_ms": "min", "accuracy": "max"}}, ConfigError, "in objectives needs the section latency"),
+        ({"constraints": {"latency_ms": {"at_most": 5}}}, ConfigError, "in constraints needs the section latency"),
+        (
+            {"latency": {"device": "cpu"}},
+            ConfigError,
+            "nothing uses it: add latency_ms: min to objectives, or latency_ms: {at_most: ...}",
+        ),
         ({"records": {"storage": "postgresql://a:b@c/d"}}, ConfigError, "password in plain text"),
     ],
 )

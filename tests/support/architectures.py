@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hypothesis import strategies as st
 
-from cbam_search.architecture import ATTENTION_KINDS, POOLS, Architecture, AttentionSpec, Backbone
+from cbam_search.architecture import ATTENTION_KINDS, POOLS, AnyBackbone, Architecture, AttentionSpec, Backbone
+
+
+def with_attention(backbone: AnyBackbone, specs: Sequence[AttentionSpec | None], position: str | None = None) -> Architecture:
+    """`backbone` with one entry a site of that position (the usual one by default), in their order."""
+    sites = [site for site in backbone.sites if (position or backbone.default_position) in site.positions]
+    placed = zip(sites, specs, strict=True)
+    return Architecture(backbone=backbone, attention={site.name: spec for site, spec in placed if spec is not None})
+
 
 _settings = {
     "reduction_ratio": st.sampled_from((1, 2, 3, 4, 7, 8, 16, 64)),
     "pools": st.lists(st.sampled_from(POOLS), min_size=1, max_size=6).map(tuple),
     "spatial_kernel_size": st.sampled_from((None, 1, 3, 5, 7)),
+    "order": st.sampled_from(("channel_first", "spatial_first", "parallel")),
+    "spatial_descriptor": st.sampled_from(("pooled", "conv")),
+    "channel_mlp": st.sampled_from(("shared", "per_pool")),
     "eca_kernel_size": st.sampled_from(("auto", 1, 3, 9)),
     "dilation": st.sampled_from((1, 2, 4)),
 }
@@ -55,13 +68,22 @@ resnexts = st.builds(
     stem=_stems,
     **_ends,
 )
-backbones: st.SearchStrategy[Backbone] = st.one_of(cifar_resnets, resnets, resnexts)
+mobilenets = st.builds(
+    Backbone,
+    family=st.just("mobilenet"),
+    depth=st.sampled_from((18, 20, 28)),
+    width=st.sampled_from((0.0625, 0.1, 0.25)),
+    variant=_variants,
+    stem=_stems,
+    **_ends,
+)
+backbones: st.SearchStrategy[Backbone] = st.one_of(cifar_resnets, resnets, resnexts, mobilenets)
 
 
 @st.composite
 def architectures(draw: st.DrawFn) -> Architecture:
-    """A backbone with nothing, or one of a few specs, at each site."""
+    """A backbone with one of a few specs at some of its sites, of whatever position."""
     backbone = draw(backbones)
-    palette = [None, *draw(st.lists(attention_specs, max_size=3))]
-    attention = [draw(st.sampled_from(palette)) for _ in backbone.geometry().sites]
-    return Architecture(backbone=backbone, attention=tuple(attention))
+    palette = draw(st.lists(attention_specs, min_size=1, max_size=3))
+    sites = draw(st.lists(st.sampled_from(backbone.sites), max_size=8, unique=True))
+    return Architecture(backbone=backbone, attention={site.name: draw(st.sampled_from(palette)) for site in sites})

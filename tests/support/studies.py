@@ -82,6 +82,7 @@ class StudyBench:
         cost: Callable[[Architecture], Cost] | None = None,
         bounds: dict[str, float] | None = None,
         published: tuple[Architecture, ...] = (),
+        measured_bounds: dict[str, float] | None = None,
         seed: int = 0,
     ) -> None:
         self.folder = folder
@@ -90,6 +91,7 @@ class StudyBench:
         self.cost = cost or CostModel((8, 8)).cost
         self.bounds = bounds or {}
         self.published = published
+        self.measured_bounds = measured_bounds or {}
         self.seed = seed
         self.records: StudyRecords
         self.conductor: Conductor
@@ -105,6 +107,7 @@ class StudyBench:
             seed=self.seed,
             bounds=self.bounds,
             published=self.published,
+            measured_bounds=self.measured_bounds,
         )
         self.conductor = Conductor(proposer, "front")
 
@@ -139,7 +142,7 @@ class StudyBench:
 
 def landscape(trial: Trial) -> Outcome:
     """A fake training: accuracy grows with gflops, and with attention in the last stage."""
-    last = trial.candidate.architecture.attention[-1]
-    bonus = {"se": 0.02, "cbam": 0.04}.get(last.kind, 0.0) if last else 0.0
+    last = [spec.kind for site, spec in trial.candidate.architecture.placed if site.stage == 2]
+    bonus = {"se": 0.02, "cbam": 0.04}.get(last[-1], 0.0) if last else 0.0
     accuracy = 0.6 + 100 * trial.candidate.gflops + bonus
     return Outcome(state=TrialState.COMPLETE, metrics={"accuracy": min(accuracy, 0.99)}, epochs=2, seconds=0.2)

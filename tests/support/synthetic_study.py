@@ -7,6 +7,8 @@ import random
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from architectures import with_attention
+
 from cbam_search.architecture import Architecture, Backbone, CbamSpec, SeSpec
 from cbam_search.architecture.architecture import published
 from cbam_search.records.events import (
@@ -90,14 +92,14 @@ def random_candidates(count: int, seed: int = 0) -> list[Candidate]:
     proposals = [(published(base, kind), Origin.PUBLISHED) for base in backbones for kind in (None, "se", "cbam")]
     while len(proposals) < count:
         base = chance.choice(backbones)
-        attention = tuple(chance.choice(PALETTE) for _ in base.geometry().sites)
-        proposals.append((Architecture(backbone=base, attention=attention), Origin.SAMPLER))
+        attention = [chance.choice(PALETTE) for _ in base.geometry().blocks]
+        proposals.append((with_attention(base, attention), Origin.SAMPLER))
     return [candidate(proposed, _gflops(proposed), origin) for proposed, origin in proposals[:count]]
 
 
 def _gflops(architecture: Architecture) -> float:
     base = architecture.backbone
-    placed = sum(spec is not None for spec in architecture.attention)
+    placed = len(architecture.attention)
     return 0.0008 * (base.depth / 8) * (2 * base.width) ** 2 * (1 + 0.004 * placed)
 
 

@@ -25,7 +25,7 @@ def noise(train: int, validation: int) -> ImageData:
 
 def network() -> torch.nn.Module:
     backbone = Architecture.named("cifar_resnet8").backbone.model_copy(update={"width": 0.25, "in_channels": 1, "classes": 10})
-    return build(Architecture(backbone=backbone, attention=(None,) * 3))
+    return build(Architecture(backbone=backbone))
 
 
 def test_few_images_are_all_trained_on(monkeypatch) -> None:
