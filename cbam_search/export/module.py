@@ -22,7 +22,8 @@ from cbam_search.export.model_text import OWN_FILE, ImageFormat, model_text
 from cbam_search.export.verification import verify
 from cbam_search.own_code import import_function, source_files
 
-FILES = frozenset({"model.py", "weights.safetensors", "architecture.json", "README.md", OWN_FILE})
+FILES = frozenset({"model.py", "weights.safetensors", "architecture.json", "README.md"})
+"""With the user's own function, OWN_FILE too."""
 MARKS_OF_AN_EXPORT = frozenset({"architecture.json", "weights.safetensors"})
 """Files that nobody else writes together: a folder of one's own with a README.md or a model.py is not replaced."""
 SMALLEST_STD = 1 / 255
@@ -139,7 +140,7 @@ def _refuse_foreign(output: Path) -> None:
     if not output.is_dir():
         raise ExportError(f"{output} is a file. Give the name of a folder")
     found = {path.name for path in output.iterdir()}
-    others = sorted(found - {*FILES, "__pycache__"}) or ([] if found >= MARKS_OF_AN_EXPORT else sorted(found))
+    others = sorted(found - {*FILES, OWN_FILE, "__pycache__"}) or ([] if found >= MARKS_OF_AN_EXPORT else sorted(found))
     if others:
         raise ExportError(f"{output} is not an earlier export: it holds {', '.join(others[:5])}. Give another folder")
 

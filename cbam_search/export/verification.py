@@ -24,7 +24,7 @@ import torch
 def require_torch_only(name):
     root = name.partition(".")[0]
     if root not in sys.stdlib_module_names and root not in {"torch", "model"}:
-        raise ImportError(f"{name} is neither torch nor of the standard library")
+        raise ImportError(f"{root} is neither torch nor of the standard library")
 
 class TorchOnly:
     def find_spec(self, name, path=None, target=None):

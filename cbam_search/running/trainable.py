@@ -76,6 +76,7 @@ class CandidateTrainable(tune.Trainable):
             image_size=data.image_size,
             threads=job.threads,
             on_gpu=job.on_gpu,
+            code_folder=job.code_folder,
         )
         measured_on = [job.latency.device.torch_device()] if job.latency else []
         self._locks = [DeviceLock(name) for name in sorted({physical_id(device) for device in (self._device, *measured_on)})]

@@ -7,25 +7,19 @@ from typing import Any
 
 import pytest
 from own_networks import traced, write_networks
+from workers import InProcess
 
 from cbam_search.architecture import published
+from cbam_search.cost.config import LATENCY, LatencyConfig
+from cbam_search.cost.device import devices_of_a_trial
 from cbam_search.data.config import DatasetConfig
 from cbam_search.data.images import ImageData
 from cbam_search.data.load import load
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.trials import Outcome, TrialState
-from cbam_search.running.trainable import CandidateTrainable, TrainingJob
+from cbam_search.running.latency import LatencyJob
+from cbam_search.running.trainable import TrainingJob
 from cbam_search.training.config import TrainingConfig
-
-
-class InProcess(CandidateTrainable):
-    """What Ray's `with_parameters` makes of the class."""
-
-    data: ImageData
-    job: TrainingJob
-
-    def setup(self, config: dict[str, Any]) -> None:  # type: ignore[override]
-        super().setup(config, data=self.data, job=self.job)
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +27,12 @@ def digits() -> ImageData:
     return load(DatasetConfig(source="digits", limit=200), seed=0, allow_code=False)
 
 
-def outcome(digits: ImageData, study: Path, architecture: str, code_folder: Path | None) -> Outcome:
+def outcome(
+    digits: ImageData, study: Path, architecture: str, code_folder: Path | None, latency: LatencyJob | None = None
+) -> Outcome:
     recipe = TrainingConfig(epochs=1, batch_size=64)
-    job = TrainingJob(recipe, seed=0, study=study, keep_weights=True, threads=1, on_gpu=False, code_folder=code_folder)
+    options: dict[str, Any] = {"keep_weights": True, "threads": 1, "on_gpu": False, "latency": latency}
+    job = TrainingJob(recipe, seed=0, study=study, code_folder=code_folder, **options)
     worker = type("Worker", (InProcess,), {"data": digits, "job": job})({"trial": 0, "architecture": architecture})
     return Outcome.model_validate_json(worker.step()["outcome"])
 
@@ -56,6 +53,17 @@ def test_it_trains(digits: ImageData, tmp_path: Path, code: Path, architecture: 
     ended = outcome(digits, tmp_path / "study", architecture, code)
     assert ended.state is TrialState.COMPLETE, ended.reason
     assert StudyFolder(tmp_path / "study").weights(0).is_file()
+
+
+def test_its_latency_is_measured(
+    digits: ImageData, tmp_path: Path, code: Path, architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (here,) = devices_of_a_trial(on_gpu=False)
+    latency = LatencyJob(LatencyConfig(device="cpu", pairs=5), here, at_most=None)
+    ended = outcome(digits, tmp_path / "study", architecture, code, latency)
+    assert ended.state is TrialState.COMPLETE, ended.reason
+    assert ended.metrics[LATENCY] > 0
 
 
 def test_it_is_not_imported_where_the_job_does_not_allow_code(
