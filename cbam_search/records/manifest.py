@@ -68,6 +68,8 @@ class StudyManifest(BaseModel):
     parameters: int
     published: tuple[str, ...]
     excluded: tuple[str, ...] = ()
+    weights: dict[str, str] = {}
+    """SHA-256 of the file that trainings start from, by backbone; a study is resumed on the same weights only."""
 
     @property
     def axes(self) -> tuple[Axis, ...]:

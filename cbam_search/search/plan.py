@@ -80,7 +80,8 @@ class TimeEstimate:
 class Plan:
     """left: the least and the most that the share of the space within all bounds can be. sampler, trials, epochs: of the YAML.
 
-    untimed: why there is no estimate, where there is none.
+    untimed: why there is no estimate, where there is none. weights_notes: what is odd about the weights that trainings start
+    from.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Plan:
     epochs: int
     estimate: TimeEstimate | None = None
     untimed: str | None = None
+    weights_notes: tuple[str, ...] = ()
 
     @property
     def trained_designs(self) -> int:

@@ -72,7 +72,7 @@ def _run(records: StudyRecords, prepared: Preparation, resources: TrialResources
         on_gpu=resources.gpus > 0,
     )
     try:
-        interrupted = run_trials(conductor, prepared.data, job, resources)
+        interrupted = run_trials(conductor, prepared.data, job, resources, prepared.pretrained)
     except KeyboardInterrupt:
         interrupted = True
     except Exception as error:
