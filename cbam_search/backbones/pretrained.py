@@ -50,9 +50,11 @@ def load_pretrained(path: Path, backbone: Backbone) -> PretrainedWeights:
     """
     found = read_tensors(path)
     expected = _shapes(backbone)
-    tensors = {name: tensor for name, tensor in found.items() if name not in _other_head(found, expected)}
-    absent_head = tuple(name for name in HEAD if name in found and name not in tensors)
-    missing = [name for name in expected if name not in tensors and name not in absent_head]
+    other_head = _other_head(found, expected)
+    # Counters last, which say least where many keys are listed.
+    ordered = sorted(found, key=lambda name: (name.endswith(COUNTER), name))
+    tensors = {name: found[name] for name in ordered if name not in other_head}
+    missing = [name for name in expected if name not in tensors and name not in other_head]
     counters = [name for name in missing if name.endswith(f".{COUNTER}")]
     mistakes = [
         *_mistake("missing", [f"{name} {_shape(expected[name])}" for name in missing if name not in counters]),
@@ -63,7 +65,7 @@ def load_pretrained(path: Path, backbone: Backbone) -> PretrainedWeights:
     ]
     if mistakes:
         raise WeightsError("\n  ".join([f"{path}: these weights do not fit {backbone.name}", *mistakes]))
-    notes = _notes(backbone, counters, found["fc.bias"] if absent_head else None)
+    notes = _notes(backbone, counters, found["fc.bias"] if other_head else None)
     return PretrainedWeights(path, sha256_of(path), tensors, tuple(f"{path.name}: {note}" for note in notes))
 
 
