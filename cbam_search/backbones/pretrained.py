@@ -45,10 +45,11 @@ Pretrained = Mapping[AnyBackbone, PretrainedWeights]
 def load_pretrained(path: Path, backbone: Backbone) -> PretrainedWeights:
     """The weights in a file, checked against the bare network of `backbone`.
 
-    Raises WeightsError for a file that cannot be read and for every key that is missing, unexpected or of another shape, but:
-    a head of another number of classes is left out, and batch norms may lack their counters; both are said in a note.
+    Raises WeightsError for a file that cannot be read and for every key that is missing, unexpected, of another shape or not
+    finite. Let pass and said in a note: a head of another number of classes, which is left out; batch norms without their
+    counters; and what lies in the file beside the state dict.
     """
-    found = read_tensors(path)
+    found, others = read_tensors(path)
     expected = _shapes(backbone)
     other_head = _other_head(found, expected)
     # Counters last, which say least where many keys are listed.
@@ -65,7 +66,7 @@ def load_pretrained(path: Path, backbone: Backbone) -> PretrainedWeights:
     ]
     if mistakes:
         raise WeightsError("\n  ".join([f"{path}: these weights do not fit {backbone.name}", *mistakes]))
-    notes = _notes(backbone, counters, found["fc.bias"] if other_head else None)
+    notes = _notes(backbone, others, counters, found["fc.bias"] if other_head else None)
     return PretrainedWeights(path, sha256_of(path), tensors, tuple(f"{path.name}: {note}" for note in notes))
 
 
@@ -136,7 +137,9 @@ def _channels(tensors: Mapping[str, Tensor], expected: Mapping[str, torch.Size],
     )
 
 
-def _notes(backbone: Backbone, counters: list[str], other_head: Tensor | None) -> Iterator[str]:
+def _notes(backbone: Backbone, others: tuple[str, ...], counters: list[str], other_head: Tensor | None) -> Iterator[str]:
+    if others:
+        yield f"only its state dict is read; beside it lie {', '.join(others[:LISTED_AT_MOST])}"
     if other_head is not None:
         yield (
             f"its last layer (fc) has {len(other_head)} classes and the data have {backbone.classes}, so that this layer "

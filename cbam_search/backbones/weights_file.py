@@ -23,10 +23,10 @@ WRAPPERS = ("module.", "_orig_mod.")
 _FORBIDDEN = re.compile(r"GLOBAL (\S+)")
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors by name, on CPU, taken out of their container and without a wrapper's prefix. Raises WeightsError.
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Tensors by name, on CPU, taken out of their container and without a wrapper's prefix; and what else the file holds.
 
-    `.safetensors` is read as such, everything else by torch.load with weights_only=True.
+    `.safetensors` is read as such, everything else by torch.load with weights_only=True. Raises WeightsError.
     """
     try:
         with path.open("rb"):
@@ -36,7 +36,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path}: these weights cannot be read: {error.strerror or error}") from None
     except SafetensorError as error:
         raise WeightsError(f"{path}: damaged, or not a safetensors file: {error}") from None
-    return _state_dict(content, path)
+    container, others = _container(content)
+    return _state_dict(content if container is None else content[container], path), others
 
 
 def sha256_of(path: Path) -> str:
@@ -67,11 +68,15 @@ def _torch_load(path: Path) -> Any:
         ) from None
 
 
-def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
+def _container(content: Any) -> tuple[str | None, tuple[str, ...]]:
+    """The key of the state dict, where it lies within other things, and the keys of these."""
     for key in CONTAINERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
+            return key, tuple(str(other) for other in content if other != key)
+    return None, ()
+
+
+def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping) or not content:
         raise WeightsError(f"{path}: holds no state dict, a mapping from names to tensors, but {_named(content)}")
     others = [f"{name} ({type(value).__name__})" for name, value in content.items() if not isinstance(value, Tensor)]

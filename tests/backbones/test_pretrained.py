@@ -81,7 +81,10 @@ def test_torchvision_s_names_and_shapes(tmp_path: Path) -> None:
 )
 def test_containers_and_prefixes(wrap, tmp_path: Path) -> None:
     tensors = tensors_of(SMALL)
-    weights = load_pretrained(saved(wrap(tensors), tmp_path / "weights.pt"), SMALL)
+    wrapped = wrap(tensors)
+    weights = load_pretrained(saved(wrapped, tmp_path / "weights.pt"), SMALL)
+    beside = [name for name in ("epoch", "optimizer") if name in wrapped]
+    assert weights.notes == tuple(f"weights.pt: only its state dict is read; beside it lie {name}" for name in beside)
     assert weights.tensors.keys() == tensors.keys()
     assert all(torch.equal(weights.tensors[name], tensor) for name, tensor in tensors.items())
 

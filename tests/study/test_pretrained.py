@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import cbam_search
 from cbam_search.architecture import Architecture
 from cbam_search.backbones.builder import build
-from cbam_search.cli.main import app
+from cbam_search.cli.main import app, main
 from cbam_search.errors import ConfigError, SpaceError, UserError, WeightsError
 from cbam_search.records.events import EpochFinished
 from cbam_search.records.ledger import read_events
@@ -97,10 +97,16 @@ class TestRefusedBeforeAnythingIsStarted:
         self.refused(ask, tmp_path, SpaceError, words, attention=attention)
 
 
-def test_the_command_line_says_it_in_a_sentence(tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["plan", str(write(tmp_path))])
-    assert isinstance(result.exception, WeightsError)
-    assert str(tmp_path / "bare.safetensors") in str(result.exception)
+@pytest.mark.parametrize("command", ["plan", "launch"])
+def test_the_command_line_says_it_in_a_sentence(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["cbam-search", command, str(write(tmp_path))])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 2
+    said = capsys.readouterr().err
+    assert said == f"error: {tmp_path / 'bare.safetensors'}: these weights cannot be read: No such file or directory\n"
 
 
 def test_plan_without_data_checks_them_too_and_warns(tmp_path: Path) -> None:
