@@ -16,6 +16,7 @@ from cbam_search.search.space_costs import space_costs
 from cbam_search.space.space import Space
 from cbam_search.study.config import StudyConfig, read_study_config
 from cbam_search.study.preparation import published_of
+from cbam_search.study.pretrained import notes_of, pretrained_of
 from cbam_search.study.time_estimate import estimate_time
 
 
@@ -56,7 +57,8 @@ def make_plan(space: str | Path, *, allow_code: bool = False, probe: bool = True
     assert planned is not None
     searched = Space(config.backbone, config.attention, in_channels=planned.channels, classes=planned.classes)
     cost = CostModel(planned.image_size)
-    plan = _without_times(config, searched, cost, planned)
+    notes = notes_of(pretrained_of(config, searched))
+    plan = replace(_without_times(config, searched, cost, planned), weights_notes=notes)
     if data is None or not probe:
         return replace(plan, untimed="the data were not loaded" if data is None else "it was not asked for")
     try:

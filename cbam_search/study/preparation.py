@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from cbam_search.backbones.pretrained import Pretrained
 from cbam_search.cost.model import CostModel
 from cbam_search.data.images import ImageData
 from cbam_search.data.load import load
@@ -14,6 +15,7 @@ from cbam_search.search.published import PublishedDesigns, published_designs
 from cbam_search.search.reference import objective_axes
 from cbam_search.space.space import Space
 from cbam_search.study.config import StudyConfig
+from cbam_search.study.pretrained import notes_of, pretrained_of
 
 
 @dataclass(frozen=True)
@@ -27,15 +29,22 @@ class Preparation:
     bounds: dict[str, float]
     objectives: tuple[ObjectiveAxis, ...]
     published: PublishedDesigns
+    pretrained: Pretrained = field(default_factory=dict)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader should know of data and weights."""
+        return (*self.data.notes, *notes_of(self.pretrained))
 
 
 def prepare(config: StudyConfig, *, allow_code: bool) -> Preparation:
-    """Load the data and work out the rest; raises DataError, CodeNotAllowedError or SpaceError."""
+    """Load the data and work out the rest; raises DataError, CodeNotAllowedError, SpaceError or WeightsError."""
     data = load(config.dataset, seed=config.seed, allow_code=allow_code)
     space = Space(config.backbone, config.attention, in_channels=data.channels, classes=data.classes)
     cost = CostModel(data.image_size)
     bounds = config.constraints.bounds()
     published = published_of(config, space, cost)
+    pretrained = pretrained_of(config, space)
     _check_budget(config, space, published)
     if config.search.sampler == "grid":
         _check_grid(config, space, cost, bounds, published)
@@ -46,7 +55,7 @@ def prepare(config: StudyConfig, *, allow_code: bool) -> Preparation:
         bounds=bounds | config.constraints.measured_bounds(),
         validation_labels=data.validation.labels,
     )
-    return Preparation(config, data, space, cost, bounds, objectives, published)
+    return Preparation(config, data, space, cost, bounds, objectives, published, pretrained)
 
 
 def published_of(config: StudyConfig, space: Space, cost: CostModel) -> PublishedDesigns:
