@@ -2,8 +2,8 @@
 
     python benchmarks/cost_model.py --output benchmarks/results/cost_model.txt
 
-Random architectures of a few spaces, each distinct one of a backbone equally likely. Both ways must agree: the script
-fails where they differ by a single multiply-add or parameter.
+Random architectures of a few spaces with every kind and position, each distinct one of a backbone equally likely. Both ways
+must agree: the script fails where they differ by a single multiply-add or parameter.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from pathlib import Path
 
 import torch
 
-from cbam_search.architecture import Architecture
+from cbam_search.architecture import ATTENTION_KINDS, FAMILIES, Architecture
 from cbam_search.cost.cost import Cost, measure
 from cbam_search.cost.model import CostModel
 from cbam_search.space.config import AttentionConfig, BackboneConfig
 from cbam_search.space.space import Space
 from cbam_search.study.environment import hardware, versions
 
-ATTENTION = AttentionConfig.model_validate(
-    {
-        "reduction_ratio": [4, 8, 16],
-        "pools": {"from": ["avg", "max", "lp", "lse"], "at_least": 1, "at_most": 2},
-        "spatial_kernel_size": ["none", 3, 7],
-    }
-)
+ATTENTION = {
+    "kind": ["none", *ATTENTION_KINDS],
+    "reduction_ratio": [4, 8, 16],
+    "pools": {"from": ["avg", "max", "lp", "lse"], "at_least": 1, "at_most": 2},
+    "spatial_kernel_size": ["none", 3, 7],
+}
 SPACES = (
     ("cifar_resnet", [20, 32], 32, 10),
     ("cifar_resnet", [110], 32, 10),
     ("resnet", [18, 50], 224, 1000),
     ("resnet", [152], 224, 1000),
     ("resnext", [50, 101], 224, 1000),
+    ("mobilenet", [28], 224, 1000),
 )
 
 
@@ -69,7 +69,8 @@ def _heading() -> list[str]:
 
 def _line(family: str, depths: list[int], size: int, classes: int, composed: int, whole: int) -> str:
     backbone = BackboneConfig.model_validate({"family": family, "depth": depths})
-    architectures = _draw(Space(backbone, ATTENTION, in_channels=3, classes=classes), composed)
+    attention = AttentionConfig.model_validate(ATTENTION | {"position": list(FAMILIES[family].positions)})
+    architectures = _draw(Space(backbone, attention, in_channels=3, classes=classes), composed)
     model = CostModel((size, size))
     for architecture in architectures:
         model.cost(architecture)

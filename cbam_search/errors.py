@@ -8,6 +8,7 @@ CbamSearchError
 │   ├── ArchitectureError       an architecture that cannot exist
 │   ├── SpaceError              a space that is empty or too large for what was asked
 │   ├── DataError               images or labels that cannot be used
+│   ├── WeightsError            weights that cannot be read, or are another network's
 │   ├── CodeNotAllowedError     a user's own code without --allow-code
 │   ├── OwnCodeError            a user's own code that is not found, fails, or is not what it must be
 │   ├── StudyNotFoundError      no study by that name or in that folder
@@ -54,6 +55,10 @@ class SpaceError(UserError):
 
 class DataError(UserError):
     """Images or labels that cannot be used."""
+
+
+class WeightsError(UserError):
+    """Weights that cannot be read, or that are another network's."""
 
 
 class CodeNotAllowedError(UserError):

@@ -17,7 +17,6 @@ from cbam_search.study.config import StudyConfig
 
 PAGE = Path(__file__).with_name("yaml.md")
 REFUSED_KEYS = (
-    "backbone.weights",
     "search.evaluation_cache",
     "search.start_from",
     "search.stop",
@@ -35,7 +34,7 @@ file without loading data.
 - A key that is not listed here is a mistake, and so is a value that is not allowed: the message names the file, the line, the
   key's path, what is allowed and the nearest valid name; the exit code is 2 and nothing is started.
 - Where a value or a list of such is taken, each entry of the list is a choice that the search has.
-- Relative paths in `dataset` start at the YAML file's folder; `records.folder` starts where you launch.
+- Relative paths in `dataset` and `backbone.weights` start at the YAML file's folder; `records.folder` starts where you launch.
 - Values are read as YAML 1.2 reads them: `5e-4` is a number, `no` and `none` are words, only `true` and `false` are booleans.
   Tags, merge keys (`<<`) and a key that stands twice are refused.
 """
@@ -121,10 +120,10 @@ def _takes_type(entry: dict[str, Any]) -> str:
             return f"a list of ({_takes(entry['items'])})"
         case "object":
             values = _takes(entry["additionalProperties"])
-            keys = _takes(entry["propertyNames"]) if "propertyNames" in entry else "names"
+            keys = _takes(entry["propertyNames"]) if "propertyNames" in entry else "text"
             return (
                 f"a mapping from {keys} to {values}"
-                if "enum" in entry["additionalProperties"]
+                if "anyOf" not in entry["additionalProperties"]
                 else f"a mapping from {keys} to ({values})"
             )
         case "boolean":

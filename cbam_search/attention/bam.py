@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from cbam_search.attention.identity_start import OPEN, answer_always, opened
 from cbam_search.attention.pooling import pool
 
 
@@ -53,3 +54,12 @@ class BAM(nn.Module):
         else:
             both = channel[:, :, None, None] + spatial
         return torch.addcmul(x, x, torch.sigmoid(both).to(x.dtype))
+
+    def start_as_identity(self) -> float:
+        """Give the module the weights that multiply its input by one constant; returns that constant.
+
+        Here a gate is added to 1, so that it starts shut.
+        """
+        answer_always(self.channel_branch[-1], -OPEN)
+        answer_always(self.spatial_branch[-1], 0.0)
+        return 1.0 + opened(-OPEN)

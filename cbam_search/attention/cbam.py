@@ -48,5 +48,10 @@ class CBAM(nn.Module):
             gated = self.spatial_gate(self.channel_gate(x))
         return gated
 
+    def start_as_identity(self) -> float:
+        """Give the module the weights that multiply its input by one constant; returns that constant."""
+        kept = self.channel_gate.start_as_identity()
+        return kept if self.spatial_gate is None else kept * self.spatial_gate.start_as_identity()
+
     def extra_repr(self) -> str:
         return f"order={self.order}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from cbam_search.attention.identity_start import OPEN, answer_always, opened
 from cbam_search.attention.pooling import POOLS, pool
 
 
@@ -40,6 +41,14 @@ class ChannelGate(nn.Module):
         else:
             rated = self.mlp(torch.stack(pooled))  # (pools, N, C)
         return torch.sigmoid(rated.sum(0))[:, :, None, None].to(x.dtype)
+
+    def start_as_identity(self) -> float:
+        """Give the module the weights that multiply its input by one constant; returns that constant."""
+        for mlp in self.mlp if isinstance(self.mlp, nn.ModuleList) else (self.mlp,):
+            assert isinstance(mlp, nn.Sequential)
+            # What the MLP, or MLPs, say of each pool is added up.
+            answer_always(mlp[-1], OPEN / len(self.pools))
+        return opened()
 
     def extra_repr(self) -> str:
         return f"pools={self.pools}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from cbam_search.attention.identity_start import OPEN, answer_always, opened
 from cbam_search.attention.pooling import pool
 
 
@@ -40,6 +41,12 @@ class CoordinateAttention(nn.Module):
         row_means, column_means = (pool(pixels, dim, ("avg",))[0].transpose(1, 2) for dim in (2, 1))
         rows, columns = (gate.transpose(1, 2).contiguous().to(x.dtype) for gate in self.gates(row_means, column_means))
         return (pixels * rows.unsqueeze(2) * columns.unsqueeze(1)).permute(0, 3, 1, 2)
+
+    def start_as_identity(self) -> float:
+        """Give the module the weights that multiply its input by one constant; returns that constant."""
+        for conv in (self.rows, self.columns):
+            answer_always(conv, OPEN)
+        return opened() ** 2
 
     def gates(self, row_means: Tensor, column_means: Tensor) -> tuple[Tensor, Tensor]:
         """Weights of rows and columns. row_means: (N, C, H), column_means: (N, C, W), to the same shapes."""

@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from cbam_search.attention.identity_start import opened
 from cbam_search.attention.pooling import pool
 
 
@@ -31,3 +32,11 @@ class ECA(nn.Module):
         (mean,) = pool(x.flatten(2), 2, ("avg",))  # (N, C)
         weight = torch.sigmoid(self.conv(mean.unsqueeze(1))).squeeze(1)  # (N, C)
         return x * weight[:, :, None, None].to(x.dtype)
+
+    def start_as_identity(self) -> float:
+        """Give the module the weights that multiply its input by one constant; returns that constant.
+
+        The convolution has no bias that could open the gate: half is what is left.
+        """
+        nn.init.zeros_(self.conv.weight)
+        return opened(0.0)

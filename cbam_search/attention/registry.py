@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 from torch import nn
 
@@ -14,6 +15,7 @@ from cbam_search.attention.coordinate import CoordinateAttention
 from cbam_search.attention.eca import ECA
 from cbam_search.attention.global_context import GlobalContext
 from cbam_search.attention.se import SE
+from cbam_search.errors import ArchitectureError
 
 ATTENTION_MODULES: Registry[Callable[..., nn.Module]] = Registry("attention module")
 """One module a kind. It is called with the channels of the site and the spec's settings by name."""
@@ -30,6 +32,27 @@ def build_attention(spec: AttentionSpec, channels: int) -> nn.Module:
     """The module of `spec` for feature maps of `channels` channels; raises UnknownNameError for a kind without one."""
     settings = {name: getattr(spec, name) for name in type(spec).settings()}
     return ATTENTION_MODULES[spec.kind](channels, **settings)
+
+
+@runtime_checkable
+class StartsAsIdentity(Protocol):
+    """What the module of every kind can do beside its forward pass, so that it can be put into trained weights."""
+
+    def start_as_identity(self) -> float:
+        """Set the weights so that, in training and evaluation, the module multiplies every input by one positive constant.
+
+        Returns the constant. Every parameter must get a gradient as soon as those set to zero have moved.
+        """
+
+
+def start_as_identity(module: nn.Module) -> float:
+    """What the method of that name does; raises ArchitectureError for a module without it."""
+    if not isinstance(module, StartsAsIdentity):
+        raise ArchitectureError(
+            f"attention module {type(module).__name__} has no method start_as_identity, so that it cannot be put into "
+            f"trained weights: see StartsAsIdentity in cbam_search/attention/registry.py"
+        )
+    return module.start_as_identity()
 
 
 SEPARATE_GATES = {"cbam": ("channel_gate", "spatial_gate")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from cbam_search.attention.identity_start import OPEN, answer_always, opened
 from cbam_search.attention.pooling import pool
 
 
@@ -34,6 +35,11 @@ class SpatialGate(nn.Module):
     def weight(self, x: Tensor) -> Tensor:
         """x: (N, C, H, W) to (N, 1, H, W)."""
         return torch.sigmoid(self.bn(self.conv(self.descriptor(x)))).to(x.dtype)
+
+    def start_as_identity(self) -> float:
+        """Give the module the weights that multiply its input by one constant; returns that constant."""
+        answer_always(self.bn, OPEN)
+        return opened()
 
     def descriptor(self, x: Tensor) -> Tensor:
         """What the convolution sees: (N, 2, H, W), or (N, 1, H, W) of a learned one."""

@@ -95,6 +95,8 @@ class StudyManifest(BaseModel):
     excluded: tuple[str, ...] = ()
     backbone_source: str | None = None
     latency: LatencySummary | None = None
+    weights: dict[str, str] = {}
+    """SHA-256 of the file that trainings start from, by backbone; a study is resumed on the same weights only."""
 
     def with_references(self, references: Mapping[str, float]) -> StudyManifest:
         """The same with the references of these objectives fixed."""

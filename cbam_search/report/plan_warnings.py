@@ -20,7 +20,14 @@ LARGE_ERROR = 0.01
 
 def plan_warnings(plan: Plan) -> tuple[str, ...]:
     """One sentence or two for each; none where all is well."""
-    return (*_of_axes(plan), *_of_constraints(plan), *_of_designs(plan), *_of_the_budget(plan), *_of_data(plan))
+    return (
+        *_of_axes(plan),
+        *_of_constraints(plan),
+        *_of_designs(plan),
+        *_of_the_budget(plan),
+        *_of_data(plan),
+        *plan.weights_notes,
+    )
 
 
 def _of_axes(plan: Plan) -> Iterator[str]:

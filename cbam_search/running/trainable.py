@@ -18,7 +18,7 @@ import torch
 from ray import tune
 
 from cbam_search.architecture import Architecture
-from cbam_search.backbones.builder import build
+from cbam_search.backbones.pretrained import Pretrained, build_start
 from cbam_search.cost.device import physical_id
 from cbam_search.cost.device_lock import DeviceLock
 from cbam_search.data.images import ImageData
@@ -61,11 +61,14 @@ class CandidateTrainable(tune.Trainable):
     The last result has `done` and `outcome`, an `Outcome` as JSON, which is on disk by then.
     """
 
-    def setup(self, config: dict[str, Any], *, data: ImageData, job: TrainingJob) -> None:  # type: ignore[override]
+    def setup(  # type: ignore[override]
+        self, config: dict[str, Any], *, data: ImageData, job: TrainingJob, pretrained: Pretrained | None = None
+    ) -> None:
         torch.set_num_threads(job.threads)
         # cuBLAS reads this once, when CUDA starts; without it matrix products differ from run to run.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self._job = job
+        self._pretrained = pretrained or {}
         self._folder = StudyFolder(job.study)
         self._device = torch.device("cuda" if job.on_gpu else "cpu")
         self._data = DataOnDevice(data, self._device)
@@ -141,7 +144,7 @@ class CandidateTrainable(tune.Trainable):
         self._folder.trial(self._trial).mkdir(parents=True, exist_ok=True)
         with deterministic(self._job.seed, self._device):
             folder = self._job.code_folder
-            self._network = build(self._architecture, allow_code=folder is not None, code_folder=folder)
+            self._network = build_start(self._architecture, self._pretrained, allow_code=folder is not None, code_folder=folder)
         self._training = train(
             self._network,
             self._data,

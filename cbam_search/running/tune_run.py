@@ -18,6 +18,7 @@ from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, TuneC
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.stopper import Stopper
 
+from cbam_search.backbones.pretrained import Pretrained
 from cbam_search.data.images import ImageData
 from cbam_search.running.cluster import TrialResources
 from cbam_search.running.conductor import Conductor
@@ -70,14 +71,17 @@ class _LostWorkers(Callback):
         return Callback, ()
 
 
-def run_trials(conductor: Conductor, data: ImageData, job: TrainingJob, resources: TrialResources) -> bool:
+def run_trials(
+    conductor: Conductor, data: ImageData, job: TrainingJob, resources: TrialResources, pretrained: Pretrained
+) -> bool:
     """Run until the conductor has no more trials; True when Ctrl-C ended it before.
 
+    data, pretrained: put into Ray's object store once, from which workers on any node take them.
     Raises what went wrong in the study itself, such as RecordsError.
     """
     searcher = StudySearcher(conductor)
     trainable = tune.with_resources(
-        tune.with_parameters(CandidateTrainable, data=data, job=job),
+        tune.with_parameters(CandidateTrainable, data=data, job=job, pretrained=pretrained),
         {"cpu": resources.cpus, "gpu": resources.gpus},
     )
     with _environment(TUNE_SETTINGS), _scratch_folder() as scratch, _first_interrupt(searcher):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -12,11 +13,13 @@ from cbam_search.architecture import ATTENTION_KINDS, FAMILIES, POOLS, POSITIONS
 from cbam_search.architecture.backbone import Variant
 from cbam_search.architecture.geometry import Stem
 from cbam_search.architecture.kinds.cbam import ChannelMlp, Order, SpatialDescriptor
+from cbam_search.architecture.registry import unknown_name
 from cbam_search.space.choices import Choices, OneOf
 
 FamilyName = Annotated[str, OneOf("backbone family", FAMILIES.names())]
 KindName = Annotated[str, OneOf("attention kind", ("none", *ATTENTION_KINDS.names()))]
 Position = Annotated[str, OneOf("position", tuple(POSITIONS))]
+WeightsPath = Annotated[str, Field(min_length=1)]
 
 
 class BackboneConfig(BaseModel):
@@ -48,14 +51,11 @@ class BackboneConfig(BaseModel):
         default=None,
         description="imagenet (7x7 of stride 2, max pooling) or cifar (3x3 of stride 1); the default is the family's own",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _own_modules_come_later(cls, data: Any) -> Any:
-        for key in ("weights",):
-            if isinstance(data, dict) and key in data:
-                raise PydanticCustomError("not_available", "'{key}' is not available in this version", {"key": key})
-        return data
+    weights: WeightsPath | dict[str, WeightsPath] | None = Field(
+        default=None,
+        description="trained weights to start from: a file (safetensors, or a state dict of torch.save), or, for several "
+        "backbones, a mapping from their names to files; see docs/pretrained.md",
+    )
 
     @field_validator("depth", mode="before")
     @classmethod
@@ -89,6 +89,52 @@ class BackboneConfig(BaseModel):
             if message:
                 raise PydanticCustomError("impossible_backbone", "{message}", {"message": message})
         return self
+
+    @model_validator(mode="after")
+    def _weights_fit_the_backbones(self) -> BackboneConfig:
+        if self.weights is None:
+            return self
+        names = self._names()
+        distinct = tuple(dict.fromkeys(names.values()))
+        example = f"{{{distinct[0]}: FILE, ...}}"
+        if isinstance(self.weights, str) and len(distinct) > 1:
+            raise PydanticCustomError(
+                "one_file",
+                "weights: a file holds the weights of one network, and these are {count}: {names}. Give a mapping, {example}",
+                {"count": len(distinct), "names": ", ".join(distinct), "example": example},
+            )
+        if isinstance(self.weights, dict):
+            unknown = [name for name in self.weights if name not in names]
+            lacking = sorted(set(distinct) - {names[name] for name in self.weights if name in names})
+            message = unknown_name("backbone", unknown[0], distinct) if unknown else f"no file for {', '.join(lacking)}"
+            if unknown or lacking:
+                raise PydanticCustomError("wrong_files", "weights: {message}", {"message": message})
+        return self
+
+    def _names(self) -> dict[str, str]:
+        """From the names of all backbones, as given and canonical, to the canonical ones."""
+        given = [Backbone.model_validate(settings) for settings in self.combinations()]
+        return {name: entry.canonical().name for entry in given for name in (entry.name, entry.canonical().name)}
+
+    def weights_files(self) -> dict[str, Path]:
+        """Files by the name of the canonical backbone; empty where networks start from scratch."""
+        if self.weights is None:
+            return {}
+        names = self._names()
+        given = self.weights if isinstance(self.weights, dict) else dict.fromkeys(names, self.weights)
+        return {names[name]: Path(file) for name, file in given.items()}
+
+    def resolved(self, base: Path) -> BackboneConfig:
+        """The same settings with relative paths of weights taken from `base`, the folder of the YAML file."""
+
+        def absolute(file: str) -> str:
+            return str(base.absolute() / Path(file).expanduser())
+
+        if self.weights is None:
+            return self
+        files = self.weights
+        changed = absolute(files) if isinstance(files, str) else {name: absolute(file) for name, file in files.items()}
+        return self.model_copy(update={"weights": changed})
 
     @property
     def positions(self) -> tuple[str, ...]:

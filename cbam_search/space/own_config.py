@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import product
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
@@ -54,6 +55,14 @@ class OwnBackboneConfig(BaseModel):
     def positions(self) -> tuple[str, ...]:
         """Where attention may sit."""
         return tuple(OWN_POSITIONS)
+
+    def weights_files(self) -> dict[str, Path]:
+        """None: the function itself may return a network with trained weights."""
+        return {}
+
+    def resolved(self, base: Path) -> OwnBackboneConfig:  # noqa: ARG002 (as for a family)
+        """The same: a module is found on the Python path, not by the folder of the YAML file."""
+        return self
 
     def combinations(self) -> tuple[dict[str, Any], ...]:
         """Arguments of every combination, in a fixed order."""

@@ -48,7 +48,7 @@ def launch(space: str | Path, *, allow_code: bool = False, verbose: bool = False
         latency = _latency_job(config, resources)
         folder = _create(prepared, text, Path(space).resolve().parent, latency)
         screen.note(f"study {folder.path.name} in {folder.path}")
-        for note in prepared.data.notes:
+        for note in prepared.notes:
             screen.note(note)
         with folder.lock():
             closed = drive(folder, prepared, resources, latency, resumed=False, screen=screen, verbose=verbose)
@@ -60,8 +60,8 @@ def resume(
 ) -> Study:
     """Go on with a study that was interrupted or killed: no finished trial is lost, none is trained twice.
 
-    run: a study's name, its folder, or `latest`. The rest as for `launch`. Raises UserError when the data, or
-    the source of your own backbone, have changed.
+    run: a study's name, its folder, or `latest`. The rest as for `launch`. Raises UserError when data, weights or the source of
+    your own backbone have changed.
     """
     screen = screen or Silence()
     folder = find_study(str(run))
@@ -72,6 +72,7 @@ def resume(
         _check_same_source(manifest, config, allow_code=allow_code)
         prepared = prepare(config, allow_code=allow_code)
         _check_same_data(manifest, prepared)
+        _check_same_weights(manifest, prepared)
         with ray_running(config.resources, verbose=verbose):
             resources = trial_resources(config.resources)
             latency = _latency_job(config, resources)
@@ -119,6 +120,7 @@ def _manifest(
         excluded=tuple(design.label for design in prepared.published.excluded),
         backbone_source=next((entry.source for entry in prepared.space.backbones if isinstance(entry, OwnBackbone)), None),
         latency=_latency_summary(latency, config) if latency else None,
+        weights=_weights(prepared),
     )
 
 
@@ -135,6 +137,9 @@ def _check_same_settings(folder: StudyFolder, config: StudyConfig) -> None:
     """What candidates are and how they are judged is fixed; where they run and what is kept may change."""
     began_with = yaml.safe_load(folder.resolved_yaml.read_text())
     now = yaml.safe_load(config.resolved_yaml())
+    for document in (began_with, now):
+        # A file may move; that it is the same is checked by its digest.
+        document["backbone"].pop("weights", None)
     changed = [section for section in FIXED_SECTIONS if began_with.get(section) != now[section]]
     if changed:
         raise UserError(
@@ -173,6 +178,20 @@ def _check_same_device(manifest: StudyManifest, latency: LatencyJob | None, conf
             f"study {manifest.name} measured latencies in {manifest.latency.text}; here they would be in {now.text}, and the "
             f"figures would not compare. Resume it on the same device with the same settings, or launch a new study"
         )
+
+
+def _check_same_weights(manifest: StudyManifest, prepared: Preparation) -> None:
+    now = _weights(prepared)
+    changed = [name for name in sorted({*manifest.weights, *now}) if manifest.weights.get(name) != now.get(name)]
+    if changed:
+        raise UserError(
+            f"the weights that study {manifest.name} started from (backbone.weights) have changed since it began, those of "
+            f"{', '.join(changed)}. Put the old files back, or launch a new study"
+        )
+
+
+def _weights(prepared: Preparation) -> dict[str, str]:
+    return {backbone.name: weights.sha256 for backbone, weights in prepared.pretrained.items()}
 
 
 def _close(folder: StudyFolder, closed: StudyClosed, screen: Screen) -> Study:

@@ -123,5 +123,6 @@ def read_study_config(path: Path, *, base: Path | None = None) -> tuple[StudyCon
     """
     text = read_text(path)
     config = parse_yaml(text, path.name if base else str(path), StudyConfig)
-    dataset = config.dataset.resolved(base or path.resolve().parent)
-    return config.model_copy(update={"dataset": dataset}), text
+    folder = base or path.resolve().parent
+    resolved = {"dataset": config.dataset.resolved(folder), "backbone": config.backbone.resolved(folder)}
+    return config.model_copy(update=resolved), text

@@ -80,7 +80,7 @@ def _run(records: StudyRecords, prepared: Preparation, resources: TrialResources
         latency=latency,
     )
     try:
-        interrupted = run_trials(conductor, prepared.data, job, resources)
+        interrupted = run_trials(conductor, prepared.data, job, resources, prepared.pretrained)
     except KeyboardInterrupt:
         interrupted = True
     except Exception as error:

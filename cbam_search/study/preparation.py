@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from cbam_search.backbones.pretrained import Pretrained
 from cbam_search.cost.model import CostModel
 from cbam_search.data.images import ImageData
 from cbam_search.data.load import load
@@ -15,6 +16,7 @@ from cbam_search.search.published import PublishedDesigns, published_designs
 from cbam_search.search.reference import objective_axes
 from cbam_search.space.space import Space
 from cbam_search.study.config import StudyConfig
+from cbam_search.study.pretrained import notes_of, pretrained_of
 from cbam_search.study.spaces import require_code_permission, space_of
 
 
@@ -30,16 +32,23 @@ class Preparation:
     objectives: tuple[ObjectiveAxis, ...]
     published: PublishedDesigns
     code_folder: Path | None = None
+    pretrained: Pretrained = field(default_factory=dict)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader should know of data and weights."""
+        return (*self.data.notes, *notes_of(self.pretrained))
 
 
 def prepare(config: StudyConfig, *, allow_code: bool) -> Preparation:
-    """Load the data and work out the rest; raises DataError, CodeNotAllowedError, OwnCodeError or SpaceError."""
+    """Load the data and work out the rest; raises DataError, CodeNotAllowedError, OwnCodeError, SpaceError or WeightsError."""
     require_code_permission(config, allow_code=allow_code)
     data = load(config.dataset, seed=config.seed, allow_code=allow_code)
     space = space_of(config, in_channels=data.channels, classes=data.classes, image_size=data.image_size, allow_code=allow_code)
     cost = CostModel(data.image_size, allow_code=allow_code)
     bounds = config.constraints.bounds()
     published = published_of(config, space, cost)
+    pretrained = pretrained_of(config, space)
     _check_budget(config, space, published)
     if config.search.sampler == "grid":
         _check_grid(config, space, cost, bounds, published)
@@ -50,7 +59,8 @@ def prepare(config: StudyConfig, *, allow_code: bool) -> Preparation:
         bounds=bounds | config.constraints.measured_bounds(),
         validation_labels=data.validation.labels,
     )
-    return Preparation(config, data, space, cost, bounds, objectives, published, Path.cwd() if allow_code else None)
+    code_folder = Path.cwd() if allow_code else None
+    return Preparation(config, data, space, cost, bounds, objectives, published, code_folder, pretrained)
 
 
 def published_of(config: StudyConfig, space: Space, cost: CostModel) -> PublishedDesigns:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from cbam_search.architecture import ATTENTION_KINDS, POOLS, AttentionSpec
-from cbam_search.attention.registry import ATTENTION_MODULES, build_attention
+from cbam_search.attention.registry import ATTENTION_MODULES, build_attention, start_as_identity
 from cbam_search.errors import UnknownNameError
 
 SETTINGS: dict[str, list[dict[str, object]]] = {
@@ -132,3 +132,29 @@ def test_is_registered_under_the_same_name_as_its_spec(spec):
     assert set(ATTENTION_MODULES) == set(ATTENTION_KINDS)
     with pytest.raises(UnknownNameError, match=r"cbam"):
         ATTENTION_MODULES[spec.kind + "x"]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 32])
+def test_starts_as_its_input_times_one_constant(spec, channels):
+    module = build(spec, channels)
+    constant = start_as_identity(module)
+    assert constant > 0
+    for training in (True, False):
+        x = torch.randn(4, channels, 5, 6)
+        torch.testing.assert_close(module.train(training)(x), constant * x, rtol=1e-6, atol=1e-6)
+
+
+def test_that_start_can_be_trained_away_from(spec):
+    """At once every parameter has a gradient, if one of zero; after a step none of them is zero."""
+    torch.manual_seed(0)
+    module = build_attention(spec, 32)
+    start_as_identity(module)
+    optimizer = torch.optim.SGD(module.parameters(), lr=1e-3)
+    for step in range(2):
+        optimizer.zero_grad()
+        (module(torch.randn(8, 32, 6, 6)) - 1).square().sum().backward()
+        for name, parameter in module.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+            assert step == 0 or parameter.grad.any(), name
+        optimizer.step()

@@ -8,7 +8,7 @@ from cbam_search.errors import UnknownNameError
 
 DEVICES = [
     "cpu",
-    pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")]),
+    pytest.param("cuda", marks=pytest.mark.gpu),
 ]
 
 

@@ -75,18 +75,22 @@ import sys; sys.path.insert(0, "tests/support")
 from pathlib import Path
 from studies import *
 space = space_of(reduction_ratio=[2, 4], spatial_kernel_size=[3, 7], pools={"from": ["avg", "max"]})
-bench = StudyBench(new_folder(Path(sys.argv[1]), manifest_of(trials=4)), space, SearchConfig(trials=4, sampler="tpe"), seed=5)
-print([trial.candidate.digest for trial in bench.run(landscape, workers=1)])
+for name in sys.argv[2:]:
+    folder = new_folder(Path(sys.argv[1]) / name, manifest_of(trials=12))
+    bench = StudyBench(folder, space, SearchConfig(trials=12, sampler=name), seed=5)
+    print(name, [trial.candidate.digest for trial in bench.run(landscape, workers=1)])
 """
 
 
-def test_another_process_proposes_the_same(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_another_process_proposes_the_same_with_every_sampler(tmp_path: Path) -> None:
     outputs = []
     for hash_seed in ("1", "2"):
-        command = [sys.executable, "-c", PROPOSALS, str(tmp_path / hash_seed)]
+        command = [sys.executable, "-c", PROPOSALS, str(tmp_path / hash_seed), *sorted(SAMPLERS)]
         environment = {"PYTHONHASHSEED": hash_seed, "PATH": "", "OMP_NUM_THREADS": "1"}
         outputs.append(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
-    assert outputs[0] == outputs[1] != ""
+    assert outputs[0] == outputs[1]
+    assert len(outputs[0].splitlines()) == len(SAMPLERS.names())
 
 
 @pytest.mark.parametrize("as_index", [False, True])

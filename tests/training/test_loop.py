@@ -142,7 +142,6 @@ def test_golden_curve(digits: ImageData, make_net: MakeNet) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("mixed_precision", ["auto", "off"])
 def test_on_a_gpu_the_same_seed_gives_the_same_finite_curve(digits: ImageData, make_net: MakeNet, mixed_precision: str) -> None:
     recipe = TrainingConfig.model_validate(RECIPE.model_dump() | {"mixed_precision": mixed_precision})
