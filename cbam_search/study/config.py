@@ -16,6 +16,7 @@ from cbam_search.records.manifest import STUDY_NAME
 from cbam_search.running.config import ResourcesConfig
 from cbam_search.search.config import ConstraintsConfig, Objectives, SearchConfig
 from cbam_search.space.config import AttentionConfig, BackboneConfig
+from cbam_search.space.own_config import AnyBackboneConfig
 from cbam_search.study.yaml_file import parse_yaml, read_text
 from cbam_search.tracking.config import TrackingConfig
 from cbam_search.training.config import TrainingConfig
@@ -29,7 +30,9 @@ class StudyConfig(BaseModel):
     name: str = Field(description="names the study and its folder: letters, digits, '.', '_' and '-'")
     seed: int = Field(default=0, ge=0, lt=2**31, description="of splits, proposals and every training")
     dataset: DatasetConfig = Field(description="the images")
-    backbone: BackboneConfig = Field(description="the networks that attention is placed in")
+    backbone: AnyBackboneConfig = Field(
+        description="the networks that attention is placed in: a family, or your own by `module`"
+    )
     attention: AttentionConfig = Field(default_factory=AttentionConfig, description="where attention may sit, and how")
     objectives: Objectives = Field(
         default={"accuracy": "max", "gflops": "min"},
@@ -67,13 +70,22 @@ class StudyConfig(BaseModel):
     @model_validator(mode="after")
     def _positions_of_the_family(self) -> StudyConfig:
         positions = self.backbone.positions
+        whose = self.backbone.family if isinstance(self.backbone, BackboneConfig) else "your own network"
         for position in self.attention.position or ():
             if position not in positions:
                 raise PydanticCustomError(
                     "position",
                     "attention.position: {family} has no position '{position}'. Allowed: {allowed}",
-                    {"family": self.backbone.family, "position": position, "allowed": ", ".join(positions)},
+                    {"family": whose, "position": position, "allowed": ", ".join(positions)},
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _stages_are_known(self) -> StudyConfig:
+        if self.attention.per == "stage" and not isinstance(self.backbone, BackboneConfig):
+            raise PydanticCustomError(
+                "no_stages", "attention.per: the stages of your own network are not known here. Allowed: network, block"
+            )
         return self
 
     @model_validator(mode="after")
