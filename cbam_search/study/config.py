@@ -62,8 +62,8 @@ class StudyConfig(BaseModel):
         if len(self.search.baselines) > self.search.trials:
             raise PydanticCustomError(
                 "trials",
-                "search.trials is {trials}, fewer than the {baselines} baselines that count among them",
-                {"trials": self.search.trials, "baselines": len(self.search.baselines)},
+                "{trials} are fewer than the {baselines} baselines that count among them",
+                {"at": ("search", "trials"), "trials": self.search.trials, "baselines": len(self.search.baselines)},
             )
         return self
 
@@ -75,8 +75,8 @@ class StudyConfig(BaseModel):
             if position not in positions:
                 raise PydanticCustomError(
                     "position",
-                    "attention.position: {family} has no position '{position}'. Allowed: {allowed}",
-                    {"family": whose, "position": position, "allowed": ", ".join(positions)},
+                    "{family} has no position '{position}'. Allowed: {allowed}",
+                    {"at": ("attention", "position"), "family": whose, "position": position, "allowed": ", ".join(positions)},
                 )
         return self
 
@@ -84,7 +84,9 @@ class StudyConfig(BaseModel):
     def _stages_are_known(self) -> StudyConfig:
         if self.attention.per == "stage" and not isinstance(self.backbone, BackboneConfig):
             raise PydanticCustomError(
-                "no_stages", "attention.per: the stages of your own network are not known here. Allowed: network, block"
+                "no_stages",
+                "the stages of your own network are not known here. Allowed: network, block",
+                {"at": ("attention", "per")},
             )
         return self
 
@@ -100,13 +102,14 @@ class StudyConfig(BaseModel):
                 "latency",
                 "latency_ms in {used} needs the section latency, which names the device it is for, such as "
                 "latency: {device: cpu} or latency: {device: H100}",
-                {"used": " and ".join(used)},
+                {"at": (used[0], LATENCY), "used": " and ".join(used)},
             )
         if self.latency is not None and not used:
             raise PydanticCustomError(
                 "latency",
                 "the section latency is given, but nothing uses it: add latency_ms: min to objectives, or "
                 "latency_ms: {at_most: ...} to constraints, or leave the section out",
+                {"at": ("latency",)},
             )
         return self
 

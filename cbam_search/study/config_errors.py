@@ -185,7 +185,9 @@ class _Explainer:
             return self._mistake(path, f"{shown(error.value)} {BEYOND_LIMIT[error.kind](error.limits)}")
         if error.kind in _PYDANTIC_KINDS - {"value_error", "assertion_error"}:
             return self._mistake(path, f"{error.message}; found {shown(error.value)}")
-        return self._mistake(path, error.message)
+        # What concerns several sections is found above them, and says itself where it is to be mended.
+        at = (*path, *error.limits.get("at", ()))
+        return self._mistake(at if at in self._lines else path, error.message)
 
     def _mistake(self, path: KeyPath, text: str) -> Mistake:
         return Mistake(self._lines[path], path, text)

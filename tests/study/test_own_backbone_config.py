@@ -56,7 +56,7 @@ def test_module_decides() -> None:
         ("{family: resnet, depth: 19}", ["backbone.depth: resnet has no depth 19"]),
         ("{}", ["backbone: missing key 'family'"]),
         ("[a]", ["backbone: a list is not allowed: expected a mapping with family"]),
-        ("{module: 'a:b', sites: a}\nattention: {per: stage}", ["attention.per: the stages of your own network are not known"]),
+        ("{module: 'a:b', sites: a}\nattention: {per: stage}", ["attention.per: the stages of your own network are not"]),
         ("{module: 'a:b', sites: a}\nattention: {position: pre}", ["your own network has no position 'pre'. Allowed: after"]),
         ("{family: resnet, depth: 18}\nattention: {position: after}", ["resnet has no position 'after'"]),
     ],
