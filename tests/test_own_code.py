@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from cbam_search.errors import CodeNotAllowedError, OwnCodeError
-from cbam_search.own_code import check_defined, import_function, require_permission, source_digest, source_files
+from cbam_search.own_code import import_function, require_permission
+from cbam_search.own_source import check_defined, source_digest, source_files
 
 
 def write(folder: Path, **files: str) -> None:
@@ -66,7 +67,9 @@ class TestSource:
             write(folder, nets2="import layers2\nprint('ran')\ndef f(): pass", layers2="")
         first = source_digest("nets2:f", tmp_path / "one")
         import_function("nets2:f", tmp_path / "one")
-        code = "import pathlib; from cbam_search.own_code import source_digest; print(source_digest('nets2:f', pathlib.Path()))"
+        code = (
+            "import pathlib; from cbam_search.own_source import source_digest; print(source_digest('nets2:f', pathlib.Path()))"
+        )
         options = {"cwd": tmp_path / "two", "capture_output": True, "text": True, "check": True}
         assert subprocess.run([sys.executable, "-c", code], **options).stdout.strip() == first
 

@@ -17,7 +17,8 @@ from cbam_search.architecture import AttentionSpec, OwnBackbone, Site
 from cbam_search.attention.registry import build_attention
 from cbam_search.backbones.insertion import Followed, insert_attention
 from cbam_search.errors import OwnCodeError
-from cbam_search.own_code import import_function, importing_from, in_words, source_digest
+from cbam_search.own_code import import_function, in_words
+from cbam_search.own_source import importing_from, source_digest
 
 _NAMES_SHOWN = 12
 

@@ -19,7 +19,8 @@ from cbam_search.attention.registry import build_attention
 from cbam_search.backbones.insertion import insert_attention
 from cbam_search.backbones.own import bare_network, nearest_and_all, what_it_is
 from cbam_search.errors import OwnCodeError
-from cbam_search.own_code import in_words, source_digest
+from cbam_search.own_code import in_words
+from cbam_search.own_source import source_digest
 
 Shape = tuple[int, int, int, int]
 """(N, C, H, W)."""

@@ -14,7 +14,7 @@ SpaceArgument = Annotated[Path, typer.Argument(metavar="SPACE.yaml", help="The s
 
 def validate(space: SpaceArgument) -> None:
     """Check a YAML file without loading data or starting anything."""
-    from cbam_search.own_code import check_defined
+    from cbam_search.own_source import check_defined
     from cbam_search.space.own_config import OwnBackboneConfig
     from cbam_search.study.config import read_study_config
     from cbam_search.study.spaces import untraced_space

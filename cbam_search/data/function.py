@@ -24,7 +24,8 @@ import numpy.typing as npt
 from cbam_search.data.config import DatasetConfig
 from cbam_search.data.source import IntArray, Item, Source, SourceSplit, recognise_splits
 from cbam_search.errors import DataError
-from cbam_search.own_code import importing_from, require_permission
+from cbam_search.own_code import require_permission
+from cbam_search.own_source import importing_from
 
 _KEYS = ("images", "labels", "groups", "splits", "class_names")
 

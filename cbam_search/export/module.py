@@ -20,7 +20,8 @@ from cbam_search.backbones.own import call_arguments
 from cbam_search.errors import ExportError
 from cbam_search.export.model_text import OWN_FILE, ImageFormat, model_text
 from cbam_search.export.verification import verify
-from cbam_search.own_code import import_function, source_files
+from cbam_search.own_code import import_function
+from cbam_search.own_source import source_files
 
 FILES = frozenset({"model.py", "weights.safetensors", "architecture.json", "README.md"})
 """With the user's own function, OWN_FILE too."""

@@ -12,8 +12,8 @@ from pydantic_core import PydanticCustomError
 
 from cbam_search.architecture.own_backbone import ArgumentValue, FunctionName
 from cbam_search.architecture.sites import OWN_POSITIONS
+from cbam_search.space.backbone_config import BackboneConfig
 from cbam_search.space.choices import Choices
-from cbam_search.space.config import BackboneConfig
 
 FROM_DATA = ("in_channels", "classes")
 """Arguments that the data say."""

@@ -16,7 +16,8 @@ from typing import Any
 
 from cbam_search.architecture import ATTENTION_KINDS, AnyBackbone, Architecture, AttentionSpec, Backbone, Site
 from cbam_search.errors import SpaceError
-from cbam_search.space.config import AttentionConfig, BackboneConfig, settings_of
+from cbam_search.space.attention_config import AttentionConfig, settings_of
+from cbam_search.space.backbone_config import BackboneConfig
 from cbam_search.space.own_config import OwnBackboneConfig
 
 Choice = str | int | float

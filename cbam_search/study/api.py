@@ -12,7 +12,7 @@ import yaml
 from cbam_search.architecture import OwnBackbone
 from cbam_search.durable import write_atomically
 from cbam_search.errors import ResourceError, StudyFailedError, UserError
-from cbam_search.own_code import source_digest, source_files
+from cbam_search.own_source import source_digest, source_files
 from cbam_search.records.events import StudyClosed
 from cbam_search.records.folder import StudyFolder, create_study_folder, find_study
 from cbam_search.records.manifest import LatencySummary, StudyManifest

@@ -15,7 +15,8 @@ from cbam_search.records.config import RecordsConfig
 from cbam_search.records.manifest import STUDY_NAME
 from cbam_search.running.config import ResourcesConfig
 from cbam_search.search.config import ConstraintsConfig, Objectives, SearchConfig
-from cbam_search.space.config import AttentionConfig, BackboneConfig
+from cbam_search.space.attention_config import AttentionConfig
+from cbam_search.space.backbone_config import BackboneConfig
 from cbam_search.space.own_config import AnyBackboneConfig
 from cbam_search.study.yaml_file import parse_yaml, read_text
 from cbam_search.tracking.config import TrackingConfig

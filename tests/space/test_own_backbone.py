@@ -14,7 +14,7 @@ from cbam_search.backbones.tracing import trace
 from cbam_search.cost.model import CostModel
 from cbam_search.search.published import published_designs
 from cbam_search.search.space_costs import space_costs
-from cbam_search.space.config import AttentionConfig
+from cbam_search.space.attention_config import AttentionConfig
 from cbam_search.space.own_config import OwnBackboneConfig
 from cbam_search.space.space import Space
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from cbam_search.space.config import BackboneConfig
+from cbam_search.space.backbone_config import BackboneConfig
 
 TWO = {"family": "resnet", "depth": [18, 34]}
 ONE = {"family": "resnet", "depth": 18}

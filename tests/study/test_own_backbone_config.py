@@ -7,7 +7,7 @@ import json
 import pytest
 
 from cbam_search.errors import ConfigError
-from cbam_search.space.config import BackboneConfig
+from cbam_search.space.backbone_config import BackboneConfig
 from cbam_search.space.own_config import OwnBackboneConfig
 from cbam_search.study.config import StudyConfig
 from cbam_search.study.yaml_file import parse_yaml
