@@ -67,9 +67,19 @@ def output_shapes(network: nn.Module, backbone: OwnBackbone, input_shape: Shape)
     Raises OwnCodeError where a site is not called exactly once, or its output is not (N, C, H, W).
     """
     outputs: list[tuple[str, Any]] = []
+    places: dict[tuple[int, int], list[str]] = {}
+
+    def note(name: str, output: Any) -> None:
+        outputs.append((name, _shape_or_what(output)))
+        if isinstance(output, Tensor):
+            # Kept alive, or another tensor could get its identity; an operation in place makes it another version.
+            kept.append(output)
+            places.setdefault((id(output), output._version), []).append(name)
+
+    kept: list[Tensor] = []
     hooks = [
         network.get_submodule(site.name).register_forward_hook(
-            lambda _module, _inputs, output, name=site.name: outputs.append((name, _shape_or_what(output)))
+            lambda _module, _inputs, output, name=site.name: note(name, output)
         )
         for site in backbone.sites
     ]
@@ -96,6 +106,12 @@ def output_shapes(network: nn.Module, backbone: OwnBackbone, input_shape: Shape)
             raise OwnCodeError(
                 f"the output of '{name}' in {backbone.name} is {found}; attention needs (N, C, H, W), here N = "
                 f"{input_shape[0]}. {_ANOTHER}"
+            )
+    for names in places.values():
+        if len(names) > 1:
+            raise OwnCodeError(
+                f"'{names[0]}' and '{names[1]}' in {backbone.name} are one place: the output of one is that of the other. Name "
+                f"one of them in backbone.sites"
             )
     return dict(outputs)
 

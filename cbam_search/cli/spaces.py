@@ -15,6 +15,7 @@ SpaceArgument = Annotated[Path, typer.Argument(metavar="SPACE.yaml", help="The s
 def validate(space: SpaceArgument) -> None:
     """Check a YAML file without loading data or starting anything."""
     from cbam_search.own_source import check_defined
+    from cbam_search.report.wording import count
     from cbam_search.space.own_config import OwnBackboneConfig
     from cbam_search.study.config import read_study_config
     from cbam_search.study.spaces import untraced_space
@@ -25,8 +26,8 @@ def validate(space: SpaceArgument) -> None:
         check_defined(own.module, Path.cwd())
     many = f"{len(own.sites)} sites" if own else f"{counted.count():,} distinct architectures"
     typer.echo(
-        f"{space} is valid: study '{config.name}', {many} in {len(counted.parameters)} "
-        f"parameters, {config.search.trials} trials of {config.training.epochs} epochs, sampler {config.search.sampler}"
+        f"{space} is valid: study '{config.name}', {many} in {count(len(counted.parameters), 'parameter')}, "
+        f"{count(config.search.trials, 'trial')} of {count(config.training.epochs, 'epoch')}, sampler {config.search.sampler}"
     )
     if own:
         typer.echo(f"{own.module} was found and not run: whether it has these sites, `plan --allow-code` tells")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from cbam_search.architecture import Architecture, OwnBackbone
 from cbam_search.backbones.builder import build
 from cbam_search.cost.counting import count_operations
 from cbam_search.cost.handles import CONVOLUTION, LINEAR
+from cbam_search.cost.weightless import weightless
 
 GIGA = 1e9
 
@@ -53,7 +54,7 @@ def measure(
     allow_code, code_folder: as for `build`, whose errors are raised.
     """
     # The user's own function may read values of its weights, which the meta device has not got.
-    with torch.device("cpu" if isinstance(architecture.backbone, OwnBackbone) else "meta"):
+    with nullcontext() if isinstance(architecture.backbone, OwnBackbone) else weightless():
         network = build(architecture, allow_code=allow_code, code_folder=code_folder)
     operations = count_operations(network, (1, architecture.backbone.in_channels, *image_size))
     return Cost.of(operations.counts, count_params(network), operations.unknown)

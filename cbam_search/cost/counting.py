@@ -11,7 +11,7 @@ import torch
 from fvcore.nn import FlopCountAnalysis
 from torch import nn
 
-from cbam_search.cost.handles import CONVOLUTION, HANDLES, LINEAR
+from cbam_search.cost.handles import CONVOLUTION, HANDLES, LINEAR, UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -48,18 +48,25 @@ def count_operations(module: nn.Module, input_shape: tuple[int, ...]) -> Operati
     analysis = FlopCountAnalysis(module, torch.zeros(input_shape))
     analysis.clear_op_handles().set_op_handle(**HANDLES)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
-    with torch.no_grad(), _one_thread():
-        counts = analysis.by_operator()
+    with torch.no_grad(), _plain():
+        found = analysis.by_operator()
     unknown = Counter({name.removeprefix("aten::"): times for name, times in analysis.unsupported_ops().items()})
-    return Operations(Counter({operator: int(count) for operator, count in counts.items() if count}), unknown)
+    unknown.update({name.removeprefix(UNKNOWN): times for name, times in found.items() if name.startswith(UNKNOWN)})
+    counts = Counter({name: int(count) for name, count in found.items() if count and not name.startswith(UNKNOWN)})
+    return Operations(counts, unknown)
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """Traced parts are small: on a machine busy with trials, threads that wait for each other are many times slower."""
-    threads = torch.get_num_threads()
+def _plain() -> Iterator[None]:
+    """One thread: on a machine busy with trials, threads that wait for each other are many times slower on such small parts.
+
+    And no fused attention layers, which are one operator that hides all of theirs.
+    """
+    threads, fused = torch.get_num_threads(), torch.backends.mha.get_fastpath_enabled()
     torch.set_num_threads(1)
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
         yield
     finally:
         torch.set_num_threads(threads)
+        torch.backends.mha.set_fastpath_enabled(fused)

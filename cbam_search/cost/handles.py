@@ -12,19 +12,11 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from fvcore.nn.jit_handles import (
-    addmm_flop_jit,
-    batchnorm_flop_jit,
-    bmm_flop_jit,
-    conv_flop_jit,
-    einsum_flop_jit,
-    get_shape,
-    linear_flop_jit,
-    matmul_flop_jit,
-    norm_flop_counter,
-)
+from fvcore.nn.jit_handles import batchnorm_flop_jit, conv_flop_jit, get_shape, norm_flop_counter
 
 CONVOLUTION, LINEAR, POOLING, ELEMENTWISE = "convolution", "linear", "pooling", "elementwise"
+UNKNOWN = "unknown: "
+"""Before the name of an operator that could not be counted."""
 Handle = Callable[[list[Any], list[Any]], Any]
 
 _POOLINGS = """mean sum max min amax amin norm linalg_vector_norm frobenius_norm logsumexp prod var std argmax argmin
@@ -47,6 +39,11 @@ def entries(value: Any) -> int:
     """Entries of a traced tensor; 0 for the arithmetic on sizes that a trace contains too."""
     shape = get_shape(value)
     return math.prod(shape) if shape else 0
+
+
+def _product(value: Any) -> int:
+    """Entries of a traced tensor, 1 of a single number."""
+    return math.prod(get_shape(value) or ())
 
 
 def _named(name: str, handle: Handle) -> Handle:
@@ -86,17 +83,69 @@ def _window_entries_read(inputs: list[Any], outputs: list[Any]) -> int:
     return entries(outputs[0]) * math.prod(window)
 
 
-HANDLES: dict[str, Handle | None] = {
+def _matrix_product(first: int) -> Handle:
+    """Multiply-adds of the matrix, vector or batch that is input number `first`, times the next."""
+
+    def count(inputs: list[Any], outputs: list[Any]) -> int:
+        return _product(outputs[0]) * int(get_shape(inputs[first])[-1])
+
+    return count
+
+
+def _contraction(inputs: list[Any], outputs: list[Any]) -> int:
+    """Of tensors of A x K and K x B entries: A * K * B, whatever their dimensions are called."""
+    return math.isqrt(_product(inputs[0]) * _product(inputs[1]) * _product(outputs[0]))
+
+
+def _einsum(inputs: list[Any], _: list[Any]) -> int:
+    """Of two operands: the product of the sizes of all indices."""
+    left, arrow, right = inputs[0].toIValue().replace(" ", "").partition("->")
+    operands = list(inputs[1].node().inputs())
+    terms = left.split(",")
+    if not arrow or len(operands) != 2 or "." in left + right:
+        raise NotImplementedError
+    sizes: dict[str, int] = {}
+    for term, value in zip(terms, operands, strict=True):
+        sizes |= dict(zip(term, get_shape(value), strict=True))
+    return math.prod(sizes.values())
+
+
+def _attention(inputs: list[Any], _: list[Any]) -> Counter[str]:
+    """Scaled dot products of queries (..., L, E) and keys (..., S, E), a softmax, and weighted sums of values (..., S, V)."""
+    query, key, value = (get_shape(entry) for entry in inputs[:3])
+    scores = math.prod(query[:-1]) * key[-2]
+    return Counter({LINEAR: scores * (query[-1] + value[-1]), ELEMENTWISE: 2 * scores, POOLING: scores})
+
+
+def _never_failing(operator: str, handle: Handle) -> Handle:
+    """A shape that a handle was not made for makes its operator an unknown one."""
+
+    def count(inputs: list[Any], outputs: list[Any]) -> Any:
+        try:
+            return handle(inputs, outputs)
+        except Exception:
+            return Counter({UNKNOWN + operator: 1})
+
+    return count
+
+
+_HANDLES: dict[str, Handle | None] = {
     "aten::_convolution": _named(CONVOLUTION, conv_flop_jit),
-    "aten::linear": _named(LINEAR, linear_flop_jit),
-    "aten::addmm": _named(LINEAR, addmm_flop_jit),
-    "aten::matmul": _named(LINEAR, matmul_flop_jit),
-    "aten::mm": _named(LINEAR, matmul_flop_jit),
-    "aten::bmm": _named(LINEAR, bmm_flop_jit),
-    "aten::einsum": _named(LINEAR, einsum_flop_jit),
+    "aten::linear": _named(LINEAR, _matrix_product(0)),
+    "aten::addmm": _named(LINEAR, _matrix_product(1)),
+    "aten::matmul": _named(LINEAR, _matrix_product(0)),
+    "aten::mm": _named(LINEAR, _matrix_product(0)),
+    "aten::bmm": _named(LINEAR, _matrix_product(0)),
+    "aten::mv": _named(LINEAR, _matrix_product(0)),
+    "aten::dot": _named(LINEAR, _matrix_product(0)),
+    "aten::baddbmm": _named(LINEAR, _matrix_product(1)),
+    "aten::tensordot": _named(LINEAR, _contraction),
+    "aten::scaled_dot_product_attention": _attention,
+    "aten::einsum": _named(LINEAR, _einsum),
     "aten::batch_norm": _named("batch_norm", batchnorm_flop_jit),
     "aten::layer_norm": _named("layer_norm", norm_flop_counter(2)),
     "aten::group_norm": _named("group_norm", norm_flop_counter(2)),
+    "aten::rms_norm": _named("rms_norm", norm_flop_counter(2)),
     "aten::instance_norm": _named("instance_norm", norm_flop_counter(1)),
     "aten::addcmul": _named(ELEMENTWISE, _multiply_and_add),
     "aten::addcmul_": _named(ELEMENTWISE, _multiply_and_add),
@@ -112,5 +161,8 @@ HANDLES: dict[str, Handle | None] = {
     "aten::softmax": _softmax,
     "aten::log_softmax": _softmax,
     **{f"aten::{name}": None for name in _FREE.split()},
+}
+HANDLES = {
+    operator: handle and _never_failing(operator.removeprefix("aten::"), handle) for operator, handle in _HANDLES.items()
 }
 """By operator of the trace; None is free."""

@@ -6,16 +6,25 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
-from cbam_search.architecture import AnyBackbone, Architecture, AttentionSpec, Backbone, BlockGeometry, Geometry, OwnBackbone
+from cbam_search.architecture import (
+    AnyBackbone,
+    Architecture,
+    AttentionSpec,
+    Backbone,
+    BlockGeometry,
+    Geometry,
+    OwnBackbone,
+    Site,
+)
 from cbam_search.attention.registry import build_attention_parts
 from cbam_search.backbones.builder import build, build_block, stem_settings
 from cbam_search.backbones.network import Network
 from cbam_search.backbones.tracing import output_shapes
 from cbam_search.cost.cost import Cost, count_params
 from cbam_search.cost.counting import Operations, count_operations
+from cbam_search.cost.weightless import weightless
 
 _Size = tuple[int, int]
 
@@ -66,8 +75,11 @@ class CostModel:
 
     def attention(self, architecture: Architecture) -> dict[str, Part]:
         """What attention adds to the bare backbone, by the name of its site."""
-        sizes = self.map_sizes(architecture.backbone)
-        return {site.name: self._attention(spec, site.channels, sizes[site.name]) for site, spec in architecture.placed}
+        return {site.name: self.added(architecture.backbone, site, spec) for site, spec in architecture.placed}
+
+    def added(self, backbone: AnyBackbone, site: Site, spec: AttentionSpec) -> Part:
+        """What `spec` adds at one site of `backbone`."""
+        return self._attention(spec, site.channels, self.map_sizes(backbone)[site.name])
 
     def map_sizes(self, backbone: AnyBackbone) -> dict[str, _Size]:
         """Height and width of the map at each site, by its name."""
@@ -105,14 +117,14 @@ class CostModel:
         key = (block.kind, shape, block.stride, block.stride_at, block.groups, block.shortcut, size)
         if key in self._parts:
             return self._parts[key]
-        with torch.device("meta"):
+        with weightless():
             bare = build_block(block, {})
         return self._part(key, bare, (1, block.in_channels, *size))
 
     def _attention(self, spec: AttentionSpec, channels: int, size: _Size) -> Part:
         key = (spec, channels, size)
         if key not in self._parts:
-            with torch.device("meta"):
+            with weightless():
                 gates = build_attention_parts(spec, channels)
             # A module's text has all its settings, so that kinds share the gates they have in common.
             parts = [self._part((repr(gate), channels, size), gate, (1, channels, *size)) for gate in gates]
@@ -128,7 +140,7 @@ class CostModel:
         """The stem, and the head on maps of `last_size`."""
         key = (geometry.stem, geometry.features, geometry.classes, last_size)
         if key not in self._parts:
-            with torch.device("meta"):
+            with weightless():
                 network = Network(**stem_settings(geometry), stages=())
             operations = count_operations(_Method(network, "stem"), (1, geometry.stem.in_channels, *self.image_size))
             operations += count_operations(_Method(network, "head"), (1, geometry.features, *last_size))

@@ -101,7 +101,7 @@ def model_text(
     backbone = architecture.backbone
     return MODEL.format(
         description=_as_docstring(description),
-        architecture=architecture.label,
+        architecture=_as_docstring(architecture.label),
         channels=backbone.in_channels,
         classes=backbone.classes,
         imports=imports,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from cbam_search.architecture import OwnBackbone
 from cbam_search.report.quantities import quantity
 from cbam_search.report.study_table import standard_error
 from cbam_search.report.wording import count
@@ -26,7 +27,7 @@ def plan_warnings(plan: Plan) -> tuple[str, ...]:
         *_of_designs(plan),
         *_of_the_budget(plan),
         *_of_data(plan),
-        *plan.weights_notes,
+        *plan.notes,
     )
 
 
@@ -39,8 +40,13 @@ def _of_axes(plan: Plan) -> Iterator[str]:
             varied = f"varies by {100 * (high - low) / high:.2g} %" if high > low else "does not vary"
             yield (
                 f"{name} {varied} in this space ({text(low)} to {text(high)}), so that the front would trade accuracy for "
-                f"next to nothing: add depth or width choices to the backbone"
+                f"next to nothing: add {_what_varies_backbones(plan)}, or use latency_ms"
             )
+
+
+def _what_varies_backbones(plan: Plan) -> str:
+    own = any(isinstance(entry.backbone, OwnBackbone) for entry in plan.costs.backbones)
+    return "choices of backbone.arguments" if own else "depth or width choices to the backbone"
 
 
 def _of_constraints(plan: Plan) -> Iterator[str]:

@@ -82,7 +82,7 @@ class Plan:
     """left: the least and the most that the share of the space within all bounds can be. sampler, trials, epochs: of the YAML.
 
     untimed: why there is no estimate, where there is none. latency, latency_at_most: where trials measure latency_ms, on what,
-    and its bound; a plan does not know it. weights_notes: what is odd about the weights that trainings start from.
+    and its bound; a plan does not know it. notes: what is odd about costs, or about the weights that trainings start from.
     """
 
     name: str
@@ -100,7 +100,7 @@ class Plan:
     untimed: str | None = None
     latency: LatencyConfig | None = None
     latency_at_most: float | None = None
-    weights_notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def trained_designs(self) -> int:

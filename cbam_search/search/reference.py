@@ -4,14 +4,13 @@ measured of the published designs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
-from cbam_search.architecture import Architecture
 from cbam_search.cost.config import LATENCY
-from cbam_search.cost.cost import Cost
+from cbam_search.cost.model import CostModel
 from cbam_search.errors import DataError
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.records.trials import Trial, TrialState
@@ -24,7 +23,7 @@ def objective_axes(
     objectives: Mapping[str, Direction],
     *,
     space: Space,
-    cost: Callable[[Architecture], Cost],
+    cost: CostModel,
     bounds: Mapping[str, float],
     validation_labels: npt.NDArray[np.int64],
 ) -> tuple[ObjectiveAxis, ...]:
@@ -34,8 +33,9 @@ def objective_axes(
     constraint, or else to what `measured_reference` says later. An accuracy runs from what the majority class alone would score
     to 1. Raises DataError where that is 1 already.
     """
-    costs = space_costs(space, cost)
-    largest = {name: costs.range(name)[1] for name in KNOWN}
+    known = [name for name in objectives if name in KNOWN]
+    costs = space_costs(space, cost) if known else None
+    largest = {name: costs.range(name)[1] for name in known} if costs else {}
     majority = majority_scores(validation_labels)
     if majority["accuracy"] == 1.0:
         raise DataError("the validation images are all of one class, so that no candidate could be told from a constant answer")

@@ -7,22 +7,22 @@ architectures it is distributed as a sum of independent choices.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
 import numpy as np
 
-from cbam_search.architecture import AnyBackbone, Architecture, OwnBackbone, published
-from cbam_search.cost.cost import GIGA, Cost
+from cbam_search.architecture import AnyBackbone, OwnBackbone, Site, published
+from cbam_search.cost.cost import GIGA
+from cbam_search.cost.model import CostModel
 from cbam_search.search.distribution import Distribution, IntArray, distribution_of_sum, mixture
-from cbam_search.space.space import Space
+from cbam_search.space.space import Space, UnitOption
 
 SCALES = {"gflops": GIGA, "params": 1.0}
 """Whole numbers (multiply-adds, parameters) in one unit of each axis."""
 AXES = tuple(SCALES)
-CostFunction = Callable[[Architecture], Cost]
 
 
 @dataclass(frozen=True)
@@ -90,27 +90,32 @@ class SpaceCosts:
         return least, most
 
 
-def space_costs(space: Space, cost: CostFunction) -> SpaceCosts:
+def space_costs(space: Space, cost: CostModel) -> SpaceCosts:
     """Costs of every option of every unit; units whose blocks are alike and see maps of one size are asked about once."""
     known: dict[Hashable, Distribution] = {}
     return SpaceCosts(tuple(_backbone_costs(space, backbone, cost, known) for backbone in space.backbones))
 
 
-def _backbone_costs(
-    space: Space, backbone: AnyBackbone, cost: CostFunction, known: dict[Hashable, Distribution]
-) -> BackboneCosts:
-    bare = _whole_numbers(cost(published(backbone, None)))
+def _backbone_costs(space: Space, backbone: AnyBackbone, cost: CostModel, known: dict[Hashable, Distribution]) -> BackboneCosts:
+    whole = cost.cost(published(backbone, None))
     places = _places(backbone)
     options = space.options(backbone)
     alike: Counter[Hashable] = Counter()
     for unit, offered in options.items():
-        place = tuple(places[site.name] for site in space.sites_of(backbone, unit))
+        sites = space.sites_of(backbone, unit)
+        place = tuple(places[site.name] for site in sites)
         alike[place] += 1
         if place not in known:
-            costs = [_whole_numbers(cost(space.with_options(backbone, {unit: option}))) for option in offered]
-            known[place] = Distribution.of(np.array(costs) - bare)
+            known[place] = Distribution.of(np.array([_added(cost, backbone, sites, option) for option in offered]))
     added = tuple((known[place], times) for place, times in alike.items())
+    bare = np.array([whole.macs, whole.params], dtype=np.int64)
     return BackboneCosts(backbone, prod(map(len, options.values())), bare, added)
+
+
+def _added(cost: CostModel, backbone: AnyBackbone, sites: tuple[Site, ...], option: UnitOption) -> tuple[int, int]:
+    """Multiply-adds and parameters of what a unit has at its sites."""
+    parts = [cost.added(backbone, site, spec) for site, spec in zip(sites, option, strict=True) if spec is not None]
+    return sum(part.operations.macs for part in parts), sum(part.params for part in parts)
 
 
 def _places(backbone: AnyBackbone) -> dict[str, Hashable]:
@@ -130,10 +135,6 @@ def _places(backbone: AnyBackbone) -> dict[str, Hashable]:
         site.name: (site.channels, site.positions, (entering if site.before_stride else leaving)[site.block])
         for site in backbone.sites
     }
-
-
-def _whole_numbers(cost: Cost) -> IntArray:
-    return np.array([cost.macs, cost.params], dtype=np.int64)
 
 
 def _whole(name: str, bound: float) -> int:

@@ -15,7 +15,7 @@ from cbam_search.search.plan import Design, Plan, PlannedData
 from cbam_search.search.space_costs import space_costs
 from cbam_search.space.space import Space
 from cbam_search.study.config import StudyConfig, read_study_config
-from cbam_search.study.preparation import published_of
+from cbam_search.study.preparation import cost_notes, published_of
 from cbam_search.study.pretrained import notes_of, pretrained_of
 from cbam_search.study.spaces import require_code_permission, space_of
 from cbam_search.study.time_estimate import estimate_time
@@ -61,8 +61,8 @@ def make_plan(space: str | Path, *, allow_code: bool = False, probe: bool = True
         config, in_channels=planned.channels, classes=planned.classes, image_size=planned.image_size, allow_code=allow_code
     )
     cost = CostModel(planned.image_size, allow_code=allow_code)
-    notes = notes_of(pretrained_of(config, searched))
-    plan = replace(_without_times(config, searched, cost, planned), weights_notes=notes)
+    notes = (*cost_notes(searched, cost), *notes_of(pretrained_of(config, searched)))
+    plan = replace(_without_times(config, searched, cost, planned), notes=notes)
     if data is None or not probe:
         return replace(plan, untimed="the data were not loaded" if data is None else "it was not asked for")
     try:
@@ -80,7 +80,7 @@ def _load(config: StudyConfig, *, allow_code: bool) -> ImageData:
 
 def _without_times(config: StudyConfig, space: Space, cost: CostModel, data: PlannedData) -> Plan:
     bounds = config.constraints.bounds()
-    costs = space_costs(space, cost.cost)
+    costs = space_costs(space, cost)
     published = published_of(config, space, cost)
     return Plan(
         name=config.name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cbam_search.architecture import published
 from cbam_search.backbones.pretrained import Pretrained
 from cbam_search.cost.model import CostModel
 from cbam_search.data.images import ImageData
@@ -37,7 +38,7 @@ class Preparation:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the reader should know of data and weights."""
-        return (*self.data.notes, *notes_of(self.pretrained))
+        return (*self.data.notes, *cost_notes(self.space, self.cost), *notes_of(self.pretrained))
 
 
 def prepare(config: StudyConfig, *, allow_code: bool) -> Preparation:
@@ -55,7 +56,7 @@ def prepare(config: StudyConfig, *, allow_code: bool) -> Preparation:
     objectives = objective_axes(
         config.objectives,
         space=space,
-        cost=cost.cost,
+        cost=cost,
         bounds=bounds | config.constraints.measured_bounds(),
         validation_labels=data.validation.labels,
     )
@@ -72,6 +73,19 @@ def published_of(config: StudyConfig, space: Space, cost: CostModel) -> Publishe
         cost=cost.cost,
         bounds=config.constraints.bounds(),
     )
+
+
+def cost_notes(space: Space, cost: CostModel) -> tuple[str, ...]:
+    """What the costs of the user's own networks leave out, one note a backbone."""
+    notes = []
+    for backbone in space.backbones:
+        if unknown := cost.cost(published(backbone, None)).unknown:
+            named = ", ".join(f"{operator} (called {times} times)" for operator, times in unknown.items())
+            notes.append(
+                f"gflops of {backbone.name} leave out operators that nothing is known of, and are too low by what these take: "
+                f"{named}"
+            )
+    return tuple(notes)
 
 
 def summary(data: ImageData) -> DataSummary:

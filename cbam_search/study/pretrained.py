@@ -42,7 +42,10 @@ def _check_start(config: StudyConfig, space: Space, backbone: Backbone) -> None:
 
 
 def _candidates(config: StudyConfig, space: Space, backbone: Backbone) -> Iterator[tuple[str, str, Architecture]]:
-    """Kind, the key that asks for it, and a network with it at every site of a position: no mixture of choices goes further."""
+    """Kind, the key that asks for it, and a network with it at every site of a position.
+
+    A mixture of positions reaches one factor further at most, in a shortcut chain's last block.
+    """
     for kind in config.attention.kind:
         for position in space.positions if kind != "none" else ():
             yield kind, f"attention.position {position}", _everywhere(backbone, kind, position)

@@ -13,6 +13,7 @@ from torch import nn
 
 from cbam_search.architecture import Architecture, CbamSpec, OwnBackbone, SeSpec, published
 from cbam_search.backbones.builder import build
+from cbam_search.backbones.tracing import trace
 from cbam_search.errors import CodeNotAllowedError, OwnCodeError
 from cbam_search.training.checkpoint import load_weights, save_weights
 
@@ -143,3 +144,12 @@ def test_digests_differ_by_source_arguments_and_sites(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text((tmp_path / "net.py").read_text() + "\n# another\n")
     digests = {Architecture(backbone=backbone).digest for backbone in (*backbones, traced(tmp_path))}
     assert len(digests) == 4
+
+
+def test_one_place_under_two_names_is_refused(tmp_path: Path) -> None:
+    """The output of a sequence is that of its last member; after a ReLU in place the values are others."""
+    write_networks(tmp_path)
+    with pytest.raises(OwnCodeError, match=r"'layer1\.1' and 'layer1' in net are one place"):
+        trace("net:net", ("layer1.1", "layer1"), {}, in_channels=1, classes=3, image_size=(8, 8), folder=tmp_path)
+    known = trace("net:net", ("stem.1", "stem"), {}, in_channels=1, classes=3, image_size=(8, 8), folder=tmp_path)
+    assert [site.name for site in known.sites] == ["stem.1", "stem"]

@@ -81,3 +81,29 @@ def test_plan_says_what_the_space_costs(tmp_path: Path, command_line: CommandLin
     assert done.returncode == 0, done.stderr
     assert "8 distinct architectures" in done.stdout
     assert "net(width=0.5)+se" in done.stdout
+
+
+UNKNOWN = """
+import torch
+from net import Net
+
+class Odd(Net):
+    def forward(self, x):
+        return super().forward(x + torch.special.bessel_j0(x))
+
+def odd(in_channels, classes):
+    return Odd(in_channels, classes)
+"""
+
+
+def test_plan_names_operators_that_nothing_is_known_of(tmp_path: Path, command_line: CommandLine) -> None:
+    write_networks(tmp_path)
+    (tmp_path / "odd.py").write_text(UNKNOWN)
+    write_space(tmp_path, module="odd:odd")
+    arguments = ("--allow-code", "--classes", "4", "--image-size", "16")
+    done = command_line("plan", "space.yaml", *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "warning: gflops of odd leave out operators that nothing is known of" in done.stdout
+    assert "special_bessel_j0 (called 1 times)" in done.stdout
+    # The only axis is flat: one network, and attention adds next to nothing.
+    assert "add choices of backbone.arguments, or use latency_ms" in done.stdout

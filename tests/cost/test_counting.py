@@ -126,3 +126,53 @@ def test_an_operator_in_no_list_is_named():
     operations = traced(Function(lambda x: torch.special.bessel_j0(x) + torch.special.bessel_j0(x)), SHAPE)
     assert operations.unknown == {"special_bessel_j0": 2}
     assert operations.counts == {"elementwise": 2 * 3 * 4 * 5}
+
+
+A, B, C, D = 2, 3, 4, 5
+
+
+@pytest.mark.parametrize(
+    ("product", "macs"),
+    [
+        (lambda x: x @ torch.ones(D), A * B * C * D),
+        (lambda x: x.flatten(0, 2).mv(torch.ones(D)), A * B * C * D),
+        (lambda x: x.flatten().dot(torch.ones(A * B * C * D)), A * B * C * D),
+        (lambda x: torch.ones(D, 7).t() @ x.transpose(2, 3), 7 * A * B * C * D),
+        (lambda x: torch.baddbmm(torch.ones(A * B, C, 7), x.flatten(0, 1), torch.ones(A * B, D, 7)), 7 * A * B * C * D),
+        (lambda x: torch.tensordot(x, torch.ones(C, D, 7), dims=2), 7 * A * B * C * D),
+        (lambda x: torch.einsum("nchw,co->nohw", x, torch.ones(B, 71)), 71 * A * B * C * D),
+        (lambda x: torch.einsum("nchw, nchw -> nc", x, x), A * B * C * D),
+        (lambda x: F.scaled_dot_product_attention(x, torch.ones(A, B, 9, D), torch.ones(A, B, 9, 6)), A * B * C * 9 * (D + 6)),
+    ],
+)
+def test_any_product_of_matrices_counts_its_multiply_adds(product, macs):
+    assert count_operations(Function(product), SHAPE)["linear"] == macs
+
+
+def test_a_convolution_spelled_as_a_product_counts_the_same():
+    weight = torch.ones(72, 72)
+    conv = traced(Function(lambda x: F.conv2d(x, weight[:, :, None, None])), (1, 72, 57, 57))
+    spelled = traced(Function(lambda x: torch.einsum("nchw,oc->nohw", x, weight)), (1, 72, 57, 57))
+    assert conv.macs == spelled.macs == 72 * 72 * 57 * 57
+
+
+def test_attention_layers_are_counted_and_not_hidden_in_one_operator():
+    """Projections in and out, scores and weighted sums, of 20 entries of 8 channels."""
+
+    class Layer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.MultiheadAttention(8, 2, batch_first=True)
+
+        def forward(self, x):
+            return self.layer(x, x, x, need_weights=False)[0]
+
+    found = traced(Layer(), (1, 20, 8))
+    assert not found.unknown
+    assert found.macs == 20 * 8 * (3 * 8 + 8) + 2 * 20 * 20 * 8
+
+
+def test_a_shape_that_a_handle_was_not_made_for_makes_its_operator_unknown():
+    found = traced(Function(lambda x: torch.einsum("...w,...w->...", x, x)), SHAPE)
+    assert found.unknown == {"einsum": 1}
+    assert not found.macs

@@ -166,7 +166,7 @@ def test_a_bound_is_the_end_of_the_axis_and_is_known_at_once() -> None:
     found = objective_axes(
         {"accuracy": "max", LATENCY: "min"},
         space=SPACE,
-        cost=CostModel((8, 8)).cost,
+        cost=CostModel((8, 8)),
         bounds={LATENCY: 5.0},
         validation_labels=np.array([0, 1]),
     )

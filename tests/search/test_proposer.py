@@ -241,13 +241,13 @@ def test_kills_between_two_writes_leave_no_zombie(tmp_path: Path) -> None:
 
 
 def test_axes_end_where_documented() -> None:
-    cost = CostModel((8, 8)).cost
-    by_hand = [cost(architecture) for architecture in TINY.enumerate()]
+    model = CostModel((8, 8))
+    by_hand = [model.cost(architecture) for architecture in TINY.enumerate()]
     labels = np.array([0, 0, 0, 1, 2])
     axes = objective_axes(
         {"accuracy": "max", "gflops": "min", "params": "min"},
         space=TINY,
-        cost=cost,
+        cost=model,
         bounds={"gflops": 1e-9},
         validation_labels=labels,
     )
@@ -266,7 +266,7 @@ def test_majority_scores_are_those_of_scikit_learn() -> None:
 def test_validation_of_one_class_alone_is_refused() -> None:
     with pytest.raises(DataError, match="all of one class"):
         objective_axes(
-            {"accuracy": "max"}, space=TINY, cost=CostModel((8, 8)).cost, bounds={}, validation_labels=np.array([3, 3, 3])
+            {"accuracy": "max"}, space=TINY, cost=CostModel((8, 8)), bounds={}, validation_labels=np.array([3, 3, 3])
         )
 
 

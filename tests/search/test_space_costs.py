@@ -52,8 +52,9 @@ small_spaces = st.builds(
 @settings(max_examples=25, deadline=None)
 @given(small_spaces, st.data())
 def test_small_spaces_by_enumeration(space: Space, data: st.DataObject) -> None:
-    cost = cost_model(8).cost
-    found = space_costs(space, cost)
+    model = cost_model(8)
+    cost = model.cost
+    found = space_costs(space, model)
     every = [cost(architecture) for architecture in space.enumerate()]
     assert found.count == len(every) == space.count()
     for name in AXES:
@@ -72,12 +73,13 @@ def test_small_spaces_by_enumeration(space: Space, data: st.DataObject) -> None:
 @pytest.mark.parametrize("per", ["network", "stage", "block"])
 def test_the_ends_are_those_of_the_objectives_axes(per: str) -> None:
     space = space_of("resnet", [18, 50], per=per, kind=["none", "se", "cbam"], reduction_ratio=[4, 16], pools=[["avg", "max"]])
-    cost = cost_model(64).cost
-    found = space_costs(space, cost)
+    model = cost_model(64)
+    cost = model.cost
+    found = space_costs(space, model)
     axes = objective_axes(
         {"accuracy": "max", **dict.fromkeys(AXES, "min")},
         space=space,
-        cost=cost,
+        cost=model,
         bounds={},
         validation_labels=np.array([0, 1]),
     )
@@ -92,7 +94,7 @@ def test_one_published_kind_everywhere_is_a_space_of_two_published_designs() -> 
     """At 224 x 224: the paper's table 4, with nothing or CBAM in the whole network."""
     backbone = BackboneConfig(family="resnet", depth=50)
     space = Space(backbone, AttentionConfig(per="network", kind=("none", "cbam")), in_channels=3, classes=1000)
-    found = space_costs(space, CostModel((224, 224)).cost)
+    found = space_costs(space, CostModel((224, 224)))
     assert found.count == 2
     assert [round(value, 3) for value in found.range("gflops")] == [3.858, 3.864]
     assert [round(value / 1e6, 2) for value in found.range("params")] == [25.56, 28.09]
@@ -103,8 +105,9 @@ def test_one_published_kind_everywhere_is_a_space_of_two_published_designs() -> 
 def test_a_space_of_ten_to_the_thirtieth_against_random_architectures() -> None:
     """Quantiles and shares lie where those of independent draws do, within four standard errors of so many."""
     space = space_of("cifar_resnet", [32], width=0.5, reduction_ratio=[2, 4, 8], spatial_kernel_size=[3, 5, 7])
-    cost = cost_model(32).cost
-    found = space_costs(space, cost)
+    model = cost_model(32)
+    cost = model.cost
+    found = space_costs(space, model)
     assert found.count == space.count() > 10**15
     entry = found.backbones[-1]
     drawn = [known_values(cost(architecture)) for architecture in _draws(space, 4000)]

@@ -56,8 +56,9 @@ def test_the_space_is_what_it_says(tmp_path: Path, per: str) -> None:
 
 def test_costs_of_the_whole_space_are_those_of_its_members(tmp_path: Path) -> None:
     space = space_in(tmp_path, {"width": [0.5, 1.0], "stride": [1, 2]}, kind=["none", "se", "cbam"], spatial_kernel_size=[3, 7])
-    cost = CostModel((12, 12), allow_code=True, code_folder=tmp_path).cost
-    summed = space_costs(space, cost)
+    model = CostModel((12, 12), allow_code=True, code_folder=tmp_path)
+    cost = model.cost
+    summed = space_costs(space, model)
     members = [cost(architecture) for architecture in space.enumerate()]
     assert summed.count == len(members)
     for name in ("gflops", "params"):
