@@ -66,8 +66,7 @@ def resolve_warm_start(prepared: Preparation) -> ResolvedWarmStart | None:
     reasons = {
         "beyond the constraints": infeasible,
         "trained anyway, or the same as another here": found - infeasible - len(members),
-        f"more than the {asked.at_most} of start_from.at_most or the {room} trainings that are left": len(members)
-        - len(chosen),
+        f"above start_from.at_most ({asked.at_most}) or the trainings left ({room})": len(members) - len(chosen),
     }
     left_out = "; ".join(f"{number} left out: {reason}" for reason, number in reasons.items() if number)
     return ResolvedWarmStart(
