@@ -22,6 +22,7 @@ from cbam_search.records.folder import StudyFolder
 from cbam_search.records.ledger import read_events
 from cbam_search.records.results import append_epoch, read_result, write_result
 from cbam_search.records.trials import Outcome, Trial, TrialState
+from cbam_search.running import conductor
 from cbam_search.running.latency import LatencyJob, LatencyMeter
 from cbam_search.running.replays import Replays, StudyKeys
 from cbam_search.search.config import SearchConfig
@@ -214,6 +215,30 @@ def test_a_crash_in_the_middle_of_a_replay_trains_nothing_either(tmp_path: Path,
         assert second.records.trials[cut_off.number].state is TrialState.COMPLETE
         assert second.records.trials[cut_off.number].replayed_from.study == "one"
         assert second.records.started == 8
+
+
+def test_between_replays_the_caller_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = bench_of(tmp_path, "one", trials=3)
+    first.run(trainer(first))
+    monkeypatch.setattr(conductor, "REPLAYING_SECONDS_A_CALL", -1.0)
+    second = bench_of(tmp_path, "two", trials=3)
+    for replayed in (1, 2, 3):
+        assert second.conductor.next() is None
+        assert second.conductor.exhausted is None
+        assert second.records.started == replayed
+    assert second.conductor.next() is None
+    assert second.conductor.exhausted is not None
+
+
+def test_a_training_that_stands_at_a_checkpoint_goes_on(tmp_path: Path) -> None:
+    first, second = bench_of(tmp_path, "one", trials=1), bench_of(tmp_path, "two", trials=1)
+    trial = second.conductor.next()  # before the other has finished
+    second.folder.trial(trial.number).mkdir(parents=True)
+    second.folder.checkpoint(trial.number).touch()
+    first.run(trainer(first))
+    second.restart()
+    assert [again.number for again in second.run(trainer(second))] == [trial.number]
+    assert second.records.trials[trial.number].replayed_from is None
 
 
 def test_a_damaged_entry_is_trained_again_and_mended(tmp_path: Path) -> None:

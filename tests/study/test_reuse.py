@@ -96,7 +96,9 @@ class TestOnRay:
         second = cbam_search.launch(write(tmp_path, search={"trials": 3, "evaluation_cache": "cache"}, seed=1))
         assert epochs_trained(first) == epochs_trained(second) == 6
 
-    def test_a_study_starts_from_anothers_front_and_is_resumed_without_it(self, tmp_path: Path) -> None:
+    def test_a_study_starts_from_anothers_front_and_is_resumed_without_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         first = cbam_search.launch(write(tmp_path, search={"trials": 5}))
         path = write(
             tmp_path,
@@ -116,6 +118,9 @@ class TestOnRay:
         assert [trial.candidate.digest for trial in warm] == [member.architecture.digest for member in recorded.members]
         assert all(trial.candidate.in_space for trial in warm)
         shutil.rmtree(first.folder.path)
+        given = second.folder.given_yaml
+        given.write_text(given.read_text().replace("search:\n", "search:\n  evaluation_cache: true\n"))
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))  # a cache may be turned on in between
         assert cbam_search.resume("second").trials == second.trials
 
 

@@ -116,7 +116,7 @@ def test_a_latency_is_logged_once_and_a_hypervolume_only_where_there_is_one(stud
 def test_a_replayed_result_says_whose_it_was_and_is_counted(study: SyntheticStudy) -> None:
     study.start(0, candidate(origin=Origin.WARM_START))
     view = StudyView()
-    draft, offset = draft_of(study, view)
+    draft, _ = draft_of(study, view)
     assert draft.runs[0].tags["origin"] == "warm_start"
     assert "another study's front" in draft.runs[0].tags["mlflow.note.content"]
     source = ReplayedFrom(study="X", study_id="1" * 32, trial=3)
@@ -124,4 +124,4 @@ def test_a_replayed_result_says_whose_it_was_and_is_counted(study: SyntheticStud
     draft = Draft(view, OBJECTIVES)
     draft.add(TrialFinished(trial=0, outcome=outcome))
     assert draft.runs[0].tags["replayed_from"] == "X, trial 3"
-    assert [row.value for row in draft.runs[STUDY].metrics if row.key == "trials_replayed"] == [1.0]
+    assert [row.value for row in draft.runs[STUDY].metrics if row.name == "trials_replayed"] == [1.0]
