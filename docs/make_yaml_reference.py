@@ -16,11 +16,7 @@ from cbam_search.space.choices import OneOf
 from cbam_search.study.config import StudyConfig
 
 PAGE = Path(__file__).with_name("yaml.md")
-REFUSED_KEYS = (
-    "search.evaluation_cache",
-    "search.start_from",
-    "search.stop",
-)
+REFUSED_KEYS = ("search.stop",)
 """Keys that a section names only to refuse them; the test tries each."""
 
 HEAD = """\
@@ -34,7 +30,8 @@ file without loading data.
 - A key that is not listed here is a mistake, and so is a value that is not allowed: the message names the file, the line, the
   key's path, what is allowed and the nearest valid name; the exit code is 2 and nothing is started.
 - Where a value or a list of such is taken, each entry of the list is a choice that the search has.
-- Relative paths in `dataset` and `backbone.weights` start at the YAML file's folder; `records.folder` starts where you launch.
+- Relative paths in `dataset`, `backbone.weights` and `search.evaluation_cache` start at the YAML file's folder;
+  `records.folder` starts where you launch.
 - Values are read as YAML 1.2 reads them: `5e-4` is a number, `no` and `none` are words, only `true` and `false` are booleans.
   Tags, merge keys (`<<`) and a key that stands twice are refused.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
@@ -12,17 +13,23 @@ from cbam_search.records.ledger import read_events
 from cbam_search.records.results import read_epochs
 from cbam_search.records.trials import Outcome, Trial, TrialState
 from cbam_search.records.weights import collect_weights, discard
+from cbam_search.running.replays import Replays
 from cbam_search.search.proposer import NoCandidate, Proposer
 
 SAME_ERROR_AT_MOST = 3
 """After so many failures in a row for the same reason the study stops: the next trial would fail too."""
 
+REPLAYING_SECONDS_A_CALL = 1.0
+"""After that long the caller is let go for a moment: it has trials to watch, and Ctrl-C to heed."""
+
 
 class Conductor:
     """Hands out trials, takes in epochs and outcomes, and keeps weights and failures in check."""
 
-    def __init__(self, proposer: Proposer, keep: Literal["front", "all", "none"]) -> None:
+    def __init__(self, proposer: Proposer, keep: Literal["front", "all", "none"], replays: Replays | None = None) -> None:
+        """replays: what other studies trained, where the evaluation cache is on."""
         self.proposer = proposer
+        self._replays = replays
         self.records = proposer.records
         self._keep: Literal["front", "all", "none"] = keep
         self._epochs = recorded_epochs(self.records.folder)
@@ -34,7 +41,17 @@ class Conductor:
             self.finish(number, outcome)
 
     def next(self) -> Trial | None:
-        """The next trial to train, or None when there is none: for good where `exhausted` or `stopped_by` says why."""
+        """The next trial to train, or None when there is none: for good where `exhausted` or `stopped_by` says why.
+
+        What another study has trained ends here and now, and the next is looked for, for a moment.
+        """
+        until = time.monotonic() + REPLAYING_SECONDS_A_CALL
+        while (trial := self._proposed()) is not None and self._replayed(trial):
+            if time.monotonic() > until:
+                return None
+        return trial
+
+    def _proposed(self) -> Trial | None:
         if self.stopped_by is not None:
             return None
         proposal = self.proposer.next()
@@ -47,11 +64,20 @@ class Conductor:
             discard(self.records.folder, proposal.number)
         return proposal
 
-    def epoch(self, number: int, epoch: int, metrics: Mapping[str, float], seconds: float) -> None:
+    def _replayed(self, trial: Trial) -> bool:
+        """Whether the trial ended without a training; one that stands at a checkpoint goes on from there."""
+        if self._replays is None or self.records.folder.checkpoint(trial.number).exists():
+            return False
+        outcome = self._replays.lay_down(trial)
+        if outcome is not None:
+            self.finish(trial.number, outcome)
+        return outcome is not None
+
+    def epoch(self, number: int, epoch: int, metrics: Mapping[str, float], seconds: float, *, replayed: bool = False) -> None:
         """An epoch was trained; one that was reported before, or of a trial that ended, is not recorded again."""
         if epoch > self._epochs.get(number, 0) and self.records.trials[number].state is TrialState.RUNNING:
             self._epochs[number] = epoch
-            self.records.epoch(number, epoch, metrics, seconds)
+            self.records.epoch(number, epoch, metrics, seconds, replayed=replayed)
 
     def lost(self, number: int) -> Trial:
         """A worker died and the trial goes on elsewhere."""
@@ -62,7 +88,10 @@ class Conductor:
         """A trial ended; a second report of the same end changes nothing."""
         if self.records.trials[number].state is not TrialState.RUNNING:
             return
-        self._catch_up(number)
+        self._catch_up(number, replayed=outcome.replayed_from is not None)
+        if self._replays is not None:
+            # Before it is recorded, and its weights may go: the other way round a crash would keep it from other studies.
+            self._replays.keep(self.records.trials[number], outcome)
         front = self.records.front.members
         self.proposer.finish(number, outcome)
         self._collect_weights([self.records.trials[number], *front])
@@ -71,11 +100,11 @@ class Conductor:
     def _collect_weights(self, trials: Iterable[Trial]) -> None:
         collect_weights(self.records.folder, trials, self.records.front.numbers, self._keep)
 
-    def _catch_up(self, number: int) -> None:
+    def _catch_up(self, number: int, *, replayed: bool = False) -> None:
         """Record the epochs that a worker trained but that no driver heard of."""
         for row in read_epochs(self.records.folder.epochs(number)):
             metrics = {name: value for name, value in row.items() if name not in ("epoch", "seconds")}
-            self.epoch(number, int(row["epoch"]), metrics, row["seconds"])
+            self.epoch(number, int(row["epoch"]), metrics, row["seconds"], replayed=replayed)
 
     def _note_failure(self, number: int, outcome: Outcome) -> None:
         if outcome.state is not TrialState.FAILED:

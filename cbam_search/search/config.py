@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -78,6 +79,15 @@ class SchedulerConfig(BaseModel):
 SAMPLERS: tuple[str, ...] = ("tpe", "nsga2", "nsga3", "gp", "random", "qmc", "grid")
 
 
+class StartFrom(BaseModel):
+    """Whose front a search starts from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: str = Field(min_length=1, description="another study: its name, its folder, or latest")
+    at_most: int = Field(default=10, ge=1, description="members of its front to train, spread from the cheap to the costly end")
+
+
 class SearchConfig(BaseModel):
     """How many candidates are trained, and who proposes them."""
 
@@ -97,11 +107,33 @@ class SearchConfig(BaseModel):
         default=4, ge=1, description="baselines are trained on at most this many backbones, spread from cheapest to costliest"
     )
     scheduler: SchedulerConfig = Field(default=SchedulerConfig(), description="early stopping")
+    start_from: Annotated[str, Field(min_length=1)] | StartFrom | None = Field(
+        default=None,
+        description="another study (its name, its folder, or latest) whose front is trained first, mapped into this space; "
+        "see docs/reuse.md",
+    )
+    evaluation_cache: bool | Annotated[str, Field(min_length=1)] = Field(
+        default=False,
+        description="replay what any study trained before in the very same way, and keep what this one trains: true, for a "
+        "folder of your user account, or a folder; see docs/reuse.md",
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _later(cls, data: Any) -> Any:
-        for key in ("start_from", "evaluation_cache", "stop"):
+        for key in ("stop",):
             if isinstance(data, dict) and key in data:
                 raise PydanticCustomError("not_available", "'{key}' is not available in this version", {"key": key})
         return data
+
+    @property
+    def warm_start(self) -> StartFrom | None:
+        """`start_from` in its long form."""
+        return StartFrom(run=self.start_from) if isinstance(self.start_from, str) else self.start_from
+
+    def resolved(self, base: Path) -> SearchConfig:
+        """The same settings with the cache's folder, where it is given, taken from `base`, the folder of the YAML file."""
+        if isinstance(self.evaluation_cache, bool):
+            return self
+        folder = base.absolute() / Path(self.evaluation_cache).expanduser()
+        return self.model_copy(update={"evaluation_cache": str(folder)})

@@ -1,4 +1,4 @@
-"""Proposals: published designs first, then the sampler's, until the budget of trainings is used or the space is exhausted.
+"""Proposals: published designs, a warm start's, then the sampler's, until the budget is used or the space is exhausted.
 
 What needs no training never leaves this file: a candidate beyond a constraint is told to Optuna as infeasible, a duplicate of a
 finished trial replays its values, one of a running trial is dropped, and the next proposal is asked for.
@@ -63,8 +63,12 @@ class Proposer:
         bounds: Mapping[str, float],
         published: Sequence[Architecture],
         measured_bounds: Mapping[str, float] | None = None,
+        warm_start: Sequence[Architecture] = (),
     ) -> None:
-        """bounds: on costs that are known. measured_bounds: on those that trials measure, to whom it falls to keep them."""
+        """bounds: on costs that are known. measured_bounds: on those that trials measure, to whom it falls to keep them.
+
+        warm_start: designs of another study's front, of this space and within its bounds; trained after the published ones.
+        """
         self.records = records
         self.space = space
         self._architectures = space.count()
@@ -86,7 +90,8 @@ class Proposer:
         """Trainings that ended before a killed driver noted it, by trial: whoever conducts finishes them first."""
         self._settle()
         self._unfinished = [trial.number for trial in running(records.trials) if trial.number not in self.left_behind]
-        self._published = [design for design in published if design.digest not in self._by_digest]
+        given = [(design, Origin.PUBLISHED) for design in published] + [(design, Origin.WARM_START) for design in warm_start]
+        self._given = [(design, origin) for design, origin in given if design.digest not in self._by_digest]
         self._enumeration: Iterator[Architecture] | None = None
         self._sampling = not self._grid
         self._vain = 0
@@ -98,7 +103,7 @@ class Proposer:
             return self.start_again(number)
         if self.records.started >= self._trials:
             return NoCandidate.BUDGET_USED
-        proposal = self._next_published() or self._sampled()
+        proposal = self._next_given() or self._sampled()
         if proposal is None and self._sampling:
             return NoCandidate.NOT_YET
         proposal = proposal or self._enumerated()
@@ -137,11 +142,11 @@ class Proposer:
         """A running trial lost its worker and goes on elsewhere, as the next attempt."""
         return self.records.start_again(number, self._parameters_of(number))
 
-    def _next_published(self) -> _Proposal | None:
-        while self._published:
-            architecture = self._published.pop(0)
+    def _next_given(self) -> _Proposal | None:
+        while self._given:
+            architecture, origin = self._given.pop(0)
             if architecture.digest not in self._by_digest:
-                return self._propose(architecture, Origin.PUBLISHED)
+                return self._propose(architecture, origin)
         return None
 
     def _sampled(self) -> _Proposal | None:

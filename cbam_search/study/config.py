@@ -128,5 +128,9 @@ def read_study_config(path: Path, *, base: Path | None = None) -> tuple[StudyCon
     text = read_text(path)
     config = parse_yaml(text, path.name if base else str(path), StudyConfig)
     folder = base or path.resolve().parent
-    resolved = {"dataset": config.dataset.resolved(folder), "backbone": config.backbone.resolved(folder)}
+    resolved = {
+        "dataset": config.dataset.resolved(folder),
+        "backbone": config.backbone.resolved(folder),
+        "search": config.search.resolved(folder),
+    }
     return config.model_copy(update=resolved), text

@@ -14,6 +14,7 @@ from cbam_search.records.manifest import DataSummary, ObjectiveAxis, StudyManife
 from cbam_search.records.study_records import StudyRecords, open_records
 from cbam_search.records.trials import Outcome, Trial, TrialState
 from cbam_search.running.conductor import Conductor
+from cbam_search.running.replays import Replays
 from cbam_search.search.config import SearchConfig
 from cbam_search.search.proposer import Proposer
 from cbam_search.space.attention_config import AttentionConfig
@@ -84,6 +85,8 @@ class StudyBench:
         bounds: dict[str, float] | None = None,
         published: tuple[Architecture, ...] = (),
         measured_bounds: dict[str, float] | None = None,
+        warm_start: tuple[Architecture, ...] = (),
+        replays: Replays | None = None,
         seed: int = 0,
     ) -> None:
         self.folder = folder
@@ -93,6 +96,8 @@ class StudyBench:
         self.bounds = bounds or {}
         self.published = published
         self.measured_bounds = measured_bounds or {}
+        self.warm_start = warm_start
+        self.replays = replays
         self.seed = seed
         self.records: StudyRecords
         self.conductor: Conductor
@@ -109,8 +114,9 @@ class StudyBench:
             bounds=self.bounds,
             published=self.published,
             measured_bounds=self.measured_bounds,
+            warm_start=self.warm_start,
         )
-        self.conductor = Conductor(proposer, "front")
+        self.conductor = Conductor(proposer, "front", self.replays)
 
     def restart(self) -> None:
         self.records.close()
