@@ -14,7 +14,7 @@ from cbam_search.data.config import DatasetConfig
 from cbam_search.records.config import RecordsConfig
 from cbam_search.records.manifest import STUDY_NAME
 from cbam_search.running.config import ResourcesConfig
-from cbam_search.search.config import ConstraintsConfig, Objectives, SearchConfig
+from cbam_search.search.config import ConstraintsConfig, Objectives, SearchConfig, known_cost_objectives
 from cbam_search.space.config import AttentionConfig, BackboneConfig
 from cbam_search.study.yaml_file import parse_yaml, read_text
 from cbam_search.tracking.config import TrackingConfig
@@ -96,6 +96,16 @@ class StudyConfig(BaseModel):
                 "the section latency is given, but nothing uses it: add latency_ms: min to objectives, or "
                 "latency_ms: {at_most: ...} to constraints, or leave the section out",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _objectives_of_the_sampler(self) -> StudyConfig:
+        if self.search.sampler == "known_cost":
+            try:
+                known_cost_objectives(self.objectives)
+            except ValueError as error:
+                message = f"objectives: {error}. Another sampler, such as tpe, takes these objectives"
+                raise PydanticCustomError("objectives", "{message}", {"message": message}) from None
         return self
 
     def resolved_yaml(self) -> str:

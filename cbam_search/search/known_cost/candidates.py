@@ -21,8 +21,8 @@ def strangers(space: CodedSpace, rng: np.random.Generator, count: int = RANDOM) 
 def mutants(space: CodedSpace, parents: Codes, rng: np.random.Generator, count: int = MUTANTS) -> Codes:
     """Children of random parents (m, width).
 
-    Of eight, five change few units (one in half of the cases), one changes all units of a stage to one kind of choice, one goes to
-    another backbone as it is, one goes there and changes a few units.
+    Of eight, five change few units (one in half of the cases), one changes all units of a stage to one kind of choice, one goes
+    to another backbone as it is, one goes there and changes a few units.
     """
     children = parents[rng.integers(len(parents), size=count)].copy()
     ways = rng.integers(8, size=count)

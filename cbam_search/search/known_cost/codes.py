@@ -1,8 +1,8 @@
 """A space as tables of whole numbers, so that thousands of candidates are made, costed and described in milliseconds.
 
 A code is a row of whole numbers: the backbone, then for every unit of the space which of its options it takes, or -1 where the
-backbone lacks the unit. Options are canonical and without repeats (see `Space.options`), so two codes are equal exactly where the
-architectures are. Costs and features are sums over units; what a unit's option adds is worked out when it is first met.
+backbone lacks the unit. Options are canonical and without repeats (see `Space.options`), so two codes are equal exactly where
+the architectures are. Costs and features are sums over units; what a unit's option adds is worked out when it is first met.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Codes = npt.NDArray[np.int32]
 """(n, 1 + units)."""
 COSTS = AXES
 """Columns of costs: gflops, params."""
-REMEMBERED_AT_MOST = 100_000
+REMEMBERED_AT_MOST = 50_000
 """Options of units whose features are remembered; then all are forgotten. Bounds memory to about 100 MB."""
 SAMPLED_FOR_SCALE = 512
 
@@ -60,7 +60,7 @@ class CodedSpace:
         self.map.centre(costs[:, 0])
         raw = self._raw(sample, costs)
         self._mean, deviation = raw.mean(axis=0), raw.std(axis=0)
-        self._scale = self.map.prior_scale / np.where(deviation > 1e-9, deviation, 1.0)
+        self._scale = self.map.prior_scale / np.where(deviation > 1e-6, deviation, 1.0)
 
     # Codes and architectures
 
@@ -127,8 +127,8 @@ class CodedSpace:
     def random_options(self, rng: np.random.Generator, number: int, count: int) -> Codes:
         """(count, units). In every unit a kind first, then one of its options.
 
-        In half of the rows all kinds are equally likely. The others each have preferences of their own, so that networks with much
-        of one kind or hardly any attention occur too, which equal chances in many units never give.
+        In half of the rows all kinds are equally likely. The others each have preferences of their own, so that networks with
+        much of one kind or hardly any attention occur too, which equal chances in many units never give.
         """
         chosen = np.full((count, self.width - 1), -1, dtype=np.int32)
         kinds = list(dict.fromkeys(kind for groups in self._kinds[number].values() for kind in groups))
@@ -189,7 +189,7 @@ class CodedSpace:
         for part, rows in self._rows(codes):
             for column in range(rows.shape[1]):
                 whole[part] += self._row_costs[rows[:, column]]
-        return whole / np.array([SCALES[name] for name in AXES])
+        return np.asarray(whole / np.array([SCALES[name] for name in AXES]))
 
     def costs_of(self, architecture: Architecture) -> tuple[float, float]:
         """The same of any architecture."""
@@ -199,7 +199,7 @@ class CodedSpace:
     def features(self, codes: Codes, costs: Matrix | None = None) -> Matrix:
         """(n, p), standardised over the space and scaled by what the prior expects of each column."""
         raw = self._raw(codes, self.costs(codes) if costs is None else costs)
-        return (raw - self._mean) * self._scale
+        return np.asarray((raw - self._mean) * self._scale)
 
     def features_of(self, architecture: Architecture) -> Vector | None:
         """(p,), the same of any canonical architecture on one of the space's backbones, published designs outside it too; None
@@ -228,7 +228,7 @@ class CodedSpace:
         ]
         self._used = 0
         self._row_costs = np.zeros((1024, len(AXES)), dtype=np.int64)
-        self._row_features = np.zeros((1024, len(self.map.names)), dtype=np.float32)
+        self._row_features = np.zeros((1024, len(self.map.names)), dtype=np.float64)
 
     def _rows(self, codes: Codes) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
         """For each backbone in `codes`: which of them have it, and (those, its units) rows of the tables."""

@@ -38,8 +38,8 @@ class Proposal:
 class KnownCostSearch:
     """Expected hypervolume improvement over the posterior-mean front, with exact costs.
 
-    accuracy: the axis of the measured objective; costs: those of known ones, among gflops and params. bounds: upper ones, by name.
-    startup: trials of the initial design, published designs among them.
+    accuracy: the axis of the measured objective; costs: those of known ones, among gflops and params. bounds: upper ones, by
+    name. startup: trials of the initial design, published designs among them.
     """
 
     def __init__(
@@ -77,9 +77,9 @@ class KnownCostSearch:
         start = min(int(share * len(order)), len(order) - width)
         stratum = order[start : start + width]
         if len(tried) == 0:
-            return codes[stratum[0]]
+            return _row(codes, int(stratum[0]))
         nearest = np.min(((features[stratum][:, None] - tried[None]) ** 2).sum(axis=2), axis=1)
-        return codes[stratum[int(np.argmax(nearest))]]
+        return _row(codes, int(stratum[int(np.argmax(nearest))]))
 
     # The model
 
@@ -150,7 +150,7 @@ class KnownCostSearch:
         if np.isinf(self._bounds).all():
             return codes
         # The comparison that `feasibility.excess` makes.
-        return codes[(self.space.costs(codes) / self._bounds - 1.0 <= 0.0).all(axis=1)]
+        return np.asarray(codes[(self.space.costs(codes) / self._bounds - 1.0 <= 0.0).all(axis=1)])
 
 
 @dataclass(frozen=True)
@@ -176,9 +176,13 @@ def _fitness(table: ObservationTable) -> _Fitness | None:
     return _Fitness(*known) if known else None
 
 
+def _row(codes: Codes, index: int) -> Codes:
+    return np.asarray(codes[index])
+
+
 def _best(codes: Codes, values: Vector) -> Proposal:
     index = int(np.argmax(values))
-    return Proposal(codes[index], by_model=True, improvement=float(values[index]))
+    return Proposal(_row(codes, index), by_model=True, improvement=float(values[index]))
 
 
 def _van_der_corput(number: int) -> float:

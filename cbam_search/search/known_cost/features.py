@@ -1,4 +1,5 @@
-"""An architecture as numbers that a linear model can use: which backbone, what it costs, which attention where, with what settings.
+"""An architecture as numbers that a linear model can use: which backbone, what it costs, which attention where, with what
+settings.
 
 Attention enters as sums over the sites that have it: of the whole network and of each stage, divided by the number of their
 blocks, and of each block. So a weight means the same in a deep and a shallow backbone. Sums make features cheap too: those of a
@@ -22,8 +23,8 @@ Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
 
 WHOLE, STAGE, BLOCK = 1.0, 0.7, 0.35
-"""Prior standard deviation of weights, relative to each other: that a whole network has more SE matters more than which block has
-it. Measured by nobody; a linear model shrinks what the data do not support.
+"""Prior standard deviation of weights, relative to each other: that a whole network has more SE matters more than which block
+has it. Measured by nobody; a linear model shrinks what the data do not support.
 """
 BLOCK_COLUMNS_AT_MOST = 60
 
@@ -37,7 +38,7 @@ class FeatureMap:
         """Kinds with columns: the space's, and those of the published designs that stand beside it."""
         self._columns: dict[str, int] = {}
         self._weights: list[float] = []
-        self._backbones = {backbone: _settings(backbone) for backbone in space.backbones}
+        self._backbones: dict[AnyBackbone, dict[str, Any]] = {backbone: _settings(backbone) for backbone in space.backbones}
         for name in ("log gflops", "log params", "log gflops squared"):
             self._add(name, WHOLE)
         for name in _backbone_columns(list(self._backbones.values())):

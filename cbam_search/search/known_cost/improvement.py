@@ -7,10 +7,10 @@ How much the hypervolume grows when a candidate of costs c reaches accuracy y is
 
     V(t) = the volume of costs that c dominates and no member of the front with accuracy of at least t does,
 
-and V is constant between the accuracies of the front. So the expectation over y ~ N(mean, deviation^2) is a sum over these strips
-of V times a difference of two one-dimensional expected improvements (Jones, Schonlau and Welch 1998, equation 15). For two
-uncertain objectives the same decomposition is that of Emmerich, Deutz and Klinkenberg (CEC 2011, section 4); with a known one
-their second factor is the width of the strip.
+and V is constant between the accuracies of the front. So the expectation over y ~ N(mean, deviation^2) is a sum over these
+strips of V times a difference of two one-dimensional expected improvements (Jones, Schonlau and Welch 1998, equation 15). For
+two uncertain objectives the same decomposition is that of Emmerich, Deutz and Klinkenberg (CEC 2011, section 4); with a known
+one their second factor is the width of the strip.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def expected_improvement(mean: Vector, deviation: Vector, above: Vector) -> Vect
     safe = np.maximum(deviation, 1e-300)
     z = np.clip(gain / safe, -40.0, 40.0)
     density = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
-    return np.where(deviation > 0, gain * ndtr(z) + deviation * density, np.maximum(gain, 0.0)).clip(min=0.0)
+    improvement = np.where(deviation > 0, gain * ndtr(z) + deviation * density, gain)
+    return np.asarray(np.maximum(improvement, 0.0))
 
 
 def expected_hypervolume_improvement(
@@ -69,12 +70,13 @@ def exclusive_volume(costs: Matrix, others: Matrix) -> Vector:
         return np.full(len(costs), 0.0 if len(others) else 1.0)
     if known == 1:
         end = np.minimum(others.min(initial=1.0), 1.0)
-        return np.maximum(end - costs[:, 0], 0.0)
+        return np.asarray(np.maximum(end - costs[:, 0], 0.0))
     # Slices along the first cost: from one member's to the next, the least second cost of the members so far bounds the box.
+    others = np.minimum(others, 1.0)
     order = np.lexsort((others[:, 1], others[:, 0]))
     starts = np.concatenate([[0.0], others[order, 0]])
     ends = np.concatenate([others[order, 0], [1.0]])
-    ceilings = np.concatenate([[1.0], np.minimum(np.minimum.accumulate(others[order, 1]), 1.0)])
+    ceilings = np.concatenate([[1.0], np.minimum.accumulate(others[order, 1])])
     widths = np.maximum(ends[None] - np.maximum(starts[None], costs[:, :1]), 0.0)
     heights = np.maximum(ceilings[None] - costs[:, 1:], 0.0)
     return np.asarray((widths * heights).sum(axis=1))

@@ -27,8 +27,8 @@ class Standing(Enum):
 
 @dataclass(frozen=True)
 class Observation:
-    """One trial. curve: the measured objective by epoch, as far as it is known. final: its value after the last epoch, of complete
-    trials alone.
+    """One trial. curve: the measured objective by epoch, as far as it is known. final: its value after the last epoch, of
+    complete trials alone.
     """
 
     number: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial
 
 from cbam_search.pareto import Axis
-from cbam_search.search.config import KNOWN, MEASURED
+from cbam_search.search.config import known_cost_objectives
 from cbam_search.search.known_cost.codes import CodedSpace
 from cbam_search.search.known_cost.engine import KnownCostSearch, Proposal
 from cbam_search.search.known_cost.observations import Observations, StoredObservations
@@ -26,12 +27,12 @@ STARTUP = 10
 class KnownCostSampler(BaseSampler):
     """Proposes architectures of a space for one accuracy and any of gflops and params, which are computed and never modelled.
 
-    axes: one an objective, in the study's order, with the fixed ends of the hypervolume. bounds: upper ones on gflops and params.
-    startup: trials before the model, of an initial design spread over cost. observations: where accuracies come from; by default
-    Optuna's storage (values, intermediate values by epoch). Raises ValueError for objectives that it cannot take.
+    axes: one an objective, in the study's order, with the fixed ends of the hypervolume. bounds: upper ones on gflops and
+    params. startup: trials before the model, of an initial design spread over cost. observations: where accuracies come from;
+    by default Optuna's storage (values, intermediate values by epoch). Raises ValueError for objectives that it cannot take.
 
-    The same seed and the same observations give the same proposal, whatever was proposed before. A parameter that is none of the
-    space's is drawn at random. Not thread-safe: `study.optimize(n_jobs=...)` is not for it; ask for several trials in one thread.
+    The same seed and the same observations give the same proposal, whatever was proposed before. A parameter that is none of
+    the space's is drawn at random. Threads may share it; `study.optimize(n_jobs=...)` then depends on their order.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class KnownCostSampler(BaseSampler):
         seed: int | None = None,
         observations: Observations | None = None,
     ) -> None:
-        measured, known = split_objectives([axis.name for axis in axes])
+        measured, known = known_cost_objectives([axis.name for axis in axes])
         self._names = [axis.name for axis in axes]
         self._maximise = [axis.maximise for axis in axes]
         by_name = {axis.name: axis for axis in axes}
@@ -59,6 +60,7 @@ class KnownCostSampler(BaseSampler):
         self._table = ObservationTable(coded)
         self._observations = observations or StoredObservations(space, self._names.index(measured))
         self._random = RandomSampler(seed=seed)
+        self._lock = threading.Lock()
         self.reseed_rng()
         if seed is not None:
             self._seed = seed
@@ -91,30 +93,27 @@ class KnownCostSampler(BaseSampler):
 
     def propose(self, study: optuna.Study, number: int) -> Proposal:
         """For trial `number`. Raises ValueError where observations are of a study with other objectives."""
-        fresh = list(self._observations.unsettled(study, self._table.settled))
-        if fresh:
-            self._check(study)
-        self._table.update(fresh)
-        return self._search.propose(self._table, np.random.default_rng([self._seed, number]))
+        with self._lock:
+            fresh = list(self._observations.unsettled(study, self._table.settled))
+            if fresh:
+                self._check(study)
+            self._table.update(fresh)
+            return self._search.propose(self._table, np.random.default_rng([self._seed, number]))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
 
     def _check(self, study: optuna.Study) -> None:
         directions = [direction is optuna.study.StudyDirection.MAXIMIZE for direction in study.directions]
         if directions != self._maximise:
-            wanted = ", ".join(f"{name} ({'max' if up else 'min'})" for name, up in zip(self._names, self._maximise, strict=True))
+            wanted = ", ".join(
+                f"{name} ({'max' if up else 'min'})" for name, up in zip(self._names, self._maximise, strict=True)
+            )
             raise ValueError(f"the study's directions must be those of the sampler's objectives: {wanted}")
 
     def _at_random(self, study: optuna.Study, trial: FrozenTrial, space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
         return {name: self.sample_independent(study, trial, name, entry) for name, entry in space.items()}
-
-
-def split_objectives(names: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """The measured objective, and the known ones; raises ValueError for what known-cost search cannot take."""
-    measured = [name for name in names if name in MEASURED]
-    other = [name for name in names if name not in MEASURED and name not in KNOWN]
-    if other:
-        raise ValueError(f"sampler known_cost needs costs that are known before training, and {other[0]} is measured by each trial")
-    if len(measured) != 1:
-        raise ValueError(
-            f"sampler known_cost models one of {', '.join(MEASURED)}; found {', '.join(measured) if measured else 'none'}"
-        )
-    return measured[0], tuple(name for name in names if name in KNOWN)

@@ -1,12 +1,12 @@
 """Accuracy at (architecture, epoch): a chain of Bayesian ridge regressions over the epochs at which trials stand.
 
-The first level predicts the accuracy at the earliest such epoch from the architecture's features, from every trial that got so far.
-Each later level predicts the change since the level before, from that level's accuracy and the features, from the trials that got
-both. The last level is the full training. So architectures share weights over epochs, stopped trials teach, and a later level has
-to learn only what the earlier one did not tell. This is the recursive form of autoregressive co-kriging (Kennedy and O'Hagan,
-Biometrika 87, 2000, equation 1; Le Gratiet and Garnier, arXiv 1210.0686, section 3), with linear models in place of Gaussian
-processes. Trials are stopped for what they showed at a level, and that is what the next level conditions on; so whom a scheduler
-lets live does not bias the chain.
+The first level predicts the accuracy at the earliest such epoch from the architecture's features, from every trial that got so
+far. Each later level predicts the change since the level before, from that level's accuracy and the features, from the trials
+that got both. The last level is the full training. So architectures share weights over epochs, stopped trials teach, and a
+later level has to learn only what the earlier one did not tell. This is the recursive form of autoregressive co-kriging
+(Kennedy and O'Hagan, Biometrika 87, 2000, equation 1; Le Gratiet and Garnier, arXiv 1210.0686, section 3), with linear models
+in place of Gaussian processes. Trials are stopped for what they showed at a level, and that is what the next level conditions
+on; so whom a scheduler lets live does not bias the chain.
 
 Accuracies go in as asin(sqrt(accuracy)), whose binomial noise is the same at every accuracy (Anscombe, Biometrika 35, 1948).
 """
@@ -52,8 +52,8 @@ class Posterior:
 
 
 class Ridge:
-    """scikit-learn's BayesianRidge (MacKay, Neural Computation 4, 1992; Tipping 2001) with a prior on the noise that a handful of
-    observations cannot talk into nothing, constant columns left out, and points that are only believed to be observed.
+    """scikit-learn's BayesianRidge (MacKay, Neural Computation 4, 1992; Tipping 2001) with a prior on the noise that a handful
+    of observations cannot talk into nothing, constant columns left out, and points that are only believed to be observed.
     """
 
     def __init__(self, inputs: Matrix, targets: Vector) -> None:
@@ -91,8 +91,8 @@ class Ridge:
         return mean, variance * self._unit**2
 
     def believe(self, inputs: Matrix) -> None:
-        """Count inputs (m, p) as observed at their predicted means: means stay, variances shrink there (Ginsbourger, Le Riche and
-        Carraro 2010, "kriging believer").
+        """Count inputs (m, p) as observed at their predicted means: means stay, variances shrink there (Ginsbourger, Le Riche
+        and Carraro 2010, "kriging believer").
         """
         for offset in inputs[:, self._kept] - self._centre:
             direction = self._covariance @ offset

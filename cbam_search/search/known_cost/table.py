@@ -16,7 +16,9 @@ Matrix = npt.NDArray[np.float64]
 LEVELS_AT_MOST = 4
 """Epochs before the last that are modelled: those at which most trials were stopped."""
 LEARNED_FROM_AT_MOST = 1_500
-"""Trials that the model is fitted to. Of more, the newest two thirds of that number, and of the older ones an even selection."""
+"""Trials that the model is fitted to. Of more, the newest two thirds of that number, and of the older ones an even
+selection.
+"""
 
 
 class ObservationTable:
@@ -68,7 +70,9 @@ class ObservationTable:
         return len(self._running)
 
     def learned_from(self) -> tuple[Matrix, Matrix]:
-        """Features (n, p) and curves (n, levels + 1) of the trials that tell an accuracy, running ones with the epochs they have."""
+        """Features (n, p) and curves (n, levels + 1) of the trials that tell an accuracy, running ones with the epochs they
+        have.
+        """
         levels = self._levels()
         rows = _selection([row for row, unfit in enumerate(self._unfit) if not unfit], LEARNED_FROM_AT_MOST)
         features = [self._features[row] for row in rows]
