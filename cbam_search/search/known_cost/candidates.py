@@ -21,7 +21,7 @@ def strangers(space: CodedSpace, rng: np.random.Generator, count: int = RANDOM) 
 def mutants(space: CodedSpace, parents: Codes, rng: np.random.Generator, count: int = MUTANTS) -> Codes:
     """Children of random parents (m, width).
 
-    Of eight, five change few units (one in half of the cases), one changes all units of a stage to one kind of choice, one goes
+    Of eight, five change few units (one in half of the cases), one gives all units of a stage the same settings, one goes
     to another backbone as it is, one goes there and changes a few units.
     """
     children = parents[rng.integers(len(parents), size=count)].copy()
@@ -53,7 +53,7 @@ def _change_units(space: CodedSpace, children: Codes, rows: npt.NDArray[np.int64
 
 
 def _change_stages(space: CodedSpace, children: Codes, rows: npt.NDArray[np.int64], rng: np.random.Generator) -> None:
-    """In place: all units of one stage take what one of them drew, where they have the option."""
+    """In place: all units of one stage take the settings that one of them drew."""
     for row in rows:
         number = int(children[row, 0])
         stages: dict[int, list[int]] = {}
@@ -65,9 +65,7 @@ def _change_stages(space: CodedSpace, children: Codes, rows: npt.NDArray[np.int6
         source = columns[int(rng.integers(len(columns)))]
         option = int(space.random_options(rng, number, 1)[0, source - 1])
         for column in columns:
-            same = space.translated(number, source, option, number, column)
-            if same is not None:
-                children[row, column] = same
+            children[row, column] = space.translated(number, source, option, number, column)
 
 
 def crossings(space: CodedSpace, parents: Codes, rng: np.random.Generator, count: int = CROSSINGS) -> Codes:

@@ -8,12 +8,11 @@ the architectures are. Costs and features are sums over units; what a unit's opt
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from cbam_search.architecture import AnyBackbone, Architecture, AttentionSpec, published
+from cbam_search.architecture import AnyBackbone, Architecture, published
 from cbam_search.search.known_cost.features import FeatureMap, Matrix, Vector
 from cbam_search.search.space_costs import AXES, SCALES, CostFunction, _places
 from cbam_search.space.space import Choice, Space, UnitOption
@@ -45,6 +44,7 @@ class CodedSpace:
         self._bare_costs = np.array([self._whole(published(backbone, None)) for backbone in self.backbones])
         self._place_of = [_places(backbone) for backbone in self.backbones]
         self._added: dict[Hashable, tuple[int, int]] = {}
+        self._translations: dict[tuple[int, int, int, int, int], int] = {}
         self.map = FeatureMap(space)
         self._forget()
         self._kinds = [{column: _kinds_of(offered) for column, offered in entry.items()} for entry in self._options]
@@ -71,7 +71,7 @@ class CodedSpace:
             return None
         code = np.full(self.width, -1, dtype=np.int32)
         code[0] = number
-        specs: dict[str, AttentionSpec] = dict(architecture.attention)
+        specs = dict(architecture.attention)
         for column, unit in self.units_of(number):
             sites = self.space.sites_of(self.backbones[number], unit)
             index = self._indices[number][column].get(tuple(specs.pop(site.name, None) for site in sites))
@@ -159,27 +159,22 @@ class CodedSpace:
         for column, unit in self.units_of(number):
             stage = self.space.sites_of(self.backbones[number], unit)[0].stage
             source = column if code[column] >= 0 else last.get(stage)
-            index = self.translated(int(code[0]), source, int(code[source]), number, column) if source is not None else None
-            if index is None:
-                index = int(rng.integers(self.choices(number, column)))
+            if source is None:
+                result[column] = rng.integers(self.choices(number, column))
             else:
-                last[stage] = source if source is not None else column
-            result[column] = index
+                last[stage] = source
+                result[column] = self.translated(int(code[0]), source, int(code[source]), number, column)
         return result
 
-    def translated(self, number: int, column: int, index: int, to: int, to_column: int) -> int | None:
-        """Which option of another unit is given by the same settings; None where its sites are of another form."""
-        option = self._options[number][column][index]
-        offered = self._indices[to][to_column]
-        if option in offered:
-            return offered[option]
-        sites = self.space.sites_of(self.backbones[to], self.space.units[to_column - 1])
-        if len(sites) != len(option):
-            return None
-        again = tuple(
-            _canonical(spec, site.channels) if spec is not None else None for spec, site in zip(option, sites, strict=True)
-        )
-        return offered.get(again)
+    def translated(self, number: int, column: int, index: int, to: int, to_column: int) -> int:
+        """Which option of another unit is given by the same settings."""
+        key = (number, column, index, to, to_column)
+        if key not in self._translations:
+            here = self.space.sites_of(self.backbones[number], self.space.units[column - 1])
+            there = self.space.sites_of(self.backbones[to], self.space.units[to_column - 1])
+            carried = self.space.carried(self._options[number][column][index], here, there)
+            self._translations[key] = self._indices[to][to_column][carried]
+        return self._translations[key]
 
     # Costs and features
 
@@ -227,6 +222,7 @@ class CodedSpace:
             for by_column in self._options
         ]
         self._used = 0
+        self._translations.clear()
         self._row_costs = np.zeros((1024, len(AXES)), dtype=np.int64)
         self._row_features = np.zeros((1024, len(self.map.names)), dtype=np.float64)
 
@@ -277,8 +273,3 @@ def _kinds_of(offered: tuple[UnitOption, ...]) -> dict[str, Codes]:
     for index, option in enumerate(offered):
         groups.setdefault(next((spec.kind for spec in option if spec is not None), "none"), []).append(index)
     return {kind: np.array(indices, dtype=np.int32) for kind, indices in groups.items()}
-
-
-@lru_cache(maxsize=65536)
-def _canonical(spec: AttentionSpec, channels: int) -> AttentionSpec:
-    return spec.canonical(channels)
