@@ -22,7 +22,8 @@ import torch
 from cbam_search.architecture import ATTENTION_KINDS, FAMILIES, Architecture
 from cbam_search.cost.cost import Cost, measure
 from cbam_search.cost.model import CostModel
-from cbam_search.space.config import AttentionConfig, BackboneConfig
+from cbam_search.space.attention_config import AttentionConfig
+from cbam_search.space.backbone_config import BackboneConfig
 from cbam_search.space.space import Space
 from cbam_search.study.environment import hardware, versions
 

@@ -32,7 +32,8 @@ from cbam_search.pareto import Axis, hypervolume, ranks
 from cbam_search.search.published import published_designs
 from cbam_search.search.samplers import SAMPLERS, ParameterCodec, Task, build_sampler
 from cbam_search.search.space_costs import space_costs
-from cbam_search.space.config import AttentionConfig, BackboneConfig
+from cbam_search.space.attention_config import AttentionConfig
+from cbam_search.space.backbone_config import BackboneConfig
 from cbam_search.space.space import Space
 from cbam_search.study.environment import hardware, versions
 

@@ -10,6 +10,7 @@ CbamSearchError
 │   ├── DataError               images or labels that cannot be used
 │   ├── WeightsError            weights that cannot be read, or are another network's
 │   ├── CodeNotAllowedError     a user's own code without --allow-code
+│   ├── OwnCodeError            a user's own code that is not found, fails, or is not what it must be
 │   ├── StudyNotFoundError      no study by that name or in that folder
 │   ├── StudyBusyError          another process drives the study
 │   ├── ResourceError           the machine or cluster cannot give what a trial asks for
@@ -62,6 +63,10 @@ class WeightsError(UserError):
 
 class CodeNotAllowedError(UserError):
     """The YAML names the user's own code and `--allow-code` was not given."""
+
+
+class OwnCodeError(UserError):
+    """A user's own code that is not found, fails, or is not what it must be."""
 
 
 class StudyNotFoundError(UserError):

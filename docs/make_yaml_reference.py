@@ -17,7 +17,6 @@ from cbam_search.study.config import StudyConfig
 
 PAGE = Path(__file__).with_name("yaml.md")
 REFUSED_KEYS = (
-    "backbone.module",
     "search.evaluation_cache",
     "search.start_from",
     "search.stop",
@@ -50,24 +49,26 @@ def reference() -> str:
     """The whole page."""
     schema = StudyConfig.model_json_schema(by_alias=True)
     definitions = schema["$defs"]
-    top = {key: entry for key, entry in schema["properties"].items() if _section(entry, definitions) is None}
+    top = {key: entry for key, entry in schema["properties"].items() if not _sections(entry, definitions)}
     parts = [HEAD, _table("the top level", _rows(top, schema.get("required", []), definitions))]
     for key, entry in schema["properties"].items():
-        section = _section(entry, definitions)
-        if section is not None:
+        for section in _sections(entry, definitions):
             rows = _rows(section["properties"], section.get("required", []), definitions, prefix=f"{key}.")
-            parts.append(_table(f"`{key}`", rows, section["description"]))
+            title = f"`{key}`" if "oneOf" not in entry else f"`{key}` with `{section['required'][0]}`"
+            parts.append(_table(title, rows, section["description"]))
     later = [f"- `{path}`: {', '.join(f'`{name}`' for name in names)}" for path, names in _refused_names(StudyConfig)]
     later.append(f"- the keys {', '.join(f'`{key}`' for key in REFUSED_KEYS)}")
     parts.append(LATER + "\n" + "\n".join(later) + "\n")
     return "\n".join(parts)
 
 
-def _section(entry: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any] | None:
-    """The definition that an entry refers to, alone or beside null."""
+def _sections(entry: dict[str, Any], definitions: dict[str, Any]) -> list[dict[str, Any]]:
+    """The definition that an entry refers to, alone or beside null; several where the section has several forms."""
+    if "oneOf" in entry:
+        return [found for option in entry["oneOf"] for found in _sections(option, definitions)]
     references = [option["$ref"] for option in entry.get("anyOf", [entry]) if "$ref" in option]
     others = [option for option in entry.get("anyOf", []) if option.get("type") not in (None, "null")]
-    return definitions[references[0].rpartition("/")[2]] if references and not others else None
+    return [definitions[references[0].rpartition("/")[2]]] if references and not others else []
 
 
 def _rows(
@@ -119,7 +120,12 @@ def _takes_type(entry: dict[str, Any]) -> str:
             return f"a list of ({_takes(entry['items'])})"
         case "object":
             values = _takes(entry["additionalProperties"])
-            return f"a mapping from {_takes(entry.get('propertyNames', {'type': 'string'}))} to {values}"
+            keys = _takes(entry["propertyNames"]) if "propertyNames" in entry else "text"
+            return (
+                f"a mapping from {keys} to {values}"
+                if "anyOf" not in entry["additionalProperties"]
+                else f"a mapping from {keys} to ({values})"
+            )
         case "boolean":
             return "`true`, `false`"
     return "text"

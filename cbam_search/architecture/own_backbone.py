@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from cbam_search.architecture.geometry import Site
 
 FUNCTION_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-ArgumentValue = bool | int | float | str
+ArgumentValue = bool | int | Annotated[float, Field(allow_inf_nan=False)] | str
 
 
 def _function(name: str) -> str:
@@ -36,7 +36,7 @@ class OwnBackbone(BaseModel):
     """A network that `module` builds: `package.module:function`, called with `arguments` by name.
 
     source: SHA-256 of the source that the function comes from, so that another version is another network.
-    attention_after: the submodules whose output attention may follow.
+    attention_after: the submodules whose output attention may follow, in the order of a forward pass.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,7 +57,7 @@ class OwnBackbone(BaseModel):
 
     @property
     def sites(self) -> tuple[Site, ...]:
-        """One after each named submodule, in the order given."""
+        """One after each named submodule, in the order of a forward pass."""
         return _sites(self.attention_after)
 
     @property

@@ -82,13 +82,17 @@ def build_pretrained(architecture: Architecture, tensors: Mapping[str, Tensor]) 
     return network
 
 
-def build_start(architecture: Architecture, pretrained: Pretrained) -> nn.Module:
+def build_start(
+    architecture: Architecture, pretrained: Pretrained, *, allow_code: bool = False, code_folder: Path | None = None
+) -> nn.Module:
     """What a training begins with: of `build_pretrained`, or of `build` where no backbone has weights.
+
+    allow_code, code_folder: as for `build`, whose errors are raised.
 
     Raises WeightsError for a backbone without weights beside others that have some.
     """
     if not pretrained:
-        return build(architecture)
+        return build(architecture, allow_code=allow_code, code_folder=code_folder)
     weights = pretrained.get(architecture.backbone.canonical())
     if weights is None:
         raise WeightsError(f"backbone.weights has none for {architecture.backbone.name}")

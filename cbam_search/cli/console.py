@@ -16,6 +16,7 @@ from cbam_search.report.next_commands import closing, next_commands
 from cbam_search.report.progress import Progress
 from cbam_search.report.study_table import print_study_table
 from cbam_search.running.cluster import TrialResources
+from cbam_search.space.own_config import OwnBackboneConfig
 from cbam_search.study.study import Study
 from cbam_search.tracking.cursor import MLFLOW_UI, read_cursor
 
@@ -54,6 +55,7 @@ class Screen:
             mlflow=tracking.mlflow,
             tracking_uri=uri,
             page=cursor.page if cursor else MLFLOW_UI,
+            allow_code=isinstance(study.config.backbone, OwnBackboneConfig),
         ):
             self.note(line)
         if self._closed.reason == "interrupted":

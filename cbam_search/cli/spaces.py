@@ -14,16 +14,22 @@ SpaceArgument = Annotated[Path, typer.Argument(metavar="SPACE.yaml", help="The s
 
 def validate(space: SpaceArgument) -> None:
     """Check a YAML file without loading data or starting anything."""
-    from cbam_search.space.space import Space
+    from cbam_search.own_source import check_defined
+    from cbam_search.space.own_config import OwnBackboneConfig
     from cbam_search.study.config import read_study_config
+    from cbam_search.study.spaces import untraced_space
 
     config, _ = read_study_config(space)
-    # Channels and classes come from the data and change neither the choices nor how many there are.
-    counted = Space(config.backbone, config.attention, in_channels=3, classes=2)
+    counted, own = untraced_space(config), config.backbone if isinstance(config.backbone, OwnBackboneConfig) else None
+    if own:
+        check_defined(own.module, Path.cwd())
+    many = f"{len(own.sites)} sites" if own else f"{counted.count():,} distinct architectures"
     typer.echo(
-        f"{space} is valid: study '{config.name}', {counted.count():,} distinct architectures in {len(counted.parameters)} "
+        f"{space} is valid: study '{config.name}', {many} in {len(counted.parameters)} "
         f"parameters, {config.search.trials} trials of {config.training.epochs} epochs, sampler {config.search.sampler}"
     )
+    if own:
+        typer.echo(f"{own.module} was found and not run: whether it has these sites, `plan --allow-code` tells")
 
 
 def schema() -> None:

@@ -52,13 +52,14 @@ def export(
     run: RunArgument = "latest",
     output: Annotated[Path, typer.Option(help="Folder to write the module to.")] = Path("exported"),
     pick: Annotated[str, typer.Option(help="knee, best-accuracy, or the number of a trial.")] = "knee",
+    allow_code: AllowCode = False,
 ) -> None:
     """Write a trained network as a Python module that needs torch only."""
     from cbam_search.study.study import open_study
 
     study = open_study(run)
     trial = study.pick(pick)
-    folder = study.export(output, pick=str(trial.number))
+    folder = study.export(output, pick=str(trial.number), allow_code=allow_code)
     typer.echo(f"trial {trial.number} ({trial.candidate.label}) of study {study.name} is in {folder}")
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import nn
 
-from cbam_search.architecture import Architecture
+from cbam_search.architecture import Architecture, OwnBackbone
 from cbam_search.backbones.builder import build
 from cbam_search.cost.counting import count_operations
 from cbam_search.cost.handles import CONVOLUTION, LINEAR
@@ -44,10 +45,16 @@ class Cost:
         return sum(self.by_operator.values())
 
 
-def measure(architecture: Architecture, image_size: tuple[int, int]) -> Cost:
-    """Trace the whole network once at image_size (height, width); 0.1 to 2 s. `CostModel` gives the same in well under 1 ms."""
-    with torch.device("meta"):
-        network = build(architecture)
+def measure(
+    architecture: Architecture, image_size: tuple[int, int], *, allow_code: bool = False, code_folder: Path | None = None
+) -> Cost:
+    """Trace the whole network once at image_size (height, width); 0.1 to 2 s. `CostModel` gives the same in well under 1 ms.
+
+    allow_code, code_folder: as for `build`, whose errors are raised.
+    """
+    # The user's own function may read values of its weights, which the meta device has not got.
+    with torch.device("cpu" if isinstance(architecture.backbone, OwnBackbone) else "meta"):
+        network = build(architecture, allow_code=allow_code, code_folder=code_folder)
     operations = count_operations(network, (1, architecture.backbone.in_channels, *image_size))
     return Cost.of(operations.counts, count_params(network), operations.unknown)
 

@@ -36,12 +36,15 @@ class Operations:
 def count_operations(module: nn.Module, input_shape: tuple[int, ...]) -> Operations:
     """Operations of one forward pass in eval mode.
 
-    module: on any device, its weights are not used (`torch.device("meta")` builds it fastest). input_shape: (N, C, H, W).
+    module: on the CPU, or on the meta device, which builds it fastest: it is then moved to the CPU, with zeros for weights.
+    input_shape: (N, C, H, W).
     """
-    # fvcore traces with torch.jit, which cannot trace the meta device.
-    module = module.to_empty(device="cpu").eval()
-    for tensor in (*module.parameters(), *module.buffers()):
-        tensor.detach().zero_()
+    module.eval()
+    if any(tensor.is_meta for tensor in (*module.parameters(), *module.buffers())):
+        # fvcore traces with torch.jit, which cannot trace the meta device.
+        module.to_empty(device="cpu")
+        for tensor in (*module.parameters(), *module.buffers()):
+            tensor.detach().zero_()
     analysis = FlopCountAnalysis(module, torch.zeros(input_shape))
     analysis.clear_op_handles().set_op_handle(**HANDLES)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")

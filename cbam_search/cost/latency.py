@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -97,9 +98,18 @@ class LatencyBench:
     faster way: on processors, and in half precision.
     """
 
-    def __init__(self, setting: LatencySetting, *, clock: Callable[[], float] = time.perf_counter) -> None:
-        """clock: seconds."""
+    def __init__(
+        self,
+        setting: LatencySetting,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+        allow_code: bool = False,
+        code_folder: Path | None = None,
+    ) -> None:
+        """clock: seconds. allow_code, code_folder: as for `build`, whose errors are raised."""
         self._setting = setting
+        self._allow_code = allow_code
+        self._code_folder = code_folder
         self._clock = clock
         self._device = setting.device.torch_device()
         self._type: torch.dtype = getattr(torch, setting.precision)
@@ -141,7 +151,7 @@ class LatencyBench:
         """Freshly made: weights do not change how long a pass takes. The caller's random numbers are left as they were."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            network = build(architecture)
+            network = build(architecture, allow_code=self._allow_code, code_folder=self._code_folder)
         network.to(self._device, self._type)
         network.to(memory_format=self._memory_format)  # type: ignore[call-overload]
         return network.eval()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from cbam_search.architecture import AnyBackbone, Architecture, AttentionSpec, Backbone, BlockGeometry, Geometry
+from cbam_search.architecture import AnyBackbone, Architecture, AttentionSpec, Backbone, BlockGeometry, Geometry, OwnBackbone
 from cbam_search.attention.registry import build_attention_parts
-from cbam_search.backbones.builder import build_block, stem_settings
+from cbam_search.backbones.builder import build, build_block, stem_settings
 from cbam_search.backbones.network import Network
+from cbam_search.backbones.tracing import output_shapes
 from cbam_search.cost.cost import Cost, count_params
 from cbam_search.cost.counting import Operations, count_operations
 
@@ -40,11 +42,14 @@ class _Bare:
 class CostModel:
     """Exact costs at one image size (height, width), equal to `measure` to the last multiply-add.
 
-    A part that was not seen before takes one small traced pass, about 10 ms; known parts are looked up.
+    A part that was not seen before takes one small traced pass, about 10 ms; known parts are looked up. The user's own networks
+    are traced whole, once each, which needs allow_code; code_folder: as for `build`, whose errors are raised.
     """
 
-    def __init__(self, image_size: _Size) -> None:
+    def __init__(self, image_size: _Size, *, allow_code: bool = False, code_folder: Path | None = None) -> None:
         self.image_size = image_size
+        self._allow_code = allow_code
+        self._code_folder = code_folder
         self._parts: dict[Hashable, Part] = {}
         self._bare_backbones: dict[Hashable, _Bare] = {}
 
@@ -70,9 +75,17 @@ class CostModel:
 
     def _bare(self, backbone: AnyBackbone) -> _Bare:
         if backbone not in self._bare_backbones:
-            assert isinstance(backbone, Backbone)
-            self._bare_backbones[backbone] = self._composed(backbone)
+            bare = self._composed(backbone) if isinstance(backbone, Backbone) else self._traced(backbone)
+            self._bare_backbones[backbone] = bare
         return self._bare_backbones[backbone]
+
+    def _traced(self, backbone: OwnBackbone) -> _Bare:
+        """The user's own network, counted whole."""
+        architecture = Architecture(backbone=backbone)
+        network = build(architecture, allow_code=self._allow_code, code_folder=self._code_folder)
+        shape = (1, backbone.in_channels, *self.image_size)
+        sizes = {name: (height, width) for name, (_, _, height, width) in output_shapes(network, backbone, shape).items()}
+        return _Bare(Part(count_operations(network, shape), count_params(network)), sizes)
 
     def _composed(self, backbone: Backbone) -> _Bare:
         geometry = backbone.geometry()

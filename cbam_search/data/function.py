@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,9 @@ import numpy.typing as npt
 
 from cbam_search.data.config import DatasetConfig
 from cbam_search.data.source import IntArray, Item, Source, SourceSplit, recognise_splits
-from cbam_search.errors import CodeNotAllowedError, DataError
+from cbam_search.errors import DataError
+from cbam_search.own_code import require_permission
+from cbam_search.own_source import importing_from
 
 _KEYS = ("images", "labels", "groups", "splits", "class_names")
 
@@ -36,11 +37,7 @@ def open_function(config: DatasetConfig, *, allow_code: bool) -> Source:
     found, raises, or returns something else than documented.
     """
     assert config.function is not None
-    if not allow_code:
-        raise CodeNotAllowedError(
-            f"The data come from the Python function {config.function}. Code that a YAML file names is run only with "
-            "--allow-code: read it first."
-        )
+    require_permission(allow_code, f"The data come from the Python function {config.function}.")
     returned = _call(config.function)
     if isinstance(returned, tuple) and len(returned) == 2:
         returned = {"images": returned[0], "labels": returned[1]}
@@ -63,15 +60,12 @@ def array_split(
 
 def _call(name: str) -> object:
     module_name, function_name = name.split(":")
-    folder = str(Path.cwd())
-    sys.path.append(folder)
     try:
-        function = getattr(importlib.import_module(module_name), function_name)
-        return function()
+        with importing_from(Path.cwd()):
+            function = getattr(importlib.import_module(module_name), function_name)
+            return function()
     except Exception as error:
         raise DataError(f"The data function {name} failed: {type(error).__name__}: {error}") from error
-    finally:
-        sys.path.remove(folder)
 
 
 def _source(name: str, returned: Mapping[str, Any]) -> Source:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from cbam_search.architecture import Architecture, AttentionSpec, Backbone, BlockGeometry, Geometry
+from cbam_search.architecture import AnyBackbone, Architecture, AttentionSpec, Backbone, BlockGeometry, Geometry, OwnBackbone
 from cbam_search.attention.registry import ATTENTION_MODULES
+from cbam_search.backbones import insertion
 from cbam_search.backbones.builder import (
     BLOCKS,
     AttentionByPlace,
@@ -17,8 +19,9 @@ from cbam_search.backbones.builder import (
     block_settings,
     stem_settings,
 )
+from cbam_search.backbones.insertion import insert_attention
 from cbam_search.backbones.network import Network
-from cbam_search.export import runtime
+from cbam_search.export import own_function, runtime
 from cbam_search.export.expressions import Call, render
 from cbam_search.export.sources import merge_modules
 
@@ -46,12 +49,12 @@ STD = {std}
 {modules}
 
 
-def build() -> Network:
+{own}def build() -> {type}:
     """The network with fresh weights: images (N, {channels}, H, W), as `preprocess` returns them, to logits (N, {classes})."""
     return {network}
 
 
-def load(weights: str | Path = Path(__file__).with_name("weights.safetensors")) -> Network:
+def load(weights: str | Path = Path(__file__).with_name("weights.safetensors")) -> {type}:
     """The trained network, in eval mode, on the CPU."""
     network = build()
     network.load_state_dict(read_safetensors(weights))
@@ -64,11 +67,19 @@ def preprocess(images: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def predict(network: Network, images: Tensor) -> list[tuple[str, float]]:
+def predict(network: {type}, images: Tensor) -> list[tuple[str, float]]:
     """The likeliest class of each image and its probability. images: (N, {channels}, H, W), uint8."""
     likeliest = network(preprocess(images)).softmax(1).max(1)
     found = zip(likeliest.indices.tolist(), likeliest.values.tolist(), strict=True)
     return [(CLASS_NAMES[label], probability) for label, probability in found]
+'''
+
+
+OWN_FILE = "own_backbone.py"
+OWN = '''own_network = own_function(Path(__file__).with_name("{file}"), "{function}")
+"""{module}, which builds the network without attention."""
+
+
 '''
 
 
@@ -82,8 +93,10 @@ class ImageFormat:
     image_size: tuple[int, int]
 
 
-def model_text(architecture: Architecture, images: ImageFormat, description: str) -> str:
-    """Source of `model.py`."""
+def model_text(
+    architecture: Architecture, images: ImageFormat, description: str, own_arguments: Mapping[str, Any] | None = None
+) -> str:
+    """Source of `model.py`. own_arguments: those that the user's own function is called with, where it builds the backbone."""
     imports, modules = merge_modules(_module_names(architecture))
     backbone = architecture.backbone
     return MODEL.format(
@@ -97,18 +110,31 @@ def model_text(architecture: Architecture, images: ImageFormat, description: str
         mean=render(images.mean, used=len("MEAN = ")),
         std=render(images.std, used=len("STD = ")),
         modules=modules,
-        network=render(_network(architecture), depth=1, used=len("return ")),
+        network=render(_network(architecture, own_arguments or {}), depth=1, used=len("return ")),
+        own=_own(backbone),
+        type="nn.Module" if isinstance(backbone, OwnBackbone) else Network.__name__,
     )
+
+
+def _own(backbone: AnyBackbone) -> str:
+    if not isinstance(backbone, OwnBackbone):
+        return ""
+    return OWN.format(file=OWN_FILE, function=backbone.module.partition(":")[2], module=backbone.module)
 
 
 def _module_names(architecture: Architecture) -> list[str]:
     specs = {spec.kind: ATTENTION_MODULES[spec.kind] for _, spec in architecture.attention}
     attention = [module.__module__ for _, module in sorted(specs.items())]
+    if isinstance(architecture.backbone, OwnBackbone):
+        return [*attention, insertion.__name__, own_function.__name__, runtime.__name__]
     blocks = {BLOCKS[block.kind].__module__ for block in _geometry(architecture).blocks}
     return [*attention, *sorted(blocks), Network.__module__, runtime.__name__]
 
 
-def _network(architecture: Architecture) -> Call:
+def _network(architecture: Architecture, own_arguments: Mapping[str, Any]) -> Call:
+    if isinstance(architecture.backbone, OwnBackbone):
+        attention_after = tuple((site.name, _attention(spec, site.channels)) for site, spec in architecture.placed)
+        return Call(insert_attention.__name__, (Call("own_network", keywords=dict(own_arguments)), attention_after))
     geometry = _geometry(architecture)
     attention = attention_by_block(architecture)
     stages = groupby(geometry.blocks, key=lambda block: block.stage)

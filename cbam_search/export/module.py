@@ -8,18 +8,23 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from cbam_search.architecture import Architecture
+from cbam_search.architecture import Architecture, OwnBackbone
 from cbam_search.backbones.builder import build
+from cbam_search.backbones.own import call_arguments
 from cbam_search.errors import ExportError
-from cbam_search.export.model_text import ImageFormat, model_text
+from cbam_search.export.model_text import OWN_FILE, ImageFormat, model_text
 from cbam_search.export.verification import verify
+from cbam_search.own_code import import_function
+from cbam_search.own_source import source_files
 
 FILES = frozenset({"model.py", "weights.safetensors", "architecture.json", "README.md"})
+"""With the user's own function, OWN_FILE too."""
 MARKS_OF_AN_EXPORT = frozenset({"architecture.json", "weights.safetensors"})
 """Files that nobody else writes together: a folder of one's own with a README.md or a model.py is not replaced."""
 SMALLEST_STD = 1 / 255
@@ -48,17 +53,21 @@ def write_module(
     image_size: tuple[int, int],
     description: str = "An image classifier.",
     metadata: Mapping[str, object] | None = None,
+    allow_code: bool = False,
 ) -> Path:
     """Write the network of `architecture` with its trained `weights` (a state dict) into the folder `output`; return it.
 
     class_names, mean, std, image_size (height, width): as of the training data. description: a sentence for the reader.
-    metadata: anything that JSON can hold, kept in architecture.json. The folder is checked in a process without this package
-    before it appears under its name: it is there whole or not at all. An earlier export there is replaced, any other folder
-    that is not empty is refused. Raises ExportError.
+    metadata: anything that JSON can hold, kept in architecture.json. allow_code: whether the user's own function may be run, as
+    for `build`; its file, found from the current folder, goes along, and must need torch alone.
+
+    The folder is checked in a process without this package before it appears under its name: it is there whole or not at all.
+    An earlier export there is replaced, any other folder that is not empty is refused. Raises ExportError, and what `build`
+    raises.
     """
     output = output.expanduser().absolute()
     _refuse_foreign(output)
-    network = _network(architecture, weights)
+    network = _network(architecture, weights, allow_code=allow_code)
     images = ImageFormat(tuple(class_names), tuple(mean), tuple(max(value, SMALLEST_STD) for value in std), image_size)
     _check_counts(architecture, images)
     details = {
@@ -72,19 +81,40 @@ def write_module(
         "metadata": dict(metadata or {}),
     }
     readme = README.format(label=architecture.label, description=description, channels=architecture.backbone.in_channels)
+    backbone = architecture.backbone
     with _whole_or_not_at_all(output) as folder:
-        _write(folder / "model.py", model_text(architecture, images, description))
+        own_arguments = _take_along(backbone, folder) if isinstance(backbone, OwnBackbone) else None
+        _write(folder / "model.py", model_text(architecture, images, description, own_arguments))
         _write(folder / "architecture.json", json.dumps(details, indent=2) + "\n")
         _write(folder / "README.md", readme)
         contiguous = {name: value.contiguous() for name, value in network.state_dict().items()}
         (folder / "weights.safetensors").write_bytes(save(contiguous))
-        verify(folder, network, (architecture.backbone.in_channels, *image_size))
+        try:
+            verify(folder, network, (backbone.in_channels, *image_size))
+        except ExportError as error:
+            raise _explained(error, backbone) if isinstance(backbone, OwnBackbone) else error from None
     return output
 
 
-def _network(architecture: Architecture, weights: Mapping[str, Tensor]) -> nn.Module:
-    with torch.device("meta"):
-        network = build(architecture)
+def _take_along(backbone: OwnBackbone, folder: Path) -> dict[str, Any]:
+    """Copy the file of the user's function; returns the arguments that the function is called with."""
+    here = Path.cwd()
+    file = source_files(backbone.module, here)[backbone.module.partition(":")[0]]
+    (folder / OWN_FILE).write_bytes(file.read_bytes())
+    return call_arguments(backbone, import_function(backbone.module, here))
+
+
+def _explained(error: ExportError, backbone: OwnBackbone) -> ExportError:
+    return ExportError(
+        f"{error}. The file of {backbone.module} goes along alone: it may import torch and the standard library, and no other "
+        f"file. The study keeps the weights and the architecture"
+    )
+
+
+def _network(architecture: Architecture, weights: Mapping[str, Tensor], *, allow_code: bool) -> nn.Module:
+    # The user's own function may read values of its weights, which the meta device has not got.
+    with torch.device("cpu" if isinstance(architecture.backbone, OwnBackbone) else "meta"):
+        network = build(architecture, allow_code=allow_code)
     try:
         network.load_state_dict({name: value.detach().cpu().contiguous() for name, value in weights.items()}, assign=True)
     except RuntimeError as error:
@@ -111,7 +141,7 @@ def _refuse_foreign(output: Path) -> None:
     if not output.is_dir():
         raise ExportError(f"{output} is a file. Give the name of a folder")
     found = {path.name for path in output.iterdir()}
-    others = sorted(found - {*FILES, "__pycache__"}) or ([] if found >= MARKS_OF_AN_EXPORT else sorted(found))
+    others = sorted(found - {*FILES, OWN_FILE, "__pycache__"}) or ([] if found >= MARKS_OF_AN_EXPORT else sorted(found))
     if others:
         raise ExportError(f"{output} is not an earlier export: it holds {', '.join(others[:5])}. Give another folder")
 

@@ -71,7 +71,10 @@ class LatencySummary(BaseModel):
 
 
 class StudyManifest(BaseModel):
-    """Name, identity, versions, data, objectives and the size of the space."""
+    """Name, identity, versions, data, objectives and the size of the space.
+
+    backbone_source: SHA-256 of the source of the user's own backbone, where it is one.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -90,6 +93,7 @@ class StudyManifest(BaseModel):
     parameters: int
     published: tuple[str, ...]
     excluded: tuple[str, ...] = ()
+    backbone_source: str | None = None
     latency: LatencySummary | None = None
     weights: dict[str, str] = {}
     """SHA-256 of the file that trainings start from, by backbone; a study is resumed on the same weights only."""

@@ -34,19 +34,22 @@ def next_commands(
     mlflow: bool = True,
     tracking_uri: str | None = None,
     page: str = "http://127.0.0.1:5000",
+    allow_code: bool = False,
 ) -> list[str]:
     """Commands, each with a comment that says what it is for; ready for a shell.
 
     run: as the user would give it. closed: how the study ended, if it just did. mlflow, tracking_uri: whether the study is
     logged to MLflow, and where, None for MLflow's default. page: the study's page on the server that `mlflow ui` starts.
+    allow_code: whether the study needs that.
     """
     name = shlex.quote(run)
+    allowing = " --allow-code" if allow_code else ""
     commands = []
     if closed is not None and closed.reason in ("interrupted", "failed"):
-        commands.append((f"cbam-search resume {name}", "go on where it stopped"))
+        commands.append((f"cbam-search resume {name}{allowing}", "go on where it stopped"))
     if front.members:
         commands.append((f"cbam-search front {name}", "this front again"))
-        commands.append((f"cbam-search export {name} --output best", "its knee, as a Python module"))
+        commands.append((f"cbam-search export {name} --output best{allowing}", "its knee, as a Python module"))
     if mlflow:
         commands.append(_browse(tracking_uri, page))
     width = max((len(command) for command, _ in commands), default=0)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from cbam_search.architecture import Architecture
 from cbam_search.cost.config import LATENCY, LATENCY_SPREAD, LatencyConfig
@@ -47,10 +48,13 @@ class LatencyMeter:
         threads: int,
         on_gpu: bool,
         cache: LatencyCache | None = None,
+        code_folder: Path | None = None,
     ) -> None:
+        """code_folder: where the user's own network is imported from; None: no such code may run."""
         self._job = job
         self._folder = folder
         self._on_gpu = on_gpu
+        self._code_folder = code_folder
         self._setting = LatencySetting.of(job.config, job.device, channels=channels, image_size=image_size, threads=threads)
         self._cache = cache or LatencyCache(default_folder())
         self._study_cache = LatencyCache(folder.latency)
@@ -82,7 +86,7 @@ class LatencyMeter:
 
     def _measured(self, architecture: Architecture) -> tuple[Ratio, float]:
         """What is still not known now that the device is ours: another worker may have measured it while we waited."""
-        bench = LatencyBench(self._setting)
+        bench = LatencyBench(self._setting, allow_code=self._code_folder is not None, code_folder=self._code_folder)
         ratio, nominal_ms = self._known(architecture)
         if nominal_ms is None:
             nominal_ms = bench.nominal_ms()

@@ -41,6 +41,7 @@ class TrainingJob:
     """What all trials of a study share.
 
     seed: of initial weights, batch order and augmentation; the same for every trial. on_gpu: whether trials were given a GPU.
+    code_folder: where the user's own network is imported from, after the Python path; None: no such code may run.
     latency: where it is an objective or a constraint.
     """
 
@@ -50,6 +51,7 @@ class TrainingJob:
     keep_weights: bool
     threads: int
     on_gpu: bool
+    code_folder: Path | None = None
     latency: LatencyJob | None = None
 
 
@@ -77,6 +79,7 @@ class CandidateTrainable(tune.Trainable):
             image_size=data.image_size,
             threads=job.threads,
             on_gpu=job.on_gpu,
+            code_folder=job.code_folder,
         )
         measured_on = [job.latency.device.torch_device()] if job.latency else []
         self._locks = [DeviceLock(name) for name in sorted({physical_id(device) for device in (self._device, *measured_on)})]
@@ -140,7 +143,8 @@ class CandidateTrainable(tune.Trainable):
     def _start(self) -> Training:
         self._folder.trial(self._trial).mkdir(parents=True, exist_ok=True)
         with deterministic(self._job.seed, self._device):
-            self._network = build_start(self._architecture, self._pretrained)
+            folder = self._job.code_folder
+            self._network = build_start(self._architecture, self._pretrained, allow_code=folder is not None, code_folder=folder)
         self._training = train(
             self._network,
             self._data,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cbam_search.architecture import Architecture, Backbone, published
+from cbam_search.architecture import AnyBackbone, Architecture, published
 from cbam_search.cost.cost import Cost
 from cbam_search.search.feasibility import excess
 from cbam_search.space.space import Space
@@ -37,7 +37,7 @@ def published_designs(
     )
 
 
-def _spread(backbones: list[Backbone], at_most: int) -> list[Backbone]:
+def _spread(backbones: list[AnyBackbone], at_most: int) -> list[AnyBackbone]:
     """At most so many, evenly from the first to the last."""
     if len(backbones) <= at_most:
         return backbones

@@ -14,7 +14,7 @@ from math import prod
 
 import numpy as np
 
-from cbam_search.architecture import Architecture, Backbone, published
+from cbam_search.architecture import AnyBackbone, Architecture, OwnBackbone, published
 from cbam_search.cost.cost import GIGA, Cost
 from cbam_search.search.distribution import Distribution, IntArray, distribution_of_sum, mixture
 from cbam_search.space.space import Space
@@ -31,7 +31,7 @@ class BackboneCosts:
     add to both, and how many units add just that.
     """
 
-    backbone: Backbone
+    backbone: AnyBackbone
     count: int
     bare: IntArray
     added: tuple[tuple[Distribution, int], ...]
@@ -96,7 +96,9 @@ def space_costs(space: Space, cost: CostFunction) -> SpaceCosts:
     return SpaceCosts(tuple(_backbone_costs(space, backbone, cost, known) for backbone in space.backbones))
 
 
-def _backbone_costs(space: Space, backbone: Backbone, cost: CostFunction, known: dict[Hashable, Distribution]) -> BackboneCosts:
+def _backbone_costs(
+    space: Space, backbone: AnyBackbone, cost: CostFunction, known: dict[Hashable, Distribution]
+) -> BackboneCosts:
     bare = _whole_numbers(cost(published(backbone, None)))
     places = _places(backbone)
     options = space.options(backbone)
@@ -111,8 +113,13 @@ def _backbone_costs(space: Space, backbone: Backbone, cost: CostFunction, known:
     return BackboneCosts(backbone, prod(map(len, options.values())), bare, added)
 
 
-def _places(backbone: Backbone) -> dict[str, Hashable]:
-    """For each site all that the cost of attention there depends on: its channels, its positions, and the strides before it."""
+def _places(backbone: AnyBackbone) -> dict[str, Hashable]:
+    """For each site all that the cost of attention there depends on: its channels, its positions, and the strides before it.
+
+    Strides in the user's own network are not known here: each of its sites stands for itself.
+    """
+    if isinstance(backbone, OwnBackbone):
+        return {site.name: (backbone, site.name) for site in backbone.sites}
     geometry = backbone.geometry()
     entering, leaving = {"stem": 1}, {"stem": geometry.stem.conv_stride}
     stride = geometry.stem.stride

@@ -7,7 +7,7 @@ of its sites the attention goes; where it has none there, nothing is placed.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import product
@@ -16,7 +16,9 @@ from typing import Any
 
 from cbam_search.architecture import ATTENTION_KINDS, AnyBackbone, Architecture, AttentionSpec, Backbone, Site
 from cbam_search.errors import SpaceError
-from cbam_search.space.config import AttentionConfig, BackboneConfig, settings_of
+from cbam_search.space.attention_config import AttentionConfig, settings_of
+from cbam_search.space.backbone_config import BackboneConfig
+from cbam_search.space.own_config import OwnBackboneConfig
 
 Choice = str | int | float
 UnitOption = tuple[AttentionSpec | None, ...]
@@ -39,13 +41,26 @@ def _encode(value: Any) -> Choice:
 
 
 class Space:
-    """The architectures that a YAML allows, for images of `in_channels` channels in `classes` classes."""
+    """The architectures that a YAML allows, for images of `in_channels` channels in `classes` classes.
 
-    def __init__(self, backbone: BackboneConfig, attention: AttentionConfig, *, in_channels: int, classes: int) -> None:
+    own: from arguments to the user's own backbone, where the YAML names one; asked once a combination.
+    """
+
+    def __init__(
+        self,
+        backbone: BackboneConfig | OwnBackboneConfig,
+        attention: AttentionConfig,
+        *,
+        in_channels: int,
+        classes: int,
+        own: Callable[[Mapping[str, Any]], AnyBackbone] | None = None,
+    ) -> None:
         self.backbone_config = backbone
         self.attention_config = attention
         self.classes = classes
         self._fixed = {"in_channels": in_channels, "classes": classes}
+        self._own = own
+        self._known_own: dict[tuple[Any, ...], AnyBackbone] = {}
         self._combinations = backbone.combinations()
         self.positions = attention.position or (self.backbones[0].default_position,)
         self.settings = attention.settings_choices()
@@ -54,7 +69,7 @@ class Space:
         self._sites: dict[AnyBackbone, dict[str, tuple[Site, ...]]] = {}
 
     @cached_property
-    def backbones(self) -> tuple[Backbone, ...]:
+    def backbones(self) -> tuple[AnyBackbone, ...]:
         """The distinct backbones, canonical."""
         return tuple(dict.fromkeys(self._backbone(settings).canonical() for settings in self._combinations))
 
@@ -148,8 +163,13 @@ class Space:
         """Which sites of `backbone` share the choice of `unit`."""
         return self._sites_by_unit(backbone)[unit]
 
-    def _backbone(self, settings: Mapping[str, Any]) -> Backbone:
-        return Backbone.model_validate({**settings, **self._fixed})
+    def _backbone(self, settings: Mapping[str, Any]) -> AnyBackbone:
+        if self._own is None:
+            return Backbone.model_validate({**settings, **self._fixed})
+        key = tuple(settings.values())
+        if key not in self._known_own:
+            self._known_own[key] = self._own(settings)
+        return self._known_own[key]
 
     def _sites_by_unit(self, backbone: AnyBackbone) -> dict[str, tuple[Site, ...]]:
         """The sites of every unit that any of the positions reaches."""

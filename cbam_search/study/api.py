@@ -9,19 +9,23 @@ from pathlib import Path
 
 import yaml
 
+from cbam_search.architecture import OwnBackbone
 from cbam_search.durable import write_atomically
 from cbam_search.errors import ResourceError, StudyFailedError, UserError
+from cbam_search.own_source import source_digest, source_files
 from cbam_search.records.events import StudyClosed
 from cbam_search.records.folder import StudyFolder, create_study_folder, find_study
 from cbam_search.records.manifest import LatencySummary, StudyManifest
 from cbam_search.running.cluster import TrialResources, ray_running, trial_resources
 from cbam_search.running.latency import LatencyJob
 from cbam_search.running.nodes import latency_device
+from cbam_search.space.own_config import OwnBackboneConfig
 from cbam_search.study.config import StudyConfig, read_study_config
 from cbam_search.study.driver import drive
 from cbam_search.study.environment import hardware, versions
 from cbam_search.study.preparation import Preparation, prepare, summary
 from cbam_search.study.screen import Screen, Silence
+from cbam_search.study.spaces import require_code_permission
 from cbam_search.study.study import Study, open_study, read_study
 
 FIXED_SECTIONS = ("seed", "backbone", "attention", "objectives", "constraints", "latency", "training", "search")
@@ -56,7 +60,8 @@ def resume(
 ) -> Study:
     """Go on with a study that was interrupted or killed: no finished trial is lost, none is trained twice.
 
-    run: a study's name, its folder, or `latest`. The rest as for `launch`. Raises UserError when data or weights have changed.
+    run: a study's name, its folder, or `latest`. The rest as for `launch`. Raises UserError when data, weights or the source of
+    your own backbone have changed.
     """
     screen = screen or Silence()
     folder = find_study(str(run))
@@ -64,6 +69,7 @@ def resume(
     config, _ = read_study_config(folder.given_yaml, base=Path(manifest.yaml_folder))
     with folder.lock():
         _check_same_settings(folder, config)
+        _check_same_source(manifest, config, allow_code=allow_code)
         prepared = prepare(config, allow_code=allow_code)
         _check_same_data(manifest, prepared)
         _check_same_weights(manifest, prepared)
@@ -112,6 +118,7 @@ def _manifest(
         parameters=len(prepared.space.parameters),
         published=tuple(design.label for design in prepared.published.trained),
         excluded=tuple(design.label for design in prepared.published.excluded),
+        backbone_source=next((entry.source for entry in prepared.space.backbones if isinstance(entry, OwnBackbone)), None),
         latency=_latency_summary(latency, config) if latency else None,
         weights=_weights(prepared),
     )
@@ -138,6 +145,19 @@ def _check_same_settings(folder: StudyFolder, config: StudyConfig) -> None:
         raise UserError(
             f"{folder.given_yaml} was edited since the study began: {', '.join(changed)}. A study keeps its settings; "
             f"put them back, or launch a new study"
+        )
+
+
+def _check_same_source(manifest: StudyManifest, config: StudyConfig, *, allow_code: bool) -> None:
+    """Before anything of it is run."""
+    require_code_permission(config, allow_code=allow_code)
+    if not isinstance(config.backbone, OwnBackboneConfig):
+        return
+    if source_digest(config.backbone.module, Path.cwd()) != manifest.backbone_source:
+        files = ", ".join(str(file) for file in source_files(config.backbone.module, Path.cwd()).values())
+        raise UserError(
+            f"the source of {config.backbone.module} has changed since study {manifest.name} began ({files}), so that its "
+            f"networks would not be the same. Put it back, or launch a new study"
         )
 
 

@@ -15,7 +15,9 @@ from cbam_search.records.config import RecordsConfig
 from cbam_search.records.manifest import STUDY_NAME
 from cbam_search.running.config import ResourcesConfig
 from cbam_search.search.config import ConstraintsConfig, Objectives, SearchConfig, known_cost_objectives
-from cbam_search.space.config import AttentionConfig, BackboneConfig
+from cbam_search.space.attention_config import AttentionConfig
+from cbam_search.space.backbone_config import BackboneConfig
+from cbam_search.space.own_config import AnyBackboneConfig
 from cbam_search.study.yaml_file import parse_yaml, read_text
 from cbam_search.tracking.config import TrackingConfig
 from cbam_search.training.config import TrainingConfig
@@ -29,7 +31,9 @@ class StudyConfig(BaseModel):
     name: str = Field(description="names the study and its folder: letters, digits, '.', '_' and '-'")
     seed: int = Field(default=0, ge=0, lt=2**31, description="of splits, proposals and every training")
     dataset: DatasetConfig = Field(description="the images")
-    backbone: BackboneConfig = Field(description="the networks that attention is placed in")
+    backbone: AnyBackboneConfig = Field(
+        description="the networks that attention is placed in: a family, or your own by `module`"
+    )
     attention: AttentionConfig = Field(default_factory=AttentionConfig, description="where attention may sit, and how")
     objectives: Objectives = Field(
         default={"accuracy": "max", "gflops": "min"},
@@ -59,21 +63,32 @@ class StudyConfig(BaseModel):
         if len(self.search.baselines) > self.search.trials:
             raise PydanticCustomError(
                 "trials",
-                "search.trials is {trials}, fewer than the {baselines} baselines that count among them",
-                {"trials": self.search.trials, "baselines": len(self.search.baselines)},
+                "{trials} are fewer than the {baselines} baselines that count among them",
+                {"at": ("search", "trials"), "trials": self.search.trials, "baselines": len(self.search.baselines)},
             )
         return self
 
     @model_validator(mode="after")
     def _positions_of_the_family(self) -> StudyConfig:
         positions = self.backbone.positions
+        whose = self.backbone.family if isinstance(self.backbone, BackboneConfig) else "your own network"
         for position in self.attention.position or ():
             if position not in positions:
                 raise PydanticCustomError(
                     "position",
-                    "attention.position: {family} has no position '{position}'. Allowed: {allowed}",
-                    {"family": self.backbone.family, "position": position, "allowed": ", ".join(positions)},
+                    "{family} has no position '{position}'. Allowed: {allowed}",
+                    {"at": ("attention", "position"), "family": whose, "position": position, "allowed": ", ".join(positions)},
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _stages_are_known(self) -> StudyConfig:
+        if self.attention.per == "stage" and not isinstance(self.backbone, BackboneConfig):
+            raise PydanticCustomError(
+                "no_stages",
+                "the stages of your own network are not known here. Allowed: network, block",
+                {"at": ("attention", "per")},
+            )
         return self
 
     @model_validator(mode="after")
@@ -88,13 +103,14 @@ class StudyConfig(BaseModel):
                 "latency",
                 "latency_ms in {used} needs the section latency, which names the device it is for, such as "
                 "latency: {device: cpu} or latency: {device: H100}",
-                {"used": " and ".join(used)},
+                {"at": (used[0], LATENCY), "used": " and ".join(used)},
             )
         if self.latency is not None and not used:
             raise PydanticCustomError(
                 "latency",
                 "the section latency is given, but nothing uses it: add latency_ms: min to objectives, or "
                 "latency_ms: {at_most: ...} to constraints, or leave the section out",
+                {"at": ("latency",)},
             )
         return self
 
@@ -104,8 +120,8 @@ class StudyConfig(BaseModel):
             try:
                 known_cost_objectives(self.objectives)
             except ValueError as error:
-                message = f"objectives: {error}. Another sampler, such as tpe, takes these objectives"
-                raise PydanticCustomError("objectives", "{message}", {"message": message}) from None
+                message = f"{error}. Another sampler, such as tpe, takes these objectives"
+                raise PydanticCustomError("objectives", "{message}", {"at": ("objectives",), "message": message}) from None
         return self
 
     def resolved_yaml(self) -> str:

@@ -15,7 +15,15 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core.core_schema import ErrorType
 
 from cbam_search.errors import ConfigError
-from cbam_search.study.config_types import allowed_values, child, discriminator, keys, tagged_members, union_members
+from cbam_search.study.config_types import (
+    allowed_values,
+    child,
+    discriminator,
+    keys,
+    members_by_tag,
+    tagged_members,
+    union_members,
+)
 from cbam_search.study.config_words import (
     BEYOND_LIMIT,
     expected,
@@ -116,6 +124,9 @@ class _Explainer:
             members = tagged_members(annotation, tag_key)
             for tag, inner in below.items():
                 mistakes += self.explain(inner, members.get(str(tag), Any), path)
+        elif by_tag := members_by_tag(annotation):
+            for tag, inner in below.items():
+                mistakes += self.explain(inner, by_tag.get(str(tag), Any), path)
         elif below and union_members(annotation):
             mistakes += self._in_union(list(below.values()), annotation, path)
         elif below:
@@ -174,7 +185,9 @@ class _Explainer:
             return self._mistake(path, f"{shown(error.value)} {BEYOND_LIMIT[error.kind](error.limits)}")
         if error.kind in _PYDANTIC_KINDS - {"value_error", "assertion_error"}:
             return self._mistake(path, f"{error.message}; found {shown(error.value)}")
-        return self._mistake(path, error.message)
+        # What concerns several sections is found above them, and says itself where it is to be mended.
+        at = (*path, *error.limits.get("at", ()))
+        return self._mistake(at if at in self._lines else path, error.message)
 
     def _mistake(self, path: KeyPath, text: str) -> Mistake:
         return Mistake(self._lines[path], path, text)

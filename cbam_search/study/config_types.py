@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, RootModel
 from pydantic.fields import FieldInfo
-from pydantic.types import Discriminator
+from pydantic.types import Discriminator, Tag
 
 
 def unwrap(annotation: Any) -> Any:
@@ -66,6 +66,17 @@ def tagged_members(annotation: Any, key: str) -> dict[str, Any]:
     """Tag -> member of a union discriminated by `key`."""
     members = union_members(annotation) or (unwrap(annotation),)
     return {str(tag): member for member in members for tag in allowed_values(child(member, key))}
+
+
+def members_by_tag(annotation: Any) -> dict[str, Any]:
+    """Tag -> member of a union whose members are told apart by a function; empty for every other annotation."""
+    tags = {
+        marker.tag: member
+        for member in union_members(annotation)
+        for marker in getattr(member, "__metadata__", ())
+        if isinstance(marker, Tag)
+    }
+    return tags if len(tags) == len(union_members(annotation)) else {}
 
 
 def fields(annotation: Any) -> dict[str, FieldInfo]:

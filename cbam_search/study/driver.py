@@ -76,6 +76,7 @@ def _run(records: StudyRecords, prepared: Preparation, resources: TrialResources
         keep_weights=config.records.keep != "none",
         threads=config.resources.threads,
         on_gpu=resources.gpus > 0,
+        code_folder=prepared.code_folder,
         latency=latency,
     )
     try:

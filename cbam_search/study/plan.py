@@ -17,6 +17,7 @@ from cbam_search.space.space import Space
 from cbam_search.study.config import StudyConfig, read_study_config
 from cbam_search.study.preparation import published_of
 from cbam_search.study.pretrained import notes_of, pretrained_of
+from cbam_search.study.spaces import require_code_permission, space_of
 from cbam_search.study.time_estimate import estimate_time
 
 
@@ -50,19 +51,22 @@ def make_plan(space: str | Path, *, allow_code: bool = False, probe: bool = True
     loaded and timed then. Raises UserError.
     """
     config, _ = read_study_config(Path(space))
+    require_code_permission(config, allow_code=allow_code)
     planned = (stand_in or StandIn()).data(config.dataset)
     data = None if planned else _load(config, allow_code=allow_code)
     if data is not None:
         planned = PlannedData(data.image_size, data.channels, data.classes, len(data.train), len(data.validation))
     assert planned is not None
-    searched = Space(config.backbone, config.attention, in_channels=planned.channels, classes=planned.classes)
-    cost = CostModel(planned.image_size)
+    searched = space_of(
+        config, in_channels=planned.channels, classes=planned.classes, image_size=planned.image_size, allow_code=allow_code
+    )
+    cost = CostModel(planned.image_size, allow_code=allow_code)
     notes = notes_of(pretrained_of(config, searched))
     plan = replace(_without_times(config, searched, cost, planned), weights_notes=notes)
     if data is None or not probe:
         return replace(plan, untimed="the data were not loaded" if data is None else "it was not asked for")
     try:
-        return replace(plan, estimate=estimate_time(plan, config, searched, cost, data))
+        return replace(plan, estimate=estimate_time(plan, config, searched, cost, data, allow_code=allow_code))
     except ResourceError as error:
         return replace(plan, untimed=str(error))
 

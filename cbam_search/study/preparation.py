@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from cbam_search.backbones.pretrained import Pretrained
 from cbam_search.cost.model import CostModel
@@ -16,11 +17,12 @@ from cbam_search.search.reference import objective_axes
 from cbam_search.space.space import Space
 from cbam_search.study.config import StudyConfig
 from cbam_search.study.pretrained import notes_of, pretrained_of
+from cbam_search.study.spaces import require_code_permission, space_of
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """The parts that a driver needs."""
+    """The parts that a driver needs. code_folder: where the user's own code is imported from, where it may be."""
 
     config: StudyConfig
     data: ImageData
@@ -29,6 +31,7 @@ class Preparation:
     bounds: dict[str, float]
     objectives: tuple[ObjectiveAxis, ...]
     published: PublishedDesigns
+    code_folder: Path | None = None
     pretrained: Pretrained = field(default_factory=dict)
 
     @property
@@ -38,10 +41,11 @@ class Preparation:
 
 
 def prepare(config: StudyConfig, *, allow_code: bool) -> Preparation:
-    """Load the data and work out the rest; raises DataError, CodeNotAllowedError, SpaceError or WeightsError."""
+    """Load the data and work out the rest; raises DataError, CodeNotAllowedError, OwnCodeError, SpaceError or WeightsError."""
+    require_code_permission(config, allow_code=allow_code)
     data = load(config.dataset, seed=config.seed, allow_code=allow_code)
-    space = Space(config.backbone, config.attention, in_channels=data.channels, classes=data.classes)
-    cost = CostModel(data.image_size)
+    space = space_of(config, in_channels=data.channels, classes=data.classes, image_size=data.image_size, allow_code=allow_code)
+    cost = CostModel(data.image_size, allow_code=allow_code)
     bounds = config.constraints.bounds()
     published = published_of(config, space, cost)
     pretrained = pretrained_of(config, space)
@@ -55,7 +59,8 @@ def prepare(config: StudyConfig, *, allow_code: bool) -> Preparation:
         bounds=bounds | config.constraints.measured_bounds(),
         validation_labels=data.validation.labels,
     )
-    return Preparation(config, data, space, cost, bounds, objectives, published, pretrained)
+    code_folder = Path.cwd() if allow_code else None
+    return Preparation(config, data, space, cost, bounds, objectives, published, code_folder, pretrained)
 
 
 def published_of(config: StudyConfig, space: Space, cost: CostModel) -> PublishedDesigns:

@@ -20,9 +20,10 @@ def pretrained_of(config: StudyConfig, space: Space) -> Pretrained:
     files = config.backbone.weights_files()
     if not files:
         return {}
-    for backbone in space.backbones:
+    backbones = [backbone for backbone in space.backbones if isinstance(backbone, Backbone)]  # no file is for a user's own
+    for backbone in backbones:
         _check_start(config, space, backbone)
-    return {backbone: load_pretrained(files[backbone.name], backbone) for backbone in space.backbones}
+    return {backbone: load_pretrained(files[backbone.name], backbone) for backbone in backbones}
 
 
 def notes_of(pretrained: Pretrained) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from cbam_search.records.storage import open_storage
 from cbam_search.records.study_records import read_trials
 from cbam_search.records.trials import Trial
 from cbam_search.study.config import StudyConfig, read_study_config
+from cbam_search.study.spaces import require_code_permission
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,13 @@ class Study:
             return max(members, key=lambda trial: trial.outcome.metrics["accuracy"] if trial.outcome else 0.0)
         raise ExportError(f"'{choice}' picks nothing. Allowed: knee, best-accuracy, or the number of a trial")
 
-    def export(self, output: str | Path, pick: str = "knee") -> Path:
-        """Write a trained network as a Python module that needs torch only; returns its folder. Raises ExportError."""
+    def export(self, output: str | Path, pick: str = "knee", *, allow_code: bool = False) -> Path:
+        """Write a trained network as a Python module that needs torch only; returns its folder.
+
+        allow_code: whether the function that builds your own backbone may be run. Raises ExportError, CodeNotAllowedError, and
+        OwnCodeError, also where that function's source is no longer that of the study.
+        """
+        require_code_permission(self.config, allow_code=allow_code)
         trial = self.pick(pick)
         weights = self.folder.weights(trial.number)
         if not weights.is_file():
@@ -73,6 +79,7 @@ class Study:
             image_size=data.image_size,
             description=f"Trial {trial.number} of study {self.name}: an image classifier of {len(data.class_names)} classes.",
             metadata={"study": self.name, "trial": trial.number, **_figures(trial), **self._latency_setting()},
+            allow_code=allow_code,
         )
 
     def _latency_setting(self) -> dict[str, Any]:

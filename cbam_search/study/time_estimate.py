@@ -26,7 +26,9 @@ PROPOSALS = 200
 """Drawn at random, as samplers begin, to see what trials cost."""
 
 
-def estimate_time(plan: Plan, config: StudyConfig, space: Space, cost: CostModel, data: ImageData) -> TimeEstimate:
+def estimate_time(
+    plan: Plan, config: StudyConfig, space: Space, cost: CostModel, data: ImageData, *, allow_code: bool = False
+) -> TimeEstimate:
     """Train the cheapest, a middling and the costliest network within the constraints, for a moment each.
 
     Raises ResourceError when no trial fits on this machine, or a network does not fit into its memory.
@@ -43,7 +45,7 @@ def estimate_time(plan: Plan, config: StudyConfig, space: Space, cost: CostModel
     middling = _by_gflops(proposals or known, cost)
     chosen = _by_gflops([known[0], middling[len(middling) // 2], known[-1]], cost)
     with _threads(config.resources.threads):
-        networks = tuple(_timed(architecture, cost, data, config) for architecture in chosen)
+        networks = tuple(_timed(architecture, cost, data, config, allow_code=allow_code) for architecture in chosen)
     trials = min(config.search.trials, max(1, int(plan.left[1] * plan.costs.count)))
     found = max(0, trials - len(designs))
 
@@ -102,10 +104,12 @@ def _by_gflops(architectures: Iterable[Architecture], cost: CostModel) -> list[A
     return sorted(distinct.values(), key=lambda architecture: cost.cost(architecture).gflops)
 
 
-def _timed(architecture: Architecture, cost: CostModel, data: ImageData, config: StudyConfig) -> TimedNetwork:
+def _timed(
+    architecture: Architecture, cost: CostModel, data: ImageData, config: StudyConfig, *, allow_code: bool
+) -> TimedNetwork:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        probed = probe_epoch(build(architecture), data, config.training, device=device)
+        probed = probe_epoch(build(architecture, allow_code=allow_code), data, config.training, device=device)
     except DeviceMemoryError as error:
         raise ResourceError(f"{architecture.label} does not fit into the memory of {device}: {error}") from None
     return TimedNetwork(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from cbam_search.architecture import Architecture
+from cbam_search.architecture import Architecture, OwnBackbone
 from cbam_search.architecture.attention_spec import AttentionSpec
 from cbam_search.records.manifest import StudyManifest
 from cbam_search.records.trials import Candidate, Origin
@@ -41,15 +41,18 @@ def study_note(manifest: StudyManifest) -> str:
 
 
 def trial_note(number: int, candidate: Candidate) -> str:
-    """What was trained, stage by stage."""
+    """What was trained, stage by stage; in the user's own network, site by site."""
+    by = "site" if isinstance(candidate.architecture.backbone, OwnBackbone) else "stage"
     return (
         f"Trial {number}, **{candidate.label}**: {_PROPOSED[candidate.origin]}. "
         f"{candidate.gflops:.4g} GFLOPs (1e9 multiply-adds), {candidate.params:,} parameters.\n\n"
-        f"Attention, by stage:\n\n{_placement(candidate.architecture)}"
+        f"Attention, by {by}:\n\n{_placement(candidate.architecture)}"
     )[:_LONGEST]
 
 
 def _placement(architecture: Architecture) -> str:
+    if isinstance(architecture.backbone, OwnBackbone):
+        return "\n".join(f"- {site.name}: {_in_words(spec)}" for site, spec in architecture.placed) or "- none"
     stages = groupby(architecture.placed, key=lambda entry: entry[0].stage)
     lines = [
         f"- stage {stage}: {' · '.join(f'{site.name} {_in_words(spec)}' for site, spec in placed)}" for stage, placed in stages

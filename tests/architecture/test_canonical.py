@@ -205,6 +205,13 @@ def test_ratios_are_one_exactly_when_their_modules_have_one_shape(kind, channels
         assert shapes(ATTENTION_KINDS[kind](reduction_ratio=ratio)) == by_form[form]
 
 
+@pytest.mark.parametrize(("given", "canonical"), [(0.7, 0.7), (0.69, 0.7), (0.25, 0.25), (0.51, 0.5), (1.0, 1.0)])
+def test_a_canonical_width_is_the_shortest_that_builds_the_same(given, canonical):
+    backbone = Backbone(family="cifar_resnet", depth=8, stem="cifar", width=given)
+    assert backbone.canonical().width == canonical
+    assert backbone.canonical().geometry() == backbone.geometry()
+
+
 def test_one_group_of_64_channels_is_a_resnet():
     resnext = Backbone(family="resnext", depth=50, cardinality=1, base_width=64)
     assert resnext.canonical() == Backbone(family="resnet", depth=50).canonical()

@@ -39,7 +39,7 @@ class Machine:
     def clock(self) -> float:
         return self.now
 
-    def _build(self, architecture: Architecture) -> nn.Module:
+    def _build(self, architecture: Architecture, **_: object) -> nn.Module:
         return _Network(self, "reference" if architecture.label == "cifar_resnet20" else "candidate")
 
     def run(self, name: str) -> None:

@@ -41,7 +41,7 @@ class FakeBench:
     asked: ClassVar[list[str]] = []
     held = 0
 
-    def __init__(self, setting: LatencySetting) -> None:
+    def __init__(self, setting: LatencySetting, **_: object) -> None:
         self.setting = setting
 
     def ratio(self, architecture: Architecture) -> Ratio:

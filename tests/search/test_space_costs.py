@@ -17,7 +17,8 @@ from cbam_search.cost.model import CostModel
 from cbam_search.search.feasibility import excess, known_values
 from cbam_search.search.reference import objective_axes
 from cbam_search.search.space_costs import AXES, space_costs
-from cbam_search.space.config import AttentionConfig, BackboneConfig
+from cbam_search.space.attention_config import AttentionConfig
+from cbam_search.space.backbone_config import BackboneConfig
 from cbam_search.space.space import Space
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

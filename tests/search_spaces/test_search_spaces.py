@@ -18,7 +18,13 @@ from cbam_search.study.config import StudyConfig, read_study_config
 
 FOLDER = Path(__file__).parents[2] / "search_spaces"
 FILES = sorted(FOLDER.glob("*.yaml"))
-IMAGES = {"quickstart": (1, 10, 8), "cifar10-resnet": (3, 10, 32), "imagenet-resnet50": (3, 1000, 224)}
+IMAGES = {
+    "quickstart": (1, 10, 8),
+    "cifar10-positions": (3, 10, 32),
+    "cifar10-resnet": (3, 10, 32),
+    "imagenet-mobilenet": (3, 1000, 224),
+    "imagenet-resnet50": (3, 1000, 224),
+}
 """Channels, classes and size of each study's images, which are not here."""
 
 
@@ -33,8 +39,8 @@ def space(config: StudyConfig) -> Space:
     return Space(config.backbone, config.attention, in_channels=channels, classes=classes)
 
 
-def test_the_three_spaces_are_there() -> None:
-    assert [path.stem for path in FILES] == ["cifar10_resnet", "imagenet_resnet50", "quickstart"]
+def test_the_spaces_are_there() -> None:
+    assert [path.stem.replace("_", "-") for path in FILES] == sorted(IMAGES)
 
 
 def test_relative_paths_start_at_the_file() -> None:
@@ -104,3 +110,5 @@ def test_the_imagenet_costs_are_what_their_comment_says() -> None:
     cost = CostModel((224, 224)).cost
     names = ("resnet18", "resnet50_v1.5", "resnet101_v1.5")
     assert [round(cost(Architecture.named(name)).gflops, 1) for name in names] == [1.8, 4.1, 7.8]
+    names = ("mobilenet_0.5", "mobilenet_0.7", "mobilenet_1.0")
+    assert [round(cost(Architecture.named(name)).gflops, 2) for name in names] == [0.15, 0.28, 0.57]

@@ -13,7 +13,8 @@ from spaces import assignments, spaces
 from cbam_search.architecture import ATTENTION_KINDS, Architecture, CbamSpec, SeSpec
 from cbam_search.architecture.sites import RESIDUAL_POSITIONS
 from cbam_search.errors import SpaceError
-from cbam_search.space.config import AttentionConfig, BackboneConfig
+from cbam_search.space.attention_config import AttentionConfig
+from cbam_search.space.backbone_config import BackboneConfig
 from cbam_search.space.space import Space
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from cbam_search.space.config import BackboneConfig
+from cbam_search.space.backbone_config import BackboneConfig
 
 TWO = {"family": "resnet", "depth": [18, 34]}
 ONE = {"family": "resnet", "depth": 18}
@@ -23,9 +23,9 @@ def test_one_file_for_one_backbone_and_a_mapping_for_several() -> None:
 def test_variants_that_are_one_network_share_a_file() -> None:
     """Basic blocks have one form; narrow widths are named as given or canonically."""
     assert BackboneConfig(**ONE, variant=["v1", "v1.5"], weights="a").weights_files() == {"resnet18": Path("a")}
-    narrow = {"family": "cifar_resnet", "depth": 8, "width": 0.7}
-    for name in ("cifar_resnet8_0.7", "cifar_resnet8_0.6875"):
-        assert BackboneConfig(**narrow, weights={name: "a"}).weights_files() == {"cifar_resnet8_0.6875": Path("a")}
+    narrow = {"family": "cifar_resnet", "depth": 8, "width": 0.69}
+    for name in ("cifar_resnet8_0.69", "cifar_resnet8_0.7"):
+        assert BackboneConfig(**narrow, weights={name: "a"}).weights_files() == {"cifar_resnet8_0.7": Path("a")}
 
 
 @pytest.mark.parametrize(

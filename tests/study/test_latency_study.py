@@ -44,13 +44,6 @@ def write(folder: Path, **changes: object) -> Path:
     return path
 
 
-@pytest.fixture(autouse=True)
-def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("CBAM_SEARCH_STUDIES", "MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.fixture(scope="module")
 def _ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Workers see the variables that Ray was started with. The folder: of the cache of latencies."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
@@ -47,20 +45,6 @@ def save_bare(folder: Path, name: str = "cifar_resnet8_0.25", file: str = "bare.
     torch.manual_seed(0)
     network = build(Architecture.named(name, **({"in_channels": 1, "classes": 10} | ends)))
     save_file(network.state_dict(), folder / file)
-
-
-@pytest.fixture(autouse=True)
-def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("CBAM_SEARCH_STUDIES", "MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture(scope="module")
-def _ray() -> Iterator[None]:
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
-    ray.shutdown()
 
 
 @pytest.mark.parametrize("ask", [cbam_search.launch, make_plan])

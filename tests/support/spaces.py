@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from cbam_search.architecture import ATTENTION_KINDS, FAMILIES
-from cbam_search.space.config import AttentionConfig, BackboneConfig
+from cbam_search.space.attention_config import AttentionConfig
+from cbam_search.space.backbone_config import BackboneConfig
 from cbam_search.space.space import Space
 
 

@@ -16,7 +16,8 @@ from cbam_search.records.trials import Outcome, Trial, TrialState
 from cbam_search.running.conductor import Conductor
 from cbam_search.search.config import SearchConfig
 from cbam_search.search.proposer import Proposer
-from cbam_search.space.config import AttentionConfig, BackboneConfig
+from cbam_search.space.attention_config import AttentionConfig
+from cbam_search.space.backbone_config import BackboneConfig
 from cbam_search.space.space import Space
 
 OBJECTIVES = (

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Literal
 
 from cbam_search.architecture.backbone import Family, Variant
 from cbam_search.architecture.geometry import BlockGeometry, Geometry, Shortcut, Site, StemGeometry
 from cbam_search.architecture.sites import RESIDUAL_POSITIONS, residual_sites
+
+_MOST_DECIMALS = 17
+"""A float has no more than that."""
 
 
 class ResidualFamily(Family):
@@ -82,11 +87,14 @@ def widened_settings(match: re.Match[str]) -> dict[str, object] | None:
 
 
 def canonical_width(width: float, last_stage_channels: Sequence[int]) -> float:
-    """The smallest factor that gives the same channels in every stage.
+    """The factor of fewest decimals, and the smallest of those, that gives the same channels in every stage.
 
     last_stage_channels: what the factor multiplies in the last stage. Earlier stages have a power of two fewer, and every
     product is rounded down, so that the last stage decides.
     """
-    narrowest = max(int(channels * width) / channels for channels in last_stage_channels)
-    same = all(int(channels * narrowest) == int(channels * width) for channels in last_stage_channels)
-    return narrowest if same else width
+    narrowest = max(Fraction(int(channels * width), channels) for channels in last_stage_channels)
+    for decimals in range(1, _MOST_DECIMALS):
+        shortened = float(Fraction(math.ceil(narrowest * 10**decimals), 10**decimals))
+        if all(int(channels * shortened) == int(channels * width) for channels in last_stage_channels):
+            return shortened
+    return width

@@ -244,7 +244,8 @@ def test_a_small_space_is_used_up_and_then_drawn_from(cost: CostModel, axes: tup
 
 @pytest.mark.parametrize("attention", [{"kind": ["none", "se"], "per": "network"}, {"kind": ["se"], "per": "network"}])
 def test_one_backbone_and_one_parameter_or_none(attention: dict[str, Any], cost: CostModel, axes: tuple[Axis, Axis]) -> None:
-    from cbam_search.space.config import AttentionConfig, BackboneConfig
+    from cbam_search.space.attention_config import AttentionConfig
+    from cbam_search.space.backbone_config import BackboneConfig
 
     backbone = BackboneConfig(family="cifar_resnet", depth=(8,), width=(0.25,))
     one = Space(backbone, AttentionConfig.model_validate(attention), in_channels=1, classes=10)

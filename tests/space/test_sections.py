@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from cbam_search.architecture import ATTENTION_KINDS
-from cbam_search.space.config import AttentionConfig, BackboneConfig
+from cbam_search.space.attention_config import AttentionConfig
+from cbam_search.space.backbone_config import BackboneConfig
 
 
 def test_one_value_needs_no_list() -> None:

@@ -1,0 +1,63 @@
+"""A user's own code, imported only where it is allowed, and told in words when it fails."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cbam_search.errors import CodeNotAllowedError, OwnCodeError
+from cbam_search.own_source import INSTALLED, digest_of, importing_from, nearest, source_files
+
+_imported: dict[str, str] = {}
+"""What was imported here, by module: the digest of its file then."""
+
+
+def require_permission(allow_code: bool, what: str) -> None:
+    """Raise CodeNotAllowedError unless code may run; `what` says in a sentence whose code it is."""
+    if not allow_code:
+        raise CodeNotAllowedError(
+            f"{what} Code that a YAML file or an architecture names is run only with --allow-code (in Python, "
+            f"allow_code=True): read it first."
+        )
+
+
+def import_function(name: str, folder: Path) -> Callable[..., Any]:
+    """The function `package.module:function`, its module imported anew where its source has changed since.
+
+    Raises OwnCodeError when it is not found, or importing its module fails.
+    """
+    module_name, _, function_name = name.partition(":")
+    digests = {each: digest_of({each: file}) + str(file) for each, file in source_files(name, folder).items()}
+    if any(_imported.get(each, digest) != digest for each, digest in digests.items()):
+        for each in digests:
+            if _imported.pop(each, None):
+                sys.modules.pop(each, None)
+    # What somebody else imported is theirs: it stays as it is.
+    _imported.update({each: digest for each, digest in digests.items() if each not in sys.modules})
+    with importing_from(folder):
+        try:
+            module = importlib.import_module(module_name)
+        except (Exception, SystemExit) as error:
+            raise OwnCodeError(f"{module_name} cannot be imported: {in_words(error)}") from error
+    if not callable(function := getattr(module, function_name, None)):
+        found = [each for each, value in vars(module).items() if callable(value)]
+        raise OwnCodeError(f"{module_name} has no function '{function_name}'.{nearest(function_name, found)}")
+    return function  # type: ignore[no-any-return]
+
+
+def in_words(error: BaseException) -> str:
+    """Type and message of an error in the user's code, and the line it came from: of that code, where it has one."""
+    everything = traceback.extract_tb(error.__traceback__)
+    package = Path(__file__).parent
+    theirs = [frame for frame in everything if not (_is_installed(frame.filename) or package in Path(frame.filename).parents)]
+    frames = theirs or everything
+    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{where}"
+
+
+def _is_installed(file: str) -> bool:
+    return file.startswith("<") or bool(INSTALLED & set(Path(file).parts))

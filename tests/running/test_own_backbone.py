@@ -1,0 +1,88 @@
+"""The worker and a user's own network: imported from the job's folder, where the job allows it, and of the same source only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from own_networks import traced, write_networks
+from workers import InProcess
+
+from cbam_search.architecture import published
+from cbam_search.cost.config import LATENCY, LatencyConfig
+from cbam_search.cost.device import devices_of_a_trial
+from cbam_search.data.config import DatasetConfig
+from cbam_search.data.images import ImageData
+from cbam_search.data.load import load
+from cbam_search.records.folder import StudyFolder
+from cbam_search.records.trials import Outcome, TrialState
+from cbam_search.running.latency import LatencyJob
+from cbam_search.running.trainable import TrainingJob
+from cbam_search.training.config import TrainingConfig
+
+
+@pytest.fixture(scope="module")
+def digits() -> ImageData:
+    return load(DatasetConfig(source="digits", limit=200), seed=0, allow_code=False)
+
+
+def outcome(
+    digits: ImageData, study: Path, architecture: str, code_folder: Path | None, latency: LatencyJob | None = None
+) -> Outcome:
+    recipe = TrainingConfig(epochs=1, batch_size=64)
+    options: dict[str, Any] = {"keep_weights": True, "threads": 1, "on_gpu": False, "latency": latency}
+    job = TrainingJob(recipe, seed=0, study=study, code_folder=code_folder, **options)
+    worker = type("Worker", (InProcess,), {"data": digits, "job": job})({"trial": 0, "architecture": architecture})
+    return Outcome.model_validate_json(worker.step()["outcome"])
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    (tmp_path / "code").mkdir()
+    write_networks(tmp_path / "code")
+    return tmp_path / "code"
+
+
+@pytest.fixture
+def architecture(code: Path) -> str:
+    return published(traced(code, "net", ("layer1", "layer1.0")), "cbam").model_dump_json()
+
+
+def test_it_trains(digits: ImageData, tmp_path: Path, code: Path, architecture: str) -> None:
+    ended = outcome(digits, tmp_path / "study", architecture, code)
+    assert ended.state is TrialState.COMPLETE, ended.reason
+    assert StudyFolder(tmp_path / "study").weights(0).is_file()
+
+
+def test_its_latency_is_measured(
+    digits: ImageData, tmp_path: Path, code: Path, architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (here,) = devices_of_a_trial(on_gpu=False)
+    latency = LatencyJob(LatencyConfig(device="cpu", pairs=5), here, at_most=None)
+    ended = outcome(digits, tmp_path / "study", architecture, code, latency)
+    assert ended.state is TrialState.COMPLETE, ended.reason
+    assert ended.metrics[LATENCY] > 0
+
+
+def test_it_is_not_imported_where_the_job_does_not_allow_code(
+    digits: ImageData, tmp_path: Path, code: Path, architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(code)
+    ended = outcome(digits, tmp_path / "study", architecture, None)
+    assert ended.state is TrialState.FAILED
+    assert "CodeNotAllowedError" in (ended.reason or "")
+
+
+@pytest.mark.parametrize(("text", "words"), [(None, "the module 'net' is not found"), ("1 / 0", "is not that which")])
+def test_another_source_fails_the_trial_in_words(
+    digits: ImageData, tmp_path: Path, code: Path, architecture: str, text: str | None, words: str
+) -> None:
+    (code / "net.py").unlink()
+    if text:
+        (code / "net.py").write_text(text)
+    ended = outcome(digits, tmp_path / "study", architecture, code)
+    assert ended.state is TrialState.FAILED
+    assert "OwnCodeError" in (ended.reason or "")
+    assert words in (ended.reason or "")
