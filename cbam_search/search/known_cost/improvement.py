@@ -9,7 +9,7 @@ How much the hypervolume grows when a candidate of costs c reaches accuracy y is
 
 and V is constant between the accuracies of the front. So the expectation over y ~ N(mean, deviation^2) is a sum over these
 strips of V times a difference of two one-dimensional expected improvements (Jones, Schonlau and Welch 1998, equation 15). For
-two uncertain objectives the same decomposition is that of Emmerich, Deutz and Klinkenberg (CEC 2011, section 4); with a known
+two uncertain objectives the same decomposition is that of Emmerich, Deutz and Klinkenberg (CEC 2011); with a known
 one their second factor is the width of the strip.
 """
 

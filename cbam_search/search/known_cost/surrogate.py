@@ -4,7 +4,7 @@ The first level predicts the accuracy at the earliest such epoch from the archit
 far. Each later level predicts the change since the level before, from that level's accuracy and the features, from the trials
 that got both. The last level is the full training. So architectures share weights over epochs, stopped trials teach, and a
 later level has to learn only what the earlier one did not tell. This is the recursive form of autoregressive co-kriging
-(Kennedy and O'Hagan, Biometrika 87, 2000, equation 1; Le Gratiet and Garnier, arXiv 1210.0686, section 3), with linear models
+(Kennedy and O'Hagan, Biometrika 87, 2000; Le Gratiet and Garnier, arXiv 1210.0686), with linear models
 in place of Gaussian processes. Trials are stopped for what they showed at a level, and that is what the next level conditions
 on; so whom a scheduler lets live does not bias the chain.
 
@@ -146,9 +146,7 @@ class Surrogate:
         return noise
 
     def predict(self, features: Matrix) -> Posterior:
-        """Of full trainings, (n, p) features. The variance leaves out that the slopes of steps are uncertain too, as
-        Le Gratiet and Garnier do (their equation 10).
-        """
+        """Of full trainings, of features (n, p). The variance leaves out that the slopes of steps are uncertain, too."""
         mean, variance = self._first.predict(features)
         for step in self._steps:
             change, uncertainty = step.ridge.predict(step.inputs(mean, features))
