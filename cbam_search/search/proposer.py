@@ -19,10 +19,11 @@ from cbam_search.cost.cost import Cost
 from cbam_search.records.results import read_result
 from cbam_search.records.study_records import StudyRecords, running
 from cbam_search.records.trials import Candidate, Origin, Outcome, Trial, TrialState
-from cbam_search.search.config import SearchConfig
+from cbam_search.search.config import SearchConfig, known_cost_objectives
 from cbam_search.search.feasibility import excess, known_values, measured_excess
+from cbam_search.search.known_cost.recorded import RecordedObservations
 from cbam_search.search.reference import measured_reference
-from cbam_search.search.samplers import ParameterCodec, build_sampler
+from cbam_search.search.samplers import ParameterCodec, Task, build_sampler
 from cbam_search.search.telling import tell, told_as
 from cbam_search.space.space import Choice, Space
 
@@ -83,7 +84,9 @@ class Proposer:
         sampler_name = "random" if self._grid else config.sampler
         # A resumed study must not propose again what its first driver proposed from the same seed.
         seed = seed + len(records.trials)
-        self._study = records.optuna_study(build_sampler(sampler_name, seed=seed, trials=config.trials, codec=self._codec))
+        task = self._task() if sampler_name == "known_cost" else None
+        sampler = build_sampler(sampler_name, seed=seed, trials=config.trials, codec=self._codec, task=task)
+        self._study = records.optuna_study(sampler)
         self._objectives = [objective.name for objective in records.manifest.objectives]
         self._by_digest = {trial.candidate.digest: number for number, trial in records.trials.items() if trial.was_trained}
         self.left_behind: dict[int, Outcome] = {}
@@ -95,6 +98,13 @@ class Proposer:
         self._enumeration: Iterator[Architecture] | None = None
         self._sampling = not self._grid
         self._vain = 0
+
+    def _task(self) -> Task:
+        """For samplers that know more than Optuna's storage."""
+        objectives = self.records.manifest.objectives
+        measured, _ = known_cost_objectives(objective.name for objective in objectives)
+        axes = [axis for objective in objectives if (axis := objective.axis()) is not None]
+        return Task(self.space, self._cost, axes, self._bounds, RecordedObservations(self.records, measured))
 
     def next(self) -> Trial | NoCandidate:
         """The next trial to train, recorded as started; or why there is none."""

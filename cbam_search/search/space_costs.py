@@ -7,15 +7,15 @@ architectures it is distributed as a sum of independent choices.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
 import numpy as np
 
-from cbam_search.architecture import AnyBackbone, OwnBackbone, Site, published
-from cbam_search.cost.cost import GIGA
+from cbam_search.architecture import AnyBackbone, Architecture, OwnBackbone, Site, published
+from cbam_search.cost.cost import GIGA, Cost
 from cbam_search.cost.model import CostModel
 from cbam_search.search.distribution import Distribution, IntArray, distribution_of_sum, mixture
 from cbam_search.space.space import Space, UnitOption
@@ -23,6 +23,7 @@ from cbam_search.space.space import Space, UnitOption
 SCALES = {"gflops": GIGA, "params": 1.0}
 """Whole numbers (multiply-adds, parameters) in one unit of each axis."""
 AXES = tuple(SCALES)
+CostFunction = Callable[[Architecture], Cost]
 
 
 @dataclass(frozen=True)

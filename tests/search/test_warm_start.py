@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from architectures import architectures, with_attention
+from cbam_search.space.config import AttentionConfig, BackboneConfig
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from studies import StudyBench, landscape, manifest_of, new_folder, space_of
@@ -15,7 +16,6 @@ from cbam_search.architecture import Architecture, Backbone, CbamSpec, OwnBackbo
 from cbam_search.records.trials import Origin
 from cbam_search.search.config import SearchConfig
 from cbam_search.search.warm_start import WarmStartMapping, _relative, spread
-from cbam_search.space.config import AttentionConfig, BackboneConfig
 from cbam_search.space.own_config import OwnBackboneConfig
 from cbam_search.space.space import Space
 

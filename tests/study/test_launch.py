@@ -163,6 +163,20 @@ class TestOnRay:
         ),
         ({"search": {"scheduler": {"kind": "pareto_asha"}}}, ConfigError, "not available in this version"),
         ({"objectives": {"latency_ms": "min", "accuracy": "max"}}, ConfigError, "in objectives needs the section latency"),
+        (
+            {
+                "objectives": {"accuracy": "max", "latency_ms": "min"},
+                "latency": {"device": "cpu"},
+                "search": {"sampler": "known_cost"},
+            },
+            ConfigError,
+            "objectives: sampler known_cost takes costs that are known before training; latency_ms is measured by each trial",
+        ),
+        (
+            {"objectives": {"accuracy": "max", "macro_f1": "max"}, "search": {"sampler": "known_cost"}},
+            ConfigError,
+            "found accuracy and macro_f1. Another sampler, such as tpe, takes these objectives",
+        ),
         ({"constraints": {"latency_ms": {"at_most": 5}}}, ConfigError, "in constraints needs the section latency"),
         (
             {"latency": {"device": "cpu"}},
