@@ -19,6 +19,8 @@ from cbam_search.durable import cut_torn_line, write_atomically
 from cbam_search.errors import RecordsError, StudyBusyError, UserError
 from cbam_search.records.table import TableIdentity, TableSession, TableTraining, read_table
 
+_FILE = "trainings.jsonl"
+
 
 class _Line(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
@@ -37,7 +39,7 @@ class TableJournal:
     def __init__(self, output: Path, identity: TableIdentity) -> None:
         self.output = output
         self.folder = journal_folder(output)
-        self._file_path = self.folder / "trainings.jsonl"
+        self._file_path = self.folder / _FILE
         self.sessions: list[TableSession] = []
         self.trainings: dict[tuple[str, int], TableTraining] = {}
         self._read_output(identity)
@@ -58,9 +60,9 @@ class TableJournal:
         self._file.close()
 
     def remove(self) -> None:
-        """The table holds all that the journal does."""
+        """The table holds all that the journal does; the folder goes when the journal is closed."""
         self.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._file_path.unlink()
 
     def _append(self, line: _Line) -> None:
         try:
@@ -115,13 +117,12 @@ def journal_folder(output: Path) -> Path:
 
 
 def check_output(output: Path) -> None:
-    """Make the folder of the journal of `output`; raises UserError where no table can be written."""
+    """Raises UserError where no table can be written; the folder that `output` is to lie in is made."""
     if output.is_dir():
         raise UserError(f"{output} is a folder; --output names the parquet file to write")
-    folder = journal_folder(output)
+    probe = output.with_name(f".{output.name}.writable")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
+        output.parent.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
     except OSError as error:
@@ -136,7 +137,9 @@ def open_journal(output: Path, identity: TableIdentity) -> Iterator[TableJournal
     RecordsError where the journal is damaged.
     """
     check_output(output)
-    lock = FileLock(journal_folder(output) / "lock", timeout=0)
+    folder = journal_folder(output)
+    folder.mkdir(exist_ok=True)
+    lock = FileLock(folder / "lock", timeout=0)
     try:
         lock.acquire()
     except Timeout:
@@ -149,3 +152,5 @@ def open_journal(output: Path, identity: TableIdentity) -> Iterator[TableJournal
             journal.close()
     finally:
         lock.release()
+        if not (folder / _FILE).exists():  # refused, or complete
+            shutil.rmtree(folder, ignore_errors=True)
