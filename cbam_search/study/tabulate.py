@@ -15,12 +15,12 @@ from typing import Any
 
 import torch
 
-from cbam_search.architecture import Architecture
+from cbam_search.architecture import Architecture, Backbone
 from cbam_search.architecture.architecture import SCHEMA_VERSION
 from cbam_search.cost.model import CostModel
 from cbam_search.data.load import load
 from cbam_search.data.test_split import load_test
-from cbam_search.errors import RecordsError, ResourceError, UserError
+from cbam_search.errors import NotAvailableError, RecordsError, ResourceError, UserError
 from cbam_search.records.table import (
     TableData,
     TableEntry,
@@ -36,6 +36,7 @@ from cbam_search.running.tabulation import TableJob, TableTask
 from cbam_search.running.worker_pool import run_tasks
 from cbam_search.search.reference import objective_axes
 from cbam_search.search.whole_space import feasible_architectures
+from cbam_search.space.own_config import OwnBackboneConfig
 from cbam_search.space.space import Space
 from cbam_search.study.config import StudyConfig, read_study_config
 from cbam_search.study.environment import hardware, versions
@@ -99,6 +100,11 @@ class _Prepared:
 
 
 def _prepare(config: StudyConfig, text: str, path: Path, *, seeds: int, limit: int | None, allow_code: bool) -> _Prepared:
+    if isinstance(config.backbone, OwnBackboneConfig):
+        raise NotAvailableError(
+            f"{path}: tabulate trains networks of the families, and backbone.module names your own, which is not available in "
+            f"this version"
+        )
     data = load(config.dataset, seed=config.seed, allow_code=allow_code)
     test = load_test(config.dataset, data, seed=config.seed, allow_code=allow_code)
     space = Space(config.backbone, config.attention, in_channels=data.channels, classes=data.classes)
@@ -115,7 +121,7 @@ def _prepare(config: StudyConfig, text: str, path: Path, *, seeds: int, limit: i
         test=test.split,
         threads=config.resources.threads,
         on_gpu=on_gpu,
-        weights={backbone: files[backbone.name] for backbone in space.backbones} if files else {},
+        weights={entry: files[entry.name] for entry in space.backbones if isinstance(entry, Backbone)} if files else {},
     )
     identity = TableIdentity(
         architecture_schema_version=SCHEMA_VERSION,
@@ -144,7 +150,7 @@ def _prepare(config: StudyConfig, text: str, path: Path, *, seeds: int, limit: i
             image_size=data.image_size,
         ),
         objectives=objective_axes(
-            config.objectives, space=space, cost=cost.cost, bounds=bounds, validation_labels=data.validation.labels
+            config.objectives, space=space, cost=cost, bounds=bounds, validation_labels=data.validation.labels
         ),
         bounds=bounds,
         identity=identity,

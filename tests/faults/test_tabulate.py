@@ -48,7 +48,7 @@ def recorded(folder: Path) -> list[tuple[str, int]]:
 
 
 def wait_for_trainings(folder: Path, process: subprocess.Popen[str], number: int) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while len(recorded(folder)) < number:
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
