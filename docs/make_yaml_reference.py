@@ -19,7 +19,6 @@ PAGE = Path(__file__).with_name("yaml.md")
 REFUSED_KEYS = (
     "search.evaluation_cache",
     "search.start_from",
-    "search.stop",
 )
 """Keys that a section names only to refuse them; the test tries each."""
 

@@ -9,11 +9,12 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, NSGAIISampler, QMCSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from cbam_search.architecture.registry import Registry
+from cbam_search.search.tpe import FullTrainingTPE
 from cbam_search.space.space import Choice, Parameter
 
 SamplerBuilder = Callable[[int, int], BaseSampler]
@@ -33,7 +34,7 @@ def _startup(trials: int) -> int:
 
 SAMPLERS.register(
     "tpe",
-    lambda seed, trials: TPESampler(seed=seed, multivariate=True, constant_liar=True, n_startup_trials=_startup(trials)),
+    lambda seed, trials: FullTrainingTPE(seed=seed, n_startup_trials=_startup(trials)),
 )
 SAMPLERS.register("nsga2", lambda seed, trials: NSGAIISampler(seed=seed, population_size=_population(trials)))
 SAMPLERS.register("nsga3", lambda seed, trials: NSGAIIISampler(seed=seed, population_size=_population(trials)))
