@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -48,8 +49,9 @@ def study_table(
 
     Accuracies carry their binomial standard error. narrow: names of published designs may take two lines.
     """
+    trials = list(trials)
     rows = _Rows(manifest, ascii_only, narrow)
-    table = _empty_table(manifest, front, ascii_only)
+    table = _empty_table(manifest, front, ascii_only, stopped_text(trials))
     for trial in front.members:
         table.add_row(*rows.of(trial, "yes"))
     table.add_section()
@@ -113,11 +115,21 @@ class _Rows:
         return f"{text} {_plus_minus(self.ascii_only)} {error:.2f}"
 
 
-def _empty_table(manifest: StudyManifest, front: Front, ascii_only: bool) -> Table:
+def stopped_text(trials: Iterable[Trial]) -> str:
+    """`Stopped early, so not compared here: 20 trials after 3 epochs, 7 after 9.`; empty where none was."""
+    epochs = Counter(trial.outcome.epochs for trial in trials if trial.state is TrialState.STOPPED and trial.outcome)
+    if not epochs:
+        return ""
+    (first, number), *rest = sorted(epochs.items())
+    words = [f"{count(number, 'trial')} after {count(first, 'epoch')}", *(f"{many:,} after {epoch}" for epoch, many in rest)]
+    return f"Stopped early, so not compared here: {', '.join(words)}."
+
+
+def _empty_table(manifest: StudyManifest, front: Front, ascii_only: bool, stopped: str) -> Table:
     table = Table(
         title=f"Pareto front of study {manifest.name}: {len(front.members)} of {count(len(front.ranks), 'complete trial')}, "
         f"hypervolume {hypervolume_text(front.hypervolume)}",
-        caption=_caption(manifest, ascii_only),
+        caption=_caption(manifest, ascii_only, stopped),
         box=_ASCII_BOX if ascii_only else box.SIMPLE,
         padding=(0, 1, 0, 0),
         pad_edge=False,
@@ -137,7 +149,7 @@ def _empty_table(manifest: StudyManifest, front: Front, ascii_only: bool) -> Tab
     return table
 
 
-def _caption(manifest: StudyManifest, ascii_only: bool) -> Text:
+def _caption(manifest: StudyManifest, ascii_only: bool, stopped: str) -> Text:
     images = count(manifest.data.validation, "validation image")
     sentences = [
         "",
@@ -152,6 +164,8 @@ def _caption(manifest: StudyManifest, ascii_only: bool) -> Text:
             f"latency: one forward pass, {manifest.latency.text}; {_plus_minus(ascii_only)} is half the interquartile range, "
             f"and smaller differences are ties."
         )
+    if stopped:
+        sentences.append(stopped)
     sentences.append(f"{placement_legend()} * published design.")
     if manifest.excluded:
         sentences.append("excluded: a published design that breaks a constraint of the search.")
