@@ -152,8 +152,8 @@ def _sooner(plan: Plan) -> Iterator[str]:
     """What makes a search end before all its trials are trained to the end."""
     if plan.expected_epochs is not None:
         yield (
-            f"  with early stopping, so at most: were each rung to let one trial in {plan.scheduler.reduction_factor} go on, the "
-            f"sampler's would take {plan.expected_epochs:.3g} of {plan.epochs} epochs on average"
+            f"  with early stopping, so at most: were each rung to let one trial in {plan.scheduler.reduction_factor} go on, "
+            f"the sampler's would take {plan.expected_epochs:.3g} of {plan.epochs} epochs on average"
         )
     budgets = [
         *([f"{plan.stop.hours:g} hours"] if plan.stop.hours is not None else []),

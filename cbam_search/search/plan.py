@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from cbam_search.architecture import Architecture
@@ -84,7 +84,8 @@ class Plan:
     """left: the least and the most that the share of the space within all bounds can be. sampler, trials, epochs: of the YAML.
 
     untimed: why there is no estimate, where there is none. latency, latency_at_most: where trials measure latency_ms, on what,
-    and its bound; a plan does not know it. scheduler, stop: of the YAML too. weights_notes: what is odd about the weights that trainings start from.
+    and its bound; a plan does not know it. scheduler, stop: of the YAML too. weights_notes: what is odd about the weights that
+    trainings start from.
     """
 
     name: str
@@ -103,8 +104,8 @@ class Plan:
     latency: LatencyConfig | None = None
     latency_at_most: float | None = None
     weights_notes: tuple[str, ...] = ()
-    scheduler: SchedulerConfig = SchedulerConfig()
-    stop: StopConfig = StopConfig()
+    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
+    stop: StopConfig = field(default_factory=StopConfig)
 
     @property
     def expected_epochs(self) -> float | None:
@@ -114,7 +115,7 @@ class Plan:
         levels = rung_levels(self.scheduler.grace_period, self.scheduler.reduction_factor, self.epochs)
         if self.scheduler.kind == "none" or not levels:
             return None
-        shares = [self.scheduler.reduction_factor**-number for number in range(1, len(levels) + 1)]
+        shares = [1.0 / self.scheduler.reduction_factor**number for number in range(1, len(levels) + 1)]
         between = [after - before for before, after in pairwise((*levels, self.epochs))]
         return levels[0] + sum(share * epochs for share, epochs in zip(shares, between, strict=True))
 
