@@ -75,20 +75,21 @@ def reason_to_stop(
     places = len(finite) // reduction_factor
     if places == 0 or len(axes) < len(objectives):
         return None
-    if record.trial in _going_on(finite, axes, places):
+    if record.trial in _going_on(finite, record, axes, places):
         return None
     return f"not among the best {places} of {len(finite)} there"
 
 
-def _going_on(rung: Sequence[RungRecord], axes: Sequence[pareto.Axis], places: int) -> set[int]:
+def _going_on(rung: Sequence[RungRecord], asked: RungRecord, axes: Sequence[pareto.Axis], places: int) -> set[int]:
     """The trials that the best `places` are: feasible before infeasible, better than chance before the others.
 
-    More than `places` where the last of them cannot be told apart.
+    More than `places` where the last of them cannot be told apart. Only of `asked` it is certain whether it is among them:
+    where its rank decides, nobody is compared by hypervolume, which takes the most time.
     """
     feasible = [record for record in rung if record.excess <= 0]
     useful = [record for record in feasible if _better_than_chance(record, axes)]
     going_on: set[int] = set()
-    _add_useful(going_on, useful, axes, places)
+    _add_useful(going_on, useful, asked, axes, places)
     if len(useful) < places:
         _add_by_rank(going_on, [record for record in feasible if not _better_than_chance(record, axes)], axes, places)
     if len(feasible) < places:
@@ -102,7 +103,9 @@ def _better_than_chance(record: RungRecord, axes: Sequence[pareto.Axis]) -> bool
     return all(value > axis.reference for value, axis in zip(record.values, axes, strict=True) if axis.maximise)
 
 
-def _add_useful(going_on: set[int], records: Sequence[RungRecord], axes: Sequence[pareto.Axis], places: int) -> None:
+def _add_useful(
+    going_on: set[int], records: Sequence[RungRecord], asked: RungRecord, axes: Sequence[pareto.Axis], places: int
+) -> None:
     """Rank by rank; of the rank that has not places enough, those who add the most hypervolume to one another."""
     values = np.array([record.values for record in records]).reshape(-1, len(axes))
     tolerances = np.array([record.tolerances for record in records]).reshape(values.shape)
@@ -110,6 +113,8 @@ def _add_useful(going_on: set[int], records: Sequence[RungRecord], axes: Sequenc
     left = places
     for members in _groups(ranks):
         if len(members) > left:
+            if all(records[index].trial != asked.trial for index in members):
+                return
             going_on.update(records[index].trial for index in _most_hypervolume(values, members, axes, left))
             return
         going_on.update(records[index].trial for index in members)

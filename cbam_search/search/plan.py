@@ -115,7 +115,7 @@ class Plan:
         levels = rung_levels(self.scheduler.grace_period, self.scheduler.reduction_factor, self.epochs)
         if self.scheduler.kind == "none" or not levels:
             return None
-        shares = [1.0 / self.scheduler.reduction_factor**number for number in range(1, len(levels) + 1)]
+        shares = [float(self.scheduler.reduction_factor) ** -number for number in range(1, len(levels) + 1)]
         between = [after - before for before, after in pairwise((*levels, self.epochs))]
         return levels[0] + sum(share * epochs for share, epochs in zip(shares, between, strict=True))
 
