@@ -10,14 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel
 
-from cbam_search.space.choices import OneOf
 from cbam_search.study.config import StudyConfig
 
 PAGE = Path(__file__).with_name("yaml.md")
-REFUSED_KEYS = ("search.stop",)
-"""Keys that a section names only to refuse them; the test tries each."""
 
 HEAD = """\
 # The YAML, key by key
@@ -35,11 +31,6 @@ file without loading data.
 - Values are read as YAML 1.2 reads them: `5e-4` is a number, `no` and `none` are words, only `true` and `false` are booleans.
   Tags, merge keys (`<<`) and a key that stands twice are refused.
 """
-LATER = """\
-## Not in this version
-
-These are recognised and refused with exit code 2, "not available in this version":
-"""
 
 
 def reference() -> str:
@@ -53,9 +44,6 @@ def reference() -> str:
             rows = _rows(section["properties"], section.get("required", []), definitions, prefix=f"{key}.")
             title = f"`{key}`" if "oneOf" not in entry else f"`{key}` with `{section['required'][0]}`"
             parts.append(_table(title, rows, section["description"]))
-    later = [f"- `{path}`: {', '.join(f'`{name}`' for name in names)}" for path, names in _refused_names(StudyConfig)]
-    later.append(f"- the keys {', '.join(f'`{key}`' for key in REFUSED_KEYS)}")
-    parts.append(LATER + "\n" + "\n".join(later) + "\n")
     return "\n".join(parts)
 
 
@@ -146,17 +134,6 @@ def _table(title: str, rows: Iterator[tuple[str, str, str, str]], text: str = ""
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
-
-
-def _refused_names(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Key path and the names that it will take in a later version."""
-    for name, field in model.model_fields.items():
-        path = f"{prefix}{field.alias or name}"
-        for part in _parts(field.annotation, *field.metadata):
-            if isinstance(part, OneOf) and part.later:
-                yield path, part.later
-            elif isinstance(part, type) and issubclass(part, BaseModel):
-                yield from _refused_names(part, f"{path}.")
 
 
 def _parts(*parts: Any) -> Iterator[Any]:

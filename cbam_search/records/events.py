@@ -89,10 +89,12 @@ class FrontUpdated(_Event):
 
 
 class StudyClosed(_Event):
-    """The driver let go. reason: `trials`, `space_exhausted`, `interrupted` or `failed`."""
+    """The driver let go. reason: what ended the study (`trials`, `hours`, `epochs` and `hypervolume` are its budgets), or what
+    kept it from its end.
+    """
 
     event: Literal["study_closed"] = "study_closed"
-    reason: Literal["trials", "space_exhausted", "interrupted", "failed"]
+    reason: Literal["trials", "hours", "epochs", "hypervolume", "space_exhausted", "interrupted", "failed"]
     message: str
 
 

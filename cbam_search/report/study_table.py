@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -50,8 +51,8 @@ def study_table(
 
     Accuracies carry their binomial standard error. narrow: names of published designs may take two lines.
     """
-    rows = _Rows(manifest, ascii_only, narrow)
     trials = list(trials)
+    rows = _Rows(manifest, ascii_only, narrow)
     table = _empty_table(manifest, front, _caption(manifest, trials, ascii_only), ascii_only)
     for trial in front.members:
         table.add_row(*rows.of(trial, "yes"))
@@ -125,6 +126,16 @@ def _is_shown(trial: Trial) -> bool:
     return is_published(trial) or _is_warm(trial)
 
 
+def stopped_text(trials: Iterable[Trial]) -> str:
+    """`Stopped early, so not compared here: 20 trials after 3 epochs, 7 after 9.`; empty where none was."""
+    epochs = Counter(trial.outcome.epochs for trial in trials if trial.state is TrialState.STOPPED and trial.outcome)
+    if not epochs:
+        return ""
+    (first, number), *rest = sorted(epochs.items())
+    words = [f"{count(number, 'trial')} after {count(first, 'epoch')}", *(f"{many:,} after {epoch}" for epoch, many in rest)]
+    return f"Stopped early, so not compared here: {', '.join(words)}."
+
+
 def _empty_table(manifest: StudyManifest, front: Front, caption: Text, ascii_only: bool) -> Table:
     table = Table(
         title=f"Pareto front of study {manifest.name}: {len(front.members)} of {count(len(front.ranks), 'complete trial')}, "
@@ -164,6 +175,8 @@ def _caption(manifest: StudyManifest, trials: Sequence[Trial], ascii_only: bool)
             f"latency: one forward pass, {manifest.latency.text}; {_plus_minus(ascii_only)} is half the interquartile range, "
             f"and smaller differences are ties."
         )
+    if stopped := stopped_text(trials):
+        sentences.append(stopped)
     warm = f" ^ from the front of study {manifest.warm_start.study}." if manifest.warm_start else ""
     sentences.append(f"{placement_legend()} * published design.{warm}")
     if replayed := replayed_text(trials):

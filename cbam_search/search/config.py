@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -87,12 +87,45 @@ class SchedulerConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Annotated[str, OneOf("scheduler", ("none",), later=("pareto_asha",))] = Field(
-        default="none", description="none: every trial trains to the end"
+    kind: Annotated[str, OneOf("scheduler", ("none", "pareto_asha"))] = Field(
+        default="none",
+        description="none: every trial trains to the end. pareto_asha: trials that fall behind in all objectives together are "
+        "stopped",
+    )
+    grace_period: int = Field(default=3, ge=1, description="of pareto_asha: epochs of the first rung; nobody is stopped before")
+    reduction_factor: int = Field(
+        default=3,
+        ge=2,
+        description="of pareto_asha: of so many trials at a rung one goes on, and the next rung is at so many times the epochs",
     )
 
 
+class HypervolumeStop(BaseModel):
+    """When the front no longer gets better."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    improves_less_than: float = Field(
+        default=0.001, gt=0, allow_inf_nan=False, description="share of the hypervolume: 0.001 is a tenth of a percent"
+    )
+    over_trials: int = Field(default=30, ge=1, description="trainings that ended, in whatever state")
+
+
+class StopConfig(BaseModel):
+    """Budgets beside `trials`: when one is used up no training is started any more, and those under way finish."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hours: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="wall-clock of the study, all its resumes together"
+    )
+    epochs: int | None = Field(default=None, ge=1, description="epochs trained, over all trials")
+    hypervolume: HypervolumeStop | None = Field(default=None, description="the front does not get better any more")
+
+
 SAMPLERS: tuple[str, ...] = ("tpe", "nsga2", "nsga3", "gp", "known_cost", "random", "qmc", "grid")
+READ_COMPLETE_ALONE: tuple[str, ...] = ("nsga2", "nsga3", "gp")
+"""They learn nothing from a trial that is not told as COMPLETE, and so nothing from one that was stopped."""
 
 
 class StartFrom(BaseModel):
@@ -135,14 +168,7 @@ class SearchConfig(BaseModel):
         description="replay what any study trained before in the very same way, and keep what this one trains: true, for a "
         "folder of your user account, or a folder; see docs/reuse.md",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _later(cls, data: Any) -> Any:
-        for key in ("stop",):
-            if isinstance(data, dict) and key in data:
-                raise PydanticCustomError("not_available", "'{key}' is not available in this version", {"key": key})
-        return data
+    stop: StopConfig = Field(default=StopConfig(), description="budgets beside trials")
 
     @property
     def warm_start(self) -> StartFrom | None:
@@ -155,3 +181,15 @@ class SearchConfig(BaseModel):
             return self
         folder = base.absolute() / Path(self.evaluation_cache).expanduser()
         return self.model_copy(update={"evaluation_cache": str(folder)})
+
+    @model_validator(mode="after")
+    def _learns_from_stopped_trials(self) -> SearchConfig:
+        if self.scheduler.kind != "none" and self.sampler in READ_COMPLETE_ALONE:
+            others = ", ".join(name for name in SAMPLERS if name not in READ_COMPLETE_ALONE)
+            raise PydanticCustomError(
+                "sampler",
+                "{sampler} learns from complete trials alone, and would propose again and again what scheduler {kind} stops. "
+                "Early stopping goes with {others}",
+                {"at": ("sampler",), "sampler": self.sampler, "kind": self.scheduler.kind, "others": others},
+            )
+        return self

@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, NSGAIISampler, QMCSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -19,6 +19,7 @@ from cbam_search.pareto import Axis
 from cbam_search.search.known_cost.observations import Observations
 from cbam_search.search.known_cost.sampler import KnownCostSampler
 from cbam_search.search.space_costs import CostFunction
+from cbam_search.search.tpe import FullTrainingTPE
 from cbam_search.space.space import Choice, Parameter, Space
 
 
@@ -54,9 +55,7 @@ def _startup(trials: int) -> int:
 
 SAMPLERS.register(
     "tpe",
-    lambda seed, trials, task: TPESampler(  # noqa: ARG005
-        seed=seed, multivariate=True, constant_liar=True, n_startup_trials=_startup(trials)
-    ),
+    lambda seed, trials, task: FullTrainingTPE(seed=seed, n_startup_trials=_startup(trials)),  # noqa: ARG005
 )
 SAMPLERS.register("nsga2", lambda seed, trials, task: NSGAIISampler(seed=seed, population_size=_population(trials)))  # noqa: ARG005
 SAMPLERS.register("nsga3", lambda seed, trials, task: NSGAIIISampler(seed=seed, population_size=_population(trials)))  # noqa: ARG005

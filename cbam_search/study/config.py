@@ -69,6 +69,18 @@ class StudyConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _rungs_below_the_last_epoch(self) -> StudyConfig:
+        scheduler, epochs = self.search.scheduler, self.training.epochs
+        if scheduler.kind != "none" and scheduler.grace_period >= epochs:
+            raise PydanticCustomError(
+                "grace_period",
+                "the first rung, at epoch {grace_period}, is not before the last of {epochs} epochs, so that no trial would "
+                "ever be stopped. Lower grace_period, raise training.epochs, or leave the scheduler out",
+                {"at": ("search", "scheduler"), "grace_period": scheduler.grace_period, "epochs": epochs},
+            )
+        return self
+
+    @model_validator(mode="after")
     def _positions_of_the_family(self) -> StudyConfig:
         positions = self.backbone.positions
         whose = self.backbone.family if isinstance(self.backbone, BackboneConfig) else "your own network"

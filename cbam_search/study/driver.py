@@ -17,6 +17,7 @@ from cbam_search.running.latency import LatencyJob
 from cbam_search.running.trainable import TrainingJob
 from cbam_search.running.tune_run import run_trials
 from cbam_search.search.proposer import NoCandidate, Proposer
+from cbam_search.search.rungs import Rungs
 from cbam_search.study.preparation import Preparation
 from cbam_search.study.replays import replays_of
 from cbam_search.study.screen import Screen
@@ -73,7 +74,9 @@ def _run(records: StudyRecords, prepared: Preparation, resources: TrialResources
         measured_bounds=config.constraints.measured_bounds(),
         warm_start=prepared.warm_start.architectures if prepared.warm_start else (),
     )
-    conductor = Conductor(proposer, config.records.keep, replays_of(records, prepared, resources, latency))
+    conductor = Conductor(
+        proposer, config.records.keep, rungs=_rungs(prepared), replays=replays_of(records, prepared, resources, latency)
+    )
     job = TrainingJob(
         recipe=config.training,
         seed=config.seed,
@@ -99,7 +102,23 @@ def _run(records: StudyRecords, prepared: Preparation, resources: TrialResources
         return StudyClosed(
             reason="space_exhausted", message=f"no new feasible architecture is left after {records.started} trainings"
         )
+    if proposer.ended is not None:
+        message = f"{proposer.ended.message}; {records.started} of at most {config.search.trials} trainings are done"
+        return StudyClosed(reason=proposer.ended.reason, message=message)
     return StudyClosed(reason="trials", message=f"all {config.search.trials} trainings are done")
+
+
+def _rungs(prepared: Preparation) -> Rungs | None:
+    """Where trials are stopped early."""
+    config = prepared.config
+    if config.search.scheduler.kind == "none":
+        return None
+    return Rungs(
+        config.search.scheduler,
+        epochs=config.training.epochs,
+        bounds=prepared.bounds,
+        measured_bounds=config.constraints.measured_bounds(),
+    )
 
 
 def _mlflow_is_behind(uploader: Uploader, folder: StudyFolder) -> str:

@@ -35,7 +35,7 @@ TRIAL_STATUS: Mapping[TrialState, RunStatus] = {
     TrialState.DUPLICATE: "FINISHED",
 }
 STUDY_STATUS: Mapping[str, RunStatus] = {
-    "trials": "FINISHED",
+    **dict.fromkeys(("trials", "hours", "epochs", "hypervolume"), "FINISHED"),
     "space_exhausted": "FINISHED",
     "interrupted": "KILLED",
     "failed": "FAILED",

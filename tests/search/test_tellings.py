@@ -1,0 +1,190 @@
+"""What each sampler makes of trials that were stopped, diverged or are infeasible: it turns away, and none counts as good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from optuna.samplers import TPESampler
+from optuna.samplers._tpe import sampler as optuna_tpe
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+from pydantic import ValidationError
+from studies import StudyBench, manifest_of, new_folder, space_of
+
+from cbam_search.architecture import published
+from cbam_search.cost.model import CostModel
+from cbam_search.records.trials import Outcome, Trial, TrialState
+from cbam_search.search import config, proposer
+from cbam_search.search.config import READ_COMPLETE_ALONE, SearchConfig
+from cbam_search.search.samplers import SAMPLERS
+
+SPACE = space_of(reduction_ratio=[2, 4], spatial_kernel_size=[3, 7], pools={"from": ["avg", "max"]})
+COST = CostModel((8, 8)).cost
+EARLY = {"kind": "pareto_asha"}
+TRIALS = 40
+LEARNS_FROM_STOPPED = ("tpe",)
+LEARNS_FROM_NOTHING = ("random", "qmc", "grid")
+
+
+def bench_of(folder: Path, sampler: str, *, early: bool = False, trials: int = TRIALS, **options: object) -> StudyBench:
+    search = {"trials": trials, "sampler": sampler, "scheduler": EARLY if early else {}}
+    manifest = manifest_of(trials=trials, epochs=27)
+    return StudyBench(new_folder(folder, manifest), SPACE, SearchConfig.model_validate(search), seed=3, **options)  # type: ignore[arg-type]
+
+
+def has_cbam_last(trial: Trial) -> bool:
+    return any(site.stage == 2 and spec.kind == "cbam" for site, spec in trial.candidate.architecture.placed)
+
+
+def ending(bad: TrialState) -> Callable[[Trial], Outcome]:
+    """Whoever has CBAM in its last stage ends badly, though its accuracy is high; the others are mediocre."""
+
+    def train(trial: Trial) -> Outcome:
+        if has_cbam_last(trial):
+            return Outcome(state=bad, metrics={"accuracy": 0.95}, epochs=3, reason="for the test")
+        return Outcome(state=TrialState.COMPLETE, metrics={"accuracy": 0.5}, epochs=27)
+
+    return train
+
+
+def told(bench: StudyBench) -> dict[int, FrozenTrial]:
+    return {trial.number: trial for trial in bench.records.storage.get_all_trials(bench.records.optuna_study_id)}
+
+
+def test_every_sampler_is_looked_at_here() -> None:
+    assert {*LEARNS_FROM_STOPPED, *LEARNS_FROM_NOTHING, *READ_COMPLETE_ALONE} == set(config.SAMPLERS)
+
+
+@pytest.mark.parametrize("sampler", READ_COMPLETE_ALONE)
+def test_a_sampler_that_cannot_learn_from_stopped_trials_is_refused_with_early_stopping(sampler: str) -> None:
+    with pytest.raises(ValidationError, match=f"{sampler} learns from complete trials alone"):
+        SearchConfig.model_validate({"sampler": sampler, "scheduler": EARLY})
+    assert SearchConfig.model_validate({"sampler": sampler}).scheduler.kind == "none"
+
+
+@pytest.mark.parametrize("sampler", LEARNS_FROM_NOTHING + LEARNS_FROM_STOPPED)
+def test_the_others_are_taken(sampler: str) -> None:
+    assert SearchConfig.model_validate({"sampler": sampler, "scheduler": EARLY}).sampler == sampler
+
+
+@pytest.mark.parametrize("state", [TrialState.STOPPED, TrialState.DIVERGED, TrialState.INFEASIBLE])
+@pytest.mark.parametrize("sampler", LEARNS_FROM_STOPPED)
+def test_it_turns_away_from_what_is_stopped_diverged_or_infeasible(sampler: str, state: TrialState, tmp_path: Path) -> None:
+    trained = bench_of(tmp_path, sampler, early=True).run(ending(state), workers=1)
+    bad = [has_cbam_last(trial) for trial in trained]
+    assert np.mean(bad[-15:]) < np.mean(bad[:10]) / 2
+
+
+@pytest.fixture
+def good_trials(monkeypatch: pytest.MonkeyPatch) -> list[FrozenTrial]:
+    """Every trial that TPE took for a good one, as often as it did."""
+    good: list[FrozenTrial] = []
+    original = optuna_tpe._split_trials
+
+    def spy(
+        study: optuna.Study, trials: list[FrozenTrial], n_below: int
+    ) -> tuple[Sequence[FrozenTrial], Sequence[FrozenTrial]]:
+        below, above = original(study, trials, n_below)
+        good.extend(below)
+        return below, above
+
+    monkeypatch.setattr(optuna_tpe, "_split_trials", spy)
+    return good
+
+
+@pytest.mark.parametrize("state", [TrialState.STOPPED, TrialState.DIVERGED, TrialState.INFEASIBLE])
+def test_tpe_calls_complete_trials_alone_good(state: TrialState, tmp_path: Path, good_trials: list[FrozenTrial]) -> None:
+    """Even where every trial but three ends otherwise, with a high accuracy."""
+
+    def train(trial: Trial) -> Outcome:
+        if len(complete) < 3 and trial.number > 4:
+            complete.append(trial.number)
+            return Outcome(state=TrialState.COMPLETE, metrics={"accuracy": 0.2}, epochs=27)
+        return Outcome(state=state, metrics={"accuracy": 0.99}, epochs=9, reason="for the test")
+
+    complete: list[int] = []
+    bench_of(tmp_path, "tpe", early=True).run(train, workers=1)
+    assert good_trials
+    assert {trial.state for trial in good_trials} == {OptunaState.COMPLETE}
+
+
+def test_optuna_s_own_choice_of_good_trials_would_hold_stopped_ones(
+    tmp_path: Path, good_trials: list[FrozenTrial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What FullTrainingTPE is for; when this fails, it may go."""
+    own = {"tpe": lambda seed, _trials: TPESampler(seed=seed, multivariate=True, constant_liar=True)}
+    monkeypatch.setattr("cbam_search.search.samplers.SAMPLERS", own)
+    bench_of(tmp_path, "tpe", early=True, trials=20).run(
+        lambda _trial: Outcome(state=TrialState.STOPPED, metrics={"accuracy": 0.99}, epochs=3, reason="for the test"), workers=1
+    )
+    assert OptunaState.PRUNED in {trial.state for trial in good_trials}
+
+
+@pytest.mark.parametrize("sampler", LEARNS_FROM_NOTHING)
+def test_these_learn_nothing_and_are_not_misled(sampler: str, tmp_path: Path) -> None:
+    proposed = []
+    for state in (TrialState.STOPPED, TrialState.DIVERGED, TrialState.FAILED):
+        trained = bench_of(tmp_path / state.value, sampler, early=True, trials=10).run(
+            lambda trial, state=state: Outcome(state=state, epochs=3, reason=f"trial {trial.number}"), workers=1
+        )
+        proposed.append([trial.candidate.digest for trial in trained])
+    assert len(proposed[0]) == 10 or sampler == "grid"
+    shortest = min(map(len, proposed))  # three failures for different reasons do not end a study
+    assert proposed[0][:shortest] == proposed[1][:shortest] == proposed[2][:shortest]
+
+
+@pytest.mark.parametrize("sampler", READ_COMPLETE_ALONE)
+def test_what_diverged_or_is_infeasible_is_told_at_the_reference_point(sampler: str, tmp_path: Path) -> None:
+    bounds = {"gflops": 1.2 * COST(published(SPACE.backbones[0], None)).gflops}
+    bench = bench_of(tmp_path, sampler, trials=12, bounds=bounds)
+    bench.run(ending(TrialState.DIVERGED), workers=1)
+    reference = [axis.reference for axis in bench.records.manifest.objectives]
+    states = dict.fromkeys((TrialState.DIVERGED, TrialState.INFEASIBLE), 0)
+    for number, trial in bench.records.trials.items():
+        if trial.state not in states:
+            continue
+        states[trial.state] += 1
+        entry = told(bench)[number]
+        assert (entry.state, entry.values) == (OptunaState.COMPLETE, reference)
+        violated = [value > 0 for value in entry.constraints.values()]
+        assert violated == ([] if sampler == "gp" else [True])
+        assert number not in bench.records.front.ranks
+    assert all(states.values())
+
+
+@pytest.mark.parametrize("sampler", READ_COMPLETE_ALONE)
+@pytest.mark.parametrize("bad", ["diverged", "infeasible"])
+def test_they_turn_away_from_it(sampler: str, bad: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than when they are told PRUNED, of which they read nothing."""
+    share = {}
+    bounds = {"gflops": 1.2 * COST(published(SPACE.backbones[0], None)).gflops} if bad == "infeasible" else {}
+    for way in ("told", "not told"):
+        if way == "not told":
+            monkeypatch.setattr(proposer, "worthless_for", lambda *_: None)
+        bench = bench_of(tmp_path / way, sampler, bounds=bounds, trials=TRIALS)
+        bench.run(ending(TrialState.DIVERGED) if bad == "diverged" else ending(TrialState.COMPLETE), workers=1)
+        proposals = [trial for trial in bench.records.trials.values() if trial.state is not TrialState.DUPLICATE]
+        late = proposals[len(proposals) // 3 :]
+        share[way] = np.mean([trial.state.value == bad for trial in late])
+    assert share["told"] < share["not told"]
+
+
+def test_the_list_of_samplers_that_read_complete_trials_alone_is_optuna_s(tmp_path: Path) -> None:
+    """A stopped trial changes what TPE proposes next, and nothing of what these propose."""
+    for sampler in (*READ_COMPLETE_ALONE, *LEARNS_FROM_STOPPED):
+        proposed = []
+        for way, state in enumerate((TrialState.STOPPED, TrialState.FAILED)):
+            bench = bench_of(tmp_path / f"{sampler}{way}", sampler, trials=TRIALS)
+
+            def train(trial: Trial, state: TrialState = state) -> Outcome:
+                if trial.number % 2:
+                    return Outcome(state=TrialState.COMPLETE, metrics={"accuracy": 0.5 + 0.01 * trial.number}, epochs=27)
+                return Outcome(state=state, metrics={"accuracy": 0.9}, epochs=3, reason=f"trial {trial.number}")
+
+            proposed.append([trial.candidate.digest for trial in bench.run(train, workers=1, at_most=25)])
+        assert (proposed[0] == proposed[1]) is (sampler in READ_COMPLETE_ALONE), sampler
+    assert set(READ_COMPLETE_ALONE) < set(SAMPLERS)
