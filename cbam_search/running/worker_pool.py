@@ -88,7 +88,12 @@ def _started(start: Callable[[int], Callable[[TaskT], ResultT]], number: int, ta
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_serve, args=(there, start, number), daemon=True, name=f"worker-{number}")
-    process.start()
+    # Ctrl-C goes to all processes of a terminal; a new one is born deaf to it, before `_serve` can say so.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     there.close()
     worker = _Worker(process, here, task, deaths)
     _send(worker)

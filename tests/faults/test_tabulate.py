@@ -23,7 +23,7 @@ name: small
 dataset: {source: digits, limit: 300}
 backbone: {family: cifar_resnet, depth: 8, width: [0.125, 0.25]}
 attention: {per: network, kind: [none, se]}
-training: {epochs: 2, lr: 0.2, warmup_epochs: 0}
+training: {epochs: 8, lr: 0.2, warmup_epochs: 0}
 search: {baselines: [none]}
 """
 SEEDS = 12
@@ -48,7 +48,7 @@ def recorded(folder: Path) -> list[tuple[str, int]]:
 
 
 def wait_for_trainings(folder: Path, process: subprocess.Popen[str], number: int) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while len(recorded(folder)) < number:
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
