@@ -36,7 +36,7 @@ def describe(table: Table) -> None:
     print(f"images: {data.train:,} train, {data.validation:,} validation, {data.test:,} test; {made.epochs} epochs")
     print(f"diverged: {int((np.isnan(table.test_accuracy) & table.trained).sum())}")
     for session, times in Counter((run.hardware, run.workers, str(run.versions)) for run in made.sessions).items():
-        print(f"made in {times} runs on {session[0]}, {session[1]} workers, {session[2]}")
+        print(f"made in {times} run(s) on {session[0]}, {session[1]} workers, {session[2]}")
     for name, seconds in (("processor", table.processor_seconds), ("wall-clock", table.seconds)):
         per_training = np.nansum(seconds, axis=2)[table.trained]
         print(f"{name} seconds: {per_training.sum():,.0f} in all, {per_training.mean():.2f} each")
