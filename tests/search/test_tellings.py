@@ -8,19 +8,21 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution
 from optuna.samplers import TPESampler
 from optuna.samplers._tpe import sampler as optuna_tpe
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 from pydantic import ValidationError
-from studies import StudyBench, manifest_of, new_folder, space_of
+from studies import OBJECTIVES, StudyBench, manifest_of, new_folder, space_of
 
 from cbam_search.architecture import published
 from cbam_search.cost.model import CostModel
 from cbam_search.records.trials import Outcome, Trial, TrialState
-from cbam_search.search import config, proposer
+from cbam_search.search import config
 from cbam_search.search.config import READ_COMPLETE_ALONE, SearchConfig
 from cbam_search.search.samplers import SAMPLERS
+from cbam_search.search.telling import told_as, worthless_for
 
 SPACE = space_of(reduction_ratio=[2, 4], spatial_kernel_size=[3, 7], pools={"from": ["avg", "max"]})
 COST = CostModel((8, 8)).cost
@@ -156,21 +158,47 @@ def test_what_diverged_or_is_infeasible_is_told_at_the_reference_point(sampler: 
     assert all(states.values())
 
 
-@pytest.mark.parametrize("sampler", READ_COMPLETE_ALONE)
-@pytest.mark.parametrize("bad", ["diverged", "infeasible"])
-def test_they_turn_away_from_it(sampler: str, bad: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More than when they are told PRUNED, of which they read nothing."""
-    share = {}
-    bounds = {"gflops": 1.2 * COST(published(SPACE.backbones[0], None)).gflops} if bad == "infeasible" else {}
-    for way in ("told", "not told"):
-        if way == "not told":
-            monkeypatch.setattr(proposer, "worthless_for", lambda *_: None)
-        bench = bench_of(tmp_path / way, sampler, bounds=bounds, trials=TRIALS)
-        bench.run(ending(TrialState.DIVERGED) if bad == "diverged" else ending(TrialState.COMPLETE), workers=1)
-        proposals = [trial for trial in bench.records.trials.values() if trial.state is not TrialState.DUPLICATE]
-        late = proposals[len(proposals) // 3 :]
-        share[way] = np.mean([trial.state.value == bad for trial in late])
-    assert share["told"] < share["not told"]
+OPTIONS = {f"choice{number}": CategoricalDistribution((0, 1, 2)) for number in range(8)}
+AXES = (OBJECTIVES[0], OBJECTIVES[1].model_copy(update={"reference": 0.35}))
+
+
+def share_of_bad_proposals(sampler: str, state: TrialState, seed: int, *, told: bool = True, proposals: int = 60) -> float:
+    """Of the later two thirds. Without a study around it: bad is whatever costs more than 0.35, or has choice7 = 2."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = optuna.storages.InMemoryStorage()
+    study = optuna.create_study(storage=storage, sampler=SAMPLERS[sampler](seed, 40), directions=["maximize", "minimize"])
+    worthless = worthless_for(sampler, AXES) if told else None
+    bad = []
+    for _ in range(proposals):
+        trial = study.ask(OPTIONS)
+        choices = np.array([trial.params[name] for name in OPTIONS])
+        cost = float(choices.sum()) / 16
+        accuracy = 0.1 + 0.8 * (1 - (1 - cost) ** 2) * (0.9 + 0.05 * choices[0])
+        bad.append(bool(cost > 0.35 if state is TrialState.INFEASIBLE else choices[7] == 2))
+        values = {"accuracy": float(accuracy), "gflops": cost}
+        outcome = Outcome(state=state if bad[-1] else TrialState.COMPLETE, values=None if bad[-1] else values)
+        told_as(study, storage, trial.number, outcome, list(values), excess=max(0.0, cost / 0.35 - 1), worthless=worthless)
+    return float(np.mean(bad[proposals // 3 :]))
+
+
+@pytest.mark.parametrize("sampler", ["nsga2", "nsga3"])
+@pytest.mark.parametrize("state", [TrialState.DIVERGED, TrialState.INFEASIBLE])
+def test_evolution_turns_away_from_it(sampler: str, state: TrialState) -> None:
+    seeds = range(8)
+    told = np.mean([share_of_bad_proposals(sampler, state, seed, proposals=120) for seed in seeds])
+    at_random = np.mean([share_of_bad_proposals("random", state, seed, proposals=120) for seed in seeds])
+    assert told < 0.7 * at_random
+    if state is TrialState.INFEASIBLE:
+        # Of what diverged evolution keeps away by itself: it never becomes a parent, told or not.
+        not_told = np.mean([share_of_bad_proposals(sampler, state, seed, told=False, proposals=120) for seed in seeds])
+        assert told < 0.8 * not_told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("state", [TrialState.DIVERGED, TrialState.INFEASIBLE])
+def test_gp_turns_away_from_it(state: TrialState) -> None:
+    at_random = share_of_bad_proposals("random", state, 0, proposals=300)
+    assert share_of_bad_proposals("gp", state, 0, proposals=36) < 0.7 * at_random
 
 
 def test_the_list_of_samplers_that_read_complete_trials_alone_is_optuna_s(tmp_path: Path) -> None:
