@@ -201,18 +201,18 @@ def test_gp_turns_away_from_it(state: TrialState) -> None:
     assert share_of_bad_proposals("gp", state, 0, proposals=36) < 0.7 * at_random
 
 
-def test_the_list_of_samplers_that_read_complete_trials_alone_is_optuna_s(tmp_path: Path) -> None:
-    """A stopped trial changes what TPE proposes next, and nothing of what these propose."""
-    for sampler in (*READ_COMPLETE_ALONE, *LEARNS_FROM_STOPPED):
-        proposed = []
-        for way, state in enumerate((TrialState.STOPPED, TrialState.FAILED)):
-            bench = bench_of(tmp_path / f"{sampler}{way}", sampler, trials=TRIALS)
-
-            def train(trial: Trial, state: TrialState = state) -> Outcome:
-                if trial.number % 2:
-                    return Outcome(state=TrialState.COMPLETE, metrics={"accuracy": 0.5 + 0.01 * trial.number}, epochs=27)
-                return Outcome(state=state, metrics={"accuracy": 0.9}, epochs=3, reason=f"trial {trial.number}")
-
-            proposed.append([trial.candidate.digest for trial in bench.run(train, workers=1, at_most=25)])
-        assert (proposed[0] == proposed[1]) is (sampler in READ_COMPLETE_ALONE), sampler
-    assert set(READ_COMPLETE_ALONE) < set(SAMPLERS)
+@pytest.mark.parametrize("sampler", [*READ_COMPLETE_ALONE, *LEARNS_FROM_STOPPED])
+def test_the_list_of_samplers_that_read_complete_trials_alone_is_optuna_s(sampler: str) -> None:
+    """A stopped trial changes what TPE proposes next, and nothing of what the others propose."""
+    proposed = []
+    for state in (TrialState.STOPPED, TrialState.FAILED):
+        storage = optuna.storages.InMemoryStorage()
+        study = optuna.create_study(storage=storage, sampler=SAMPLERS[sampler](0, 20), directions=["maximize", "minimize"])
+        proposed.append([])
+        for number in range(24):
+            trial = study.ask(OPTIONS)
+            proposed[-1].append(trial.params)
+            values = {"accuracy": 0.5 + 0.01 * number, "gflops": sum(trial.params.values()) / 16}
+            complete = Outcome(state=TrialState.COMPLETE, values=values)
+            told_as(study, storage, number, complete if number % 2 else Outcome(state=state), list(values))
+    assert (proposed[0] == proposed[1]) is (sampler in READ_COMPLETE_ALONE)
