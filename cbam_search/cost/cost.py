@@ -11,9 +11,9 @@ from torch import nn
 
 from cbam_search.architecture import Architecture, OwnBackbone
 from cbam_search.backbones.builder import build
+from cbam_search.backbones.weightless import weightless
 from cbam_search.cost.counting import count_operations
 from cbam_search.cost.handles import CONVOLUTION, LINEAR
-from cbam_search.cost.weightless import weightless
 
 GIGA = 1e9
 

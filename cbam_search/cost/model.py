@@ -16,15 +16,14 @@ from cbam_search.architecture import (
     BlockGeometry,
     Geometry,
     OwnBackbone,
-    Site,
 )
 from cbam_search.attention.registry import build_attention_parts
 from cbam_search.backbones.builder import build, build_block, stem_settings
 from cbam_search.backbones.network import Network
 from cbam_search.backbones.tracing import output_shapes
+from cbam_search.backbones.weightless import weightless
 from cbam_search.cost.cost import Cost, count_params
 from cbam_search.cost.counting import Operations, count_operations
-from cbam_search.cost.weightless import weightless
 
 _Size = tuple[int, int]
 
@@ -75,11 +74,8 @@ class CostModel:
 
     def attention(self, architecture: Architecture) -> dict[str, Part]:
         """What attention adds to the bare backbone, by the name of its site."""
-        return {site.name: self.added(architecture.backbone, site, spec) for site, spec in architecture.placed}
-
-    def added(self, backbone: AnyBackbone, site: Site, spec: AttentionSpec) -> Part:
-        """What `spec` adds at one site of `backbone`."""
-        return self._attention(spec, site.channels, self.map_sizes(backbone)[site.name])
+        sizes = self.map_sizes(architecture.backbone)
+        return {site.name: self.added(spec, site.channels, sizes[site.name]) for site, spec in architecture.placed}
 
     def map_sizes(self, backbone: AnyBackbone) -> dict[str, _Size]:
         """Height and width of the map at each site, by its name."""
@@ -121,7 +117,8 @@ class CostModel:
             bare = build_block(block, {})
         return self._part(key, bare, (1, block.in_channels, *size))
 
-    def _attention(self, spec: AttentionSpec, channels: int, size: _Size) -> Part:
+    def added(self, spec: AttentionSpec, channels: int, size: _Size) -> Part:
+        """What `spec` adds at any site with maps of so many channels and that (height, width)."""
         key = (spec, channels, size)
         if key not in self._parts:
             with weightless():

@@ -6,17 +6,17 @@ import json
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from cbam_search.architecture import Architecture, OwnBackbone
 from cbam_search.backbones.builder import build
 from cbam_search.backbones.own import call_arguments
+from cbam_search.backbones.weightless import weightless
 from cbam_search.errors import ExportError
 from cbam_search.export.model_text import OWN_FILE, ImageFormat, model_text
 from cbam_search.export.verification import verify
@@ -113,7 +113,7 @@ def _explained(error: ExportError, backbone: OwnBackbone) -> ExportError:
 
 def _network(architecture: Architecture, weights: Mapping[str, Tensor], *, allow_code: bool) -> nn.Module:
     # The user's own function may read values of its weights, which the meta device has not got.
-    with torch.device("cpu" if isinstance(architecture.backbone, OwnBackbone) else "meta"):
+    with nullcontext() if isinstance(architecture.backbone, OwnBackbone) else weightless():
         network = build(architecture, allow_code=allow_code)
     try:
         network.load_state_dict({name: value.detach().cpu().contiguous() for name, value in weights.items()}, assign=True)

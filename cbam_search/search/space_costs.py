@@ -7,14 +7,14 @@ architectures it is distributed as a sum of independent choices.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
 import numpy as np
 
-from cbam_search.architecture import AnyBackbone, OwnBackbone, Site, published
+from cbam_search.architecture import AnyBackbone, published
 from cbam_search.cost.cost import GIGA
 from cbam_search.cost.model import CostModel
 from cbam_search.search.distribution import Distribution, IntArray, distribution_of_sum, mixture
@@ -23,6 +23,8 @@ from cbam_search.space.space import Space, UnitOption
 SCALES = {"gflops": GIGA, "params": 1.0}
 """Whole numbers (multiply-adds, parameters) in one unit of each axis."""
 AXES = tuple(SCALES)
+_Place = tuple[int, tuple[str, ...], tuple[int, int]]
+"""Channels, positions and (height, width) of the map at a site."""
 
 
 @dataclass(frozen=True)
@@ -92,49 +94,34 @@ class SpaceCosts:
 
 def space_costs(space: Space, cost: CostModel) -> SpaceCosts:
     """Costs of every option of every unit; units whose blocks are alike and see maps of one size are asked about once."""
-    known: dict[Hashable, Distribution] = {}
+    known: dict[tuple[_Place, ...], Distribution] = {}
     return SpaceCosts(tuple(_backbone_costs(space, backbone, cost, known) for backbone in space.backbones))
 
 
-def _backbone_costs(space: Space, backbone: AnyBackbone, cost: CostModel, known: dict[Hashable, Distribution]) -> BackboneCosts:
+def _backbone_costs(
+    space: Space, backbone: AnyBackbone, cost: CostModel, known: dict[tuple[_Place, ...], Distribution]
+) -> BackboneCosts:
     whole = cost.cost(published(backbone, None))
-    places = _places(backbone)
+    sizes = cost.map_sizes(backbone)
     options = space.options(backbone)
-    alike: Counter[Hashable] = Counter()
+    alike: Counter[tuple[_Place, ...]] = Counter()
     for unit, offered in options.items():
         sites = space.sites_of(backbone, unit)
-        place = tuple(places[site.name] for site in sites)
+        # All that the options of a unit and their costs depend on.
+        place = tuple((site.channels, site.positions, sizes[site.name]) for site in sites)
         alike[place] += 1
         if place not in known:
-            known[place] = Distribution.of(np.array([_added(cost, backbone, sites, option) for option in offered]))
+            known[place] = Distribution.of(np.array([_added(cost, place, option) for option in offered]))
     added = tuple((known[place], times) for place, times in alike.items())
     bare = np.array([whole.macs, whole.params], dtype=np.int64)
     return BackboneCosts(backbone, prod(map(len, options.values())), bare, added)
 
 
-def _added(cost: CostModel, backbone: AnyBackbone, sites: tuple[Site, ...], option: UnitOption) -> tuple[int, int]:
+def _added(cost: CostModel, place: Sequence[_Place], option: UnitOption) -> tuple[int, int]:
     """Multiply-adds and parameters of what a unit has at its sites."""
-    parts = [cost.added(backbone, site, spec) for site, spec in zip(sites, option, strict=True) if spec is not None]
+    placed = zip(place, option, strict=True)
+    parts = [cost.added(spec, channels, size) for (channels, _, size), spec in placed if spec is not None]
     return sum(part.operations.macs for part in parts), sum(part.params for part in parts)
-
-
-def _places(backbone: AnyBackbone) -> dict[str, Hashable]:
-    """For each site all that the cost of attention there depends on: its channels, its positions, and the strides before it.
-
-    Strides in the user's own network are not known here: each of its sites stands for itself.
-    """
-    if isinstance(backbone, OwnBackbone):
-        return {site.name: (backbone, site.name) for site in backbone.sites}
-    geometry = backbone.geometry()
-    entering, leaving = {"stem": 1}, {"stem": geometry.stem.conv_stride}
-    stride = geometry.stem.stride
-    for block in geometry.blocks:
-        entering[block.name] = stride
-        leaving[block.name] = stride = stride * block.stride
-    return {
-        site.name: (site.channels, site.positions, (entering if site.before_stride else leaving)[site.block])
-        for site in backbone.sites
-    }
 
 
 def _whole(name: str, bound: float) -> int:
