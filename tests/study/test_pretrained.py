@@ -96,7 +96,7 @@ def test_the_command_line_says_it_in_a_sentence(
 def test_plan_without_data_checks_them_too_and_warns(tmp_path: Path) -> None:
     save_bare(tmp_path, classes=7)
     plan = make_plan(write(tmp_path), stand_in=StandIn(image_size=8, classes=10, channels=1))
-    (note,) = plan.weights_notes
+    (note,) = plan.notes
     assert "has 7 classes and the data have 10" in note
     result = CliRunner().invoke(
         app, ["plan", str(tmp_path / "space.yaml"), "--image-size", "8", "--classes", "10", "--channels", "1"]
