@@ -10,18 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel
 
-from cbam_search.space.choices import OneOf
 from cbam_search.study.config import StudyConfig
 
 PAGE = Path(__file__).with_name("yaml.md")
-REFUSED_KEYS = (
-    "search.evaluation_cache",
-    "search.start_from",
-    "search.stop",
-)
-"""Keys that a section names only to refuse them; the test tries each."""
 
 HEAD = """\
 # The YAML, key by key
@@ -34,14 +26,10 @@ file without loading data.
 - A key that is not listed here is a mistake, and so is a value that is not allowed: the message names the file, the line, the
   key's path, what is allowed and the nearest valid name; the exit code is 2 and nothing is started.
 - Where a value or a list of such is taken, each entry of the list is a choice that the search has.
-- Relative paths in `dataset` and `backbone.weights` start at the YAML file's folder; `records.folder` starts where you launch.
+- Relative paths in `dataset`, `backbone.weights` and `search.evaluation_cache` start at the YAML file's folder;
+  `records.folder` starts where you launch.
 - Values are read as YAML 1.2 reads them: `5e-4` is a number, `no` and `none` are words, only `true` and `false` are booleans.
   Tags, merge keys (`<<`) and a key that stands twice are refused.
-"""
-LATER = """\
-## Not in this version
-
-These are recognised and refused with exit code 2, "not available in this version":
 """
 
 
@@ -56,9 +44,6 @@ def reference() -> str:
             rows = _rows(section["properties"], section.get("required", []), definitions, prefix=f"{key}.")
             title = f"`{key}`" if "oneOf" not in entry else f"`{key}` with `{section['required'][0]}`"
             parts.append(_table(title, rows, section["description"]))
-    later = [f"- `{path}`: {', '.join(f'`{name}`' for name in names)}" for path, names in _refused_names(StudyConfig)]
-    later.append(f"- the keys {', '.join(f'`{key}`' for key in REFUSED_KEYS)}")
-    parts.append(LATER + "\n" + "\n".join(later) + "\n")
     return "\n".join(parts)
 
 
@@ -149,17 +134,6 @@ def _table(title: str, rows: Iterator[tuple[str, str, str, str]], text: str = ""
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
-
-
-def _refused_names(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Key path and the names that it will take in a later version."""
-    for name, field in model.model_fields.items():
-        path = f"{prefix}{field.alias or name}"
-        for part in _parts(field.annotation, *field.metadata):
-            if isinstance(part, OneOf) and part.later:
-                yield path, part.later
-            elif isinstance(part, type) and issubclass(part, BaseModel):
-                yield from _refused_names(part, f"{path}.")
 
 
 def _parts(*parts: Any) -> Iterator[Any]:

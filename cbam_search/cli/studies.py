@@ -71,7 +71,9 @@ def track(run: RunArgument = "latest") -> None:
 
 
 def _front_as_json(study: Study) -> dict[str, Any]:
+    from cbam_search.records.trials import Origin
     from cbam_search.report.front_table import front_table
+    from cbam_search.report.replayed import replayed_json
 
     trials = [trial for trial in study.trials.values() if trial.was_trained]
     rows = front_table(trials, study.manifest.objectives)
@@ -87,4 +89,9 @@ def _front_as_json(study: Study) -> dict[str, Any]:
         ],
         "published": [row for row in rows if row["published"]],
         "excluded": list(study.manifest.excluded),
+        "replayed": replayed_json(trials),
+        "warm_start": {
+            "from": study.manifest.warm_start.study if study.manifest.warm_start else None,
+            "trials": [row for row in rows if row["origin"] == Origin.WARM_START.value],
+        },
     }

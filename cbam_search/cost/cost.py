@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +44,9 @@ class Cost:
     def operations(self) -> float:
         """All operators counted, in 1e9."""
         return sum(self.by_operator.values())
+
+
+CostFunction = Callable[[Architecture], Cost]
 
 
 def measure(

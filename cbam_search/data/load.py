@@ -35,7 +35,7 @@ def load(config: DatasetConfig, *, seed: int, allow_code: bool) -> ImageData:
     memory-mapped cache, made once and used again while config, seed and source files stay the same.
     Raises DataError for images or labels that cannot be used; CodeNotAllowedError.
     """
-    source = _open(config, allow_code=allow_code)
+    source = open_source(config, allow_code=allow_code)
     plan = plan_splits(source, config, seed)
     pixel_format = _probe(plan, config)
     try:
@@ -44,7 +44,8 @@ def load(config: DatasetConfig, *, seed: int, allow_code: bool) -> ImageData:
         return _decode(source, plan, replace(pixel_format, channels=3, colour_allowed=True), config, seed)
 
 
-def _open(config: DatasetConfig, *, allow_code: bool) -> Source:
+def open_source(config: DatasetConfig, *, allow_code: bool) -> Source:
+    """The images that `dataset.source` names; raises DataError, CodeNotAllowedError."""
     match config.source:
         case "digits":
             return open_digits()

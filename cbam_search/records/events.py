@@ -54,7 +54,8 @@ class TrialSkipped(_Event):
 class EpochFinished(_Event):
     """One epoch of one trial; metrics: train_loss, validation_loss, accuracy, balanced_accuracy, macro_f1, learning_rate.
 
-    Of a study that measures latencies, latency_ms and latency_spread_ms too, the same every epoch.
+    Of a study that measures latencies, latency_ms and latency_spread_ms too, the same every epoch. replayed: whether it was
+    trained by another study, in `seconds` of that one's time.
     """
 
     event: Literal["epoch_finished"] = "epoch_finished"
@@ -63,6 +64,7 @@ class EpochFinished(_Event):
     epoch: int
     metrics: dict[str, float]
     seconds: float
+    replayed: bool = False
 
 
 class TrialFinished(_Event):
@@ -87,10 +89,12 @@ class FrontUpdated(_Event):
 
 
 class StudyClosed(_Event):
-    """The driver let go. reason: `trials`, `space_exhausted`, `interrupted` or `failed`."""
+    """The driver let go. reason: what ended the study (`trials`, `hours`, `epochs` and `hypervolume` are its budgets), or what
+    kept it from its end.
+    """
 
     event: Literal["study_closed"] = "study_closed"
-    reason: Literal["trials", "space_exhausted", "interrupted", "failed"]
+    reason: Literal["trials", "hours", "epochs", "hypervolume", "space_exhausted", "interrupted", "failed"]
     message: str
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from cbam_search.durable import cut_torn_line
 from cbam_search.errors import RecordsError
 from cbam_search.records.events import EVENT, Event
 
@@ -21,7 +22,7 @@ class Ledger:
         self.path = path
         self._listeners: list[Listener] = []
         self._lock = threading.Lock()
-        _cut_torn_line(path)
+        cut_torn_line(path)
         self._file = path.open("ab")
 
     def subscribe(self, listener: Listener) -> None:
@@ -64,21 +65,3 @@ def read_events(path: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
             except ValueError as error:
                 raise RecordsError(f"{path} is damaged before byte {offset}: {error}") from error
             yield event, offset
-
-
-def _cut_torn_line(path: Path) -> None:
-    if not path.exists():
-        return
-    with path.open("r+b") as file:
-        size = file.seek(0, os.SEEK_END)
-        end, block = size, 4096
-        while end > 0:
-            start = max(0, end - block)
-            file.seek(start)
-            newline = file.read(end - start).rfind(b"\n")
-            if newline >= 0:
-                end = start + newline + 1
-                break
-            end = start
-        if end < size:
-            file.truncate(end)

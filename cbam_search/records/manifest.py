@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from cbam_search.architecture import Architecture
 from cbam_search.pareto import Axis
 
 STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -70,6 +71,29 @@ class LatencySummary(BaseModel):
         return f"batches of {self.batch_size} on {self.device}{threads}, {self.precision}"
 
 
+class WarmStartMember(BaseModel):
+    """A member of another study's front, mapped into this one's space. trial: its number there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    architecture: Architecture
+    trial: int
+
+
+class WarmStart(BaseModel):
+    """What `search.start_from` came to at launch: a resumed study does not ask the other study again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    study: str
+    study_id: str
+    members: tuple[WarmStartMember, ...]
+
+    @property
+    def architectures(self) -> tuple[Architecture, ...]:
+        return tuple(member.architecture for member in self.members)
+
+
 class StudyManifest(BaseModel):
     """Name, identity, versions, data, objectives and the size of the space.
 
@@ -95,6 +119,7 @@ class StudyManifest(BaseModel):
     excluded: tuple[str, ...] = ()
     backbone_source: str | None = None
     latency: LatencySummary | None = None
+    warm_start: WarmStart | None = None
     weights: dict[str, str] = {}
     """SHA-256 of the file that trainings start from, by backbone; a study is resumed on the same weights only."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cbam_search.durable import write_atomically
@@ -30,6 +30,11 @@ def read_result(path: Path) -> Outcome | None:
         return Outcome.model_validate_json(content)
     except ValueError as error:
         raise RecordsError(f"{path} is damaged: {error}") from error
+
+
+def write_epochs(path: Path, rows: Iterable[Mapping[str, float]]) -> None:
+    """Write all epochs of a training, whole or not at all."""
+    write_atomically(path, "".join(json.dumps(dict(row)) + "\n" for row in rows))
 
 
 def append_epoch(path: Path, row: Mapping[str, float]) -> None:

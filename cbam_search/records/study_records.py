@@ -82,10 +82,18 @@ class StudyRecords:
             TrialSkipped(trial=number, candidate=candidate, label=candidate.label, digest=candidate.digest, outcome=outcome)
         )
 
-    def epoch(self, number: int, epoch: int, metrics: Mapping[str, float], seconds: float) -> None:
-        """One more epoch of a running trial."""
-        attempt = self.trials[number].attempts
-        self.ledger.append(EpochFinished(trial=number, attempt=attempt, epoch=epoch, metrics=dict(metrics), seconds=seconds))
+    def epoch(self, number: int, epoch: int, metrics: Mapping[str, float], seconds: float, *, replayed: bool = False) -> None:
+        """One more epoch of a running trial; replayed: trained by another study."""
+        self.ledger.append(
+            EpochFinished(
+                trial=number,
+                attempt=self.trials[number].attempts,
+                epoch=epoch,
+                metrics=dict(metrics),
+                seconds=seconds,
+                replayed=replayed,
+            )
+        )
 
     def finish(self, number: int, outcome: Outcome) -> None:
         """A training ended; the front follows."""

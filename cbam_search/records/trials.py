@@ -28,6 +28,8 @@ class Origin(StrEnum):
     PUBLISHED = "published"
     SAMPLER = "sampler"
     ENUMERATION = "enumeration"
+    WARM_START = "warm_start"
+    """Taken from another study's front; like published designs never stopped early."""
 
 
 class Candidate(BaseModel):
@@ -50,8 +52,21 @@ class Candidate(BaseModel):
         return self.architecture.label
 
 
+class ReplayedFrom(BaseModel):
+    """The training that a result was taken from, by way of the evaluation cache."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    study: str
+    study_id: str
+    trial: int
+
+
 class Outcome(BaseModel):
-    """How a trial ended. metrics: those of the last epoch trained; values: one an objective, for complete trials alone."""
+    """How a trial ended. metrics: those of the last epoch trained; values: one an objective, for complete trials alone.
+
+    replayed_from: whose training this was, where it was not this trial's own; epochs and seconds are that training's.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
@@ -62,6 +77,7 @@ class Outcome(BaseModel):
     seconds: float = 0.0
     reason: str | None = None
     duplicate_of: int | None = None
+    replayed_from: ReplayedFrom | None = None
 
 
 @dataclass(frozen=True)
@@ -83,8 +99,12 @@ class Trial:
 
     @property
     def was_trained(self) -> bool:
-        """Whether a training was started: these are what `trials` in the YAML counts."""
+        """Whether a training was started, or replayed in its place: these are what `trials` in the YAML counts."""
         return self.attempts > 0
+
+    @property
+    def replayed_from(self) -> ReplayedFrom | None:
+        return self.outcome.replayed_from if self.outcome else None
 
     @property
     def values(self) -> dict[str, float] | None:

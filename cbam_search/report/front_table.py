@@ -15,7 +15,8 @@ def front_table(trials: Iterable[Trial], objectives: Sequence[ObjectiveAxis]) ->
     """One row a trial: the front first, from the cheap to the costly end, then the others by rank, then those without a rank.
 
     Keys: `trial`, `label`, `published`, every objective by its name (as recorded, not in per cent; None unless the trial is
-    complete), `gflops` (1e9 multiply-adds), `params`, `pareto_rank` (0 is the front; None unless complete), `state`, `epochs`.
+    complete), `gflops` (1e9 multiply-adds), `params`, `pareto_rank` (0 is the front; None unless complete), `state`, `epochs`,
+    `origin` (who proposed it), `replayed_from` (`X, trial 3` where study X trained it, else None).
     Where latencies were measured, `latency_ms` and `latency_spread_ms` (half the interquartile range), of all that have one.
     """
     trials = list(trials)
@@ -50,4 +51,6 @@ def _row(trial: Trial, objectives: Sequence[ObjectiveAxis], rank: int | None, *,
         "pareto_rank": rank,
         "state": trial.state.value,
         "epochs": trial.outcome.epochs if trial.outcome else None,
+        "origin": trial.candidate.origin.value,
+        "replayed_from": f"{source.study}, trial {source.trial}" if (source := trial.replayed_from) else None,
     }

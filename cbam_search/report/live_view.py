@@ -16,6 +16,7 @@ from cbam_search.report.front_table import is_published
 from cbam_search.report.placement import placement_text
 from cbam_search.report.progress_lines import skipped_text, states_text
 from cbam_search.report.quantities import quantity
+from cbam_search.report.replayed import replayed_text
 from cbam_search.report.tally import Tally
 from cbam_search.report.wording import duration, heading, hypervolume_text
 
@@ -73,7 +74,8 @@ class LiveView:
         tally = self._tally
         ended = states_text(tally, always=(TrialState.COMPLETE, TrialState.STOPPED, TrialState.FAILED))
         skipped = f"; skipped: {skipped_text(tally)}" if tally.skipped else ""
-        return f"{len(tally.running)} running, {ended}{skipped}"
+        text = replayed_text(tally.trials.values())
+        return f"{len(tally.running)} running, {ended}{skipped}" + (f"; {text}" if text else "")
 
     def _running_table(self, rows: int) -> Table:
         table = _table("running", ["epoch", "accuracy", heading("gflops"), "params"])

@@ -13,7 +13,7 @@ from cbam_search.records.front import Front
 def closing(event: StudyClosed, run: str) -> str:
     """Why the study ended, and what that means, in a sentence or two."""
     match event.reason:
-        case "trials":
+        case "trials" | "hours" | "epochs" | "hypervolume":
             return f"Study {run} is complete: {event.message}."
         case "space_exhausted":
             return f"Study {run} is complete: {event.message}. To go further, widen the space and launch a new study."

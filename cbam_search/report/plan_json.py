@@ -31,6 +31,8 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         ],
         "trials": plan.trials,
         "epochs": plan.epochs,
+        "scheduler": plan.scheduler.model_dump(mode="json") | {"expected_epochs": plan.expected_epochs},
+        "stop": plan.stop.model_dump(mode="json"),
         "time": _time(plan.estimate) if plan.estimate else None,
         "untimed": plan.untimed,
         "warnings": list(plan_warnings(plan)),

@@ -127,9 +127,11 @@ def _time(plan: Plan) -> Iterator[str]:
     trials = f"{count(plan.trials, 'trial')} of {count(plan.epochs, 'epoch')}, {plan.trained_designs} of them published designs"
     if plan.estimate is None:
         yield f"{trials}; not timed: {plan.untimed}"
+        yield from _sooner(plan)
         return
     estimate = plan.estimate
     yield f"{trials}: about {duration(3600 * estimate.hours())} of training, {estimate.concurrent} at a time"
+    yield from _sooner(plan)
     yield from _caveats(plan, estimate)
     rows = [
         [
@@ -144,6 +146,27 @@ def _time(plan: Plan) -> Iterator[str]:
     yield from table(["timed network", _title("gflops"), "seconds an epoch", "from images", "in batches of"], rows)
     yield f"Timed one by one, with {count(estimate.threads, 'thread')}, on {estimate.hardware}."
     yield "Starting up, and trials that slow one another, come on top."
+
+
+def _sooner(plan: Plan) -> Iterator[str]:
+    """What makes a search end before all its trials are trained to the end."""
+    if plan.expected_epochs is not None:
+        yield (
+            f"  with early stopping, so at most: were each rung to let one trial in {plan.scheduler.reduction_factor} go on, "
+            f"the sampler's would take {plan.expected_epochs:.3g} of {plan.epochs} epochs on average"
+        )
+    budgets = [
+        *([f"{plan.stop.hours:g} hours"] if plan.stop.hours is not None else []),
+        *([count(plan.stop.epochs, "epoch")] if plan.stop.epochs is not None else []),
+    ]
+    if budgets:
+        yield f"  no training is started after {' or '.join(budgets)}"
+    if plan.stop.hypervolume is not None:
+        rule = plan.stop.hypervolume
+        yield (
+            f"  {'nor' if budgets else 'no training is started'} once the hypervolume improves by less than "
+            f"{100 * rule.improves_less_than:g} % over {count(rule.over_trials, 'trial')}"
+        )
 
 
 def _caveats(plan: Plan, estimate: TimeEstimate) -> Iterator[str]:

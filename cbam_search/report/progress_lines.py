@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cbam_search.records.manifest import StudyManifest
-from cbam_search.records.trials import Outcome, Trial, TrialState
+from cbam_search.records.trials import Origin, Outcome, Trial, TrialState
 from cbam_search.report.front_table import is_published
+from cbam_search.report.replayed import replayed_text
 from cbam_search.report.tally import Tally
 from cbam_search.report.wording import count, duration, hypervolume_text, inline
 
@@ -27,7 +28,14 @@ def header_line(tally: Tally, concurrent: int) -> str:
 def finished_line(tally: Tally, number: int, seconds_left: float | None) -> str:
     """One finished trial, with what it means for the front."""
     trial = tally.trials[number]
-    marks = [text for text, holds in (("published", is_published(trial)), ("on the front", number in tally.front)) if holds]
+    source = trial.replayed_from
+    standing = (
+        ("published", is_published(trial)),
+        ("warm start", trial.candidate.origin is Origin.WARM_START),
+        (f"replayed from study {source.study}, trial {source.trial}" if source else "", source is not None),
+        ("on the front", number in tally.front),
+    )
+    marks = [text for text, holds in standing if holds]
     marked = f" ({', '.join(marks)})" if marks else ""
     left = "estimating time left" if seconds_left is None else f"{duration(seconds_left)} left"
     return (
@@ -39,9 +47,12 @@ def finished_line(tally: Tally, number: int, seconds_left: float | None) -> str:
 def end_line(tally: Tally, elapsed_seconds: float) -> str:
     """All counts, in one sentence."""
     skipped = f"; skipped: {skipped_text(tally)}" if tally.skipped else ""
+    text = replayed_text(tally.trials.values())
+    replayed = f"; {text}" if text else ""
     return (
         f"{tally.finished} of {count(tally.manifest.trials, 'training')} finished, {duration(elapsed_seconds)} elapsed: "
-        f"{states_text(tally)}{skipped}; front of {len(tally.front)}, hypervolume {hypervolume_text(tally.hypervolume)}"
+        f"{states_text(tally)}{skipped}{replayed}; "
+        f"front of {len(tally.front)}, hypervolume {hypervolume_text(tally.hypervolume)}"
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -15,10 +16,11 @@ from rich.text import Text
 from cbam_search.cost.config import LATENCY, LATENCY_SPREAD
 from cbam_search.records.front import Front, point
 from cbam_search.records.manifest import StudyManifest
-from cbam_search.records.trials import Trial, TrialState
+from cbam_search.records.trials import Origin, Trial, TrialState
 from cbam_search.report.front_table import is_published
 from cbam_search.report.placement import placement_legend, placement_text
 from cbam_search.report.quantities import quantity
+from cbam_search.report.replayed import replayed_text
 from cbam_search.report.wording import count, heading, hypervolume_text, with_spread
 
 _COSTS = ("gflops", "params")
@@ -44,17 +46,19 @@ def print_study_table(console: Console, manifest: StudyManifest, trials: Iterabl
 def study_table(
     manifest: StudyManifest, trials: Iterable[Trial], front: Front, *, ascii_only: bool = False, narrow: bool = False
 ) -> Table:
-    """The front from the cheap to the costly end, then the published designs that are not on it, excluded ones last.
+    """The front from the cheap to the costly end, then published designs and members of a warm start that are not on it,
+    excluded ones last.
 
     Accuracies carry their binomial standard error. narrow: names of published designs may take two lines.
     """
+    trials = list(trials)
     rows = _Rows(manifest, ascii_only, narrow)
-    table = _empty_table(manifest, front, ascii_only)
+    table = _empty_table(manifest, front, _caption(manifest, trials, ascii_only), ascii_only)
     for trial in front.members:
         table.add_row(*rows.of(trial, "yes"))
     table.add_section()
     members = set(front.numbers)
-    beside = [trial for trial in trials if trial.was_trained and is_published(trial) and trial.number not in members]
+    beside = [trial for trial in trials if trial.was_trained and _is_shown(trial) and trial.number not in members]
     for trial in sorted(beside, key=lambda trial: _order(trial, manifest)):
         table.add_row(*rows.of(trial, "no" if trial.state is TrialState.COMPLETE else trial.state.value))
     trained = {trial.candidate.label for trial in (*beside, *front.members)}
@@ -86,7 +90,7 @@ class _Rows:
         architecture = trial.candidate.architecture
         published = is_published(trial)
         name = self._name(trial.candidate.label) if published else architecture.backbone.name
-        number = f"{trial.number}{'*' if published else ' '}"
+        number = f"{trial.number}{'*' if published else '^' if _is_warm(trial) else ' '}"
         latency = {name: value for name, value in (trial.outcome.metrics if trial.outcome else {}).items() if name in _LATENCY}
         values = {**latency, **(trial.values or {}), "gflops": trial.candidate.gflops, "params": float(trial.candidate.params)}
         figures = [self._figure(metric, values) for metric in _shown(self.manifest)]
@@ -113,11 +117,30 @@ class _Rows:
         return f"{text} {_plus_minus(self.ascii_only)} {error:.2f}"
 
 
-def _empty_table(manifest: StudyManifest, front: Front, ascii_only: bool) -> Table:
+def _is_warm(trial: Trial) -> bool:
+    return trial.candidate.origin is Origin.WARM_START
+
+
+def _is_shown(trial: Trial) -> bool:
+    """Whether it is worth a line even where it is not on the front."""
+    return is_published(trial) or _is_warm(trial)
+
+
+def stopped_text(trials: Iterable[Trial]) -> str:
+    """`Stopped early, so not compared here: 20 trials after 3 epochs, 7 after 9.`; empty where none was."""
+    epochs = Counter(trial.outcome.epochs for trial in trials if trial.state is TrialState.STOPPED and trial.outcome)
+    if not epochs:
+        return ""
+    (first, number), *rest = sorted(epochs.items())
+    words = [f"{count(number, 'trial')} after {count(first, 'epoch')}", *(f"{many:,} after {epoch}" for epoch, many in rest)]
+    return f"Stopped early, so not compared here: {', '.join(words)}."
+
+
+def _empty_table(manifest: StudyManifest, front: Front, caption: Text, ascii_only: bool) -> Table:
     table = Table(
         title=f"Pareto front of study {manifest.name}: {len(front.members)} of {count(len(front.ranks), 'complete trial')}, "
         f"hypervolume {hypervolume_text(front.hypervolume)}",
-        caption=_caption(manifest, ascii_only),
+        caption=caption,
         box=_ASCII_BOX if ascii_only else box.SIMPLE,
         padding=(0, 1, 0, 0),
         pad_edge=False,
@@ -137,7 +160,7 @@ def _empty_table(manifest: StudyManifest, front: Front, ascii_only: bool) -> Tab
     return table
 
 
-def _caption(manifest: StudyManifest, ascii_only: bool) -> Text:
+def _caption(manifest: StudyManifest, trials: Sequence[Trial], ascii_only: bool) -> Text:
     images = count(manifest.data.validation, "validation image")
     sentences = [
         "",
@@ -152,7 +175,12 @@ def _caption(manifest: StudyManifest, ascii_only: bool) -> Text:
             f"latency: one forward pass, {manifest.latency.text}; {_plus_minus(ascii_only)} is half the interquartile range, "
             f"and smaller differences are ties."
         )
-    sentences.append(f"{placement_legend()} * published design.")
+    if stopped := stopped_text(trials):
+        sentences.append(stopped)
+    warm = f" ^ from the front of study {manifest.warm_start.study}." if manifest.warm_start else ""
+    sentences.append(f"{placement_legend()} * published design.{warm}")
+    if replayed := replayed_text(trials):
+        sentences.append(f"{replayed}.")
     if manifest.excluded:
         sentences.append("excluded: a published design that breaks a constraint of the search.")
     return Text("\n".join(sentences))

@@ -53,7 +53,8 @@ class Tally:
             case TrialSkipped():
                 self.skipped[event.outcome.state] += 1
             case EpochFinished():
-                self._epoch_seconds.append(event.seconds)
+                if not event.replayed:
+                    self._epoch_seconds.append(event.seconds)
                 if event.trial in self.running:
                     training = self.running[event.trial]
                     self.running[event.trial] = replace(training, epoch=event.epoch, accuracy=event.metrics.get("accuracy"))

@@ -70,8 +70,19 @@ class LatencyMeter:
             with DeviceLock(physical_id(self._job.device.torch_device())).exclusive():
                 ratio, nominal_ms = self._measured(architecture)
         metrics = ratio.metrics(self._study_cache.keep_nominal_ms(self._setting, nominal_ms))
-        write_atomically(self._folder.trial_latency(trial), json.dumps(metrics) + "\n")
+        self.note(trial, metrics)
         return metrics
+
+    def known(self, architecture: Architecture) -> dict[str, float] | None:
+        """The same where nothing needs to be measured: this very setting was measured before; else None."""
+        ratio, nominal_ms = self._known(architecture)
+        if ratio is None or nominal_ms is None:
+            return None
+        return ratio.metrics(self._study_cache.keep_nominal_ms(self._setting, nominal_ms))
+
+    def note(self, trial: int, metrics: Mapping[str, float]) -> None:
+        """Record a trial's figures, before anything is trained."""
+        write_atomically(self._folder.trial_latency(trial), json.dumps(dict(metrics)) + "\n")
 
     def beyond(self, metrics: Mapping[str, float]) -> str | None:
         """Why a candidate of this latency is not trained; None where it is."""

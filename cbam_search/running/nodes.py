@@ -24,6 +24,12 @@ def latency_device(named: str, resources: TrialResources) -> Device:
     return agreed_device(named, devices_of_nodes(resources), on_gpu=resources.gpus > 0)
 
 
+def gpu_models(resources: TrialResources) -> str:
+    """The models of GPU that trials may get, by name, ` + ` between them where nodes differ; raises ResourceError."""
+    devices = (device for devices in devices_of_nodes(resources).values() for device in devices)
+    return " + ".join(sorted({device.name for device in devices if device.kind == "cuda"}))
+
+
 def devices_of_nodes(resources: TrialResources) -> dict[str, tuple[Device, ...]]:
     """By node, what a trial there could measure on; nodes too small for a trial are left out. Raises ResourceError."""
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
@@ -42,7 +48,7 @@ def devices_of_nodes(resources: TrialResources) -> dict[str, tuple[Device, ...]]
         done, _ = ray.wait(list(answers.values()), num_returns=len(answers), timeout=0)
         silent = [name for name, answer in answers.items() if answer not in done]
         raise ResourceError(
-            f"to measure latencies, every node must say which device it has, and {', '.join(silent)} did not answer within "
+            f"every node must say which device it has, and {', '.join(silent)} did not answer within "
             f"{ANSWER_WITHIN_SECONDS:g} s. Are its GPUs all taken? Wait for them, or take it out of the cluster"
         ) from None
 

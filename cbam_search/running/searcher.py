@@ -20,6 +20,8 @@ class StudySearcher(Searcher):
         super().__init__()
         self._conductor = conductor
         self._numbers: dict[str, int] = {}
+        self._stopping: dict[str, str] = {}
+        """Why, of trials that Ray was told to stop and has not reported as ended yet."""
         self.interrupted = False
         self.error: Exception | None = None
         """What went wrong in the study itself: nothing more is suggested, and whoever runs Tune raises it."""
@@ -56,32 +58,40 @@ class StudySearcher(Searcher):
         if "epoch" in result:
             self._conductor.epoch(number, int(result["epoch"]), metrics_of(result), float(result["seconds"]))
 
+    def stops(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether a trial that reported `result` is to be stopped; one that has ended by itself never is."""
+        number = self._numbers.get(trial_id)
+        if number is None or "outcome" in result:
+            return False
+        with self._own_errors():
+            self._epoch(number, result)
+            reason = self._conductor.reason_to_stop(number)
+            if reason is not None:
+                self._stopping[trial_id] = reason
+        return trial_id in self._stopping
+
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Ended, stopped by a scheduler (no outcome reported), or dead for good. After Ctrl-C the trial stays unfinished."""
         number = self._numbers.pop(trial_id, None)
+        reason = self._stopping.pop(trial_id, None)
         if number is None:
             return
         with self._own_errors():
-            self._complete(number, result or {}, error)
+            self._complete(number, result or {}, error, reason)
 
-    def _complete(self, number: int, result: dict[str, Any], error: bool) -> None:
+    def _complete(self, number: int, result: dict[str, Any], error: bool, reason_to_stop: str | None) -> None:
         self._epoch(number, result)
         if "outcome" in result:
             self._conductor.finish(number, Outcome.model_validate_json(result["outcome"]))
+        elif reason_to_stop is not None:
+            # The verdict holds even where the worker died on its way out, or Ctrl-C came in between.
+            self._conductor.stop(number, reason_to_stop)
         elif self.interrupted:
             return
         elif error or "epoch" not in result:
             self._conductor.finish(number, Outcome(state=TrialState.FAILED, reason="its worker died, again and again"))
         else:
-            self._conductor.finish(
-                number,
-                Outcome(
-                    state=TrialState.STOPPED,
-                    metrics=metrics_of(result),
-                    epochs=int(result["epoch"]),
-                    reason=f"stopped after epoch {result['epoch']}",
-                ),
-            )
+            self._conductor.stop(number, f"at epoch {result['epoch']}, by Ray")
 
     def on_worker_lost(self, trial_id: str) -> None:
         """The trial's worker died; Ray starts it again elsewhere."""

@@ -22,6 +22,7 @@ from cbam_search.backbones.pretrained import Pretrained
 from cbam_search.data.images import ImageData
 from cbam_search.running.cluster import TrialResources
 from cbam_search.running.conductor import Conductor
+from cbam_search.running.scheduler import StudyScheduler
 from cbam_search.running.searcher import StudySearcher
 from cbam_search.running.trainable import CandidateTrainable, TrainingJob
 
@@ -89,6 +90,7 @@ def run_trials(
             trainable,
             tune_config=TuneConfig(
                 search_alg=searcher,
+                scheduler=StudyScheduler(searcher) if conductor.rungs is not None else None,
                 num_samples=-1,
                 max_concurrent_trials=resources.max_concurrent,
                 reuse_actors=True,

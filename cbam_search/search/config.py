@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -31,6 +33,21 @@ def _sensible(objectives: dict[str, Direction]) -> dict[str, Direction]:
 
 
 Objectives = Annotated[dict[ObjectiveName, Direction], Field(min_length=1), AfterValidator(_sensible)]
+
+
+def known_cost_objectives(names: Iterable[str]) -> tuple[str, tuple[str, ...]]:
+    """The measured objective and the known ones, for sampler known_cost; raises ValueError for objectives that it cannot
+    take.
+    """
+    names = list(names)
+    measured = [name for name in names if name in MEASURED]
+    other = [name for name in names if name not in MEASURED and name not in KNOWN]
+    if other:
+        raise ValueError(f"sampler known_cost takes costs that are known before training; {other[0]} is measured by each trial")
+    if len(measured) != 1:
+        found = " and ".join(measured) or "none"
+        raise ValueError(f"sampler known_cost models one of {', '.join(MEASURED)}; found {found}")
+    return measured[0], tuple(name for name in names if name in KNOWN)
 
 
 class Bound(BaseModel):
@@ -70,12 +87,54 @@ class SchedulerConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Annotated[str, OneOf("scheduler", ("none",), later=("pareto_asha",))] = Field(
-        default="none", description="none: every trial trains to the end"
+    kind: Annotated[str, OneOf("scheduler", ("none", "pareto_asha"))] = Field(
+        default="none",
+        description="none: every trial trains to the end. pareto_asha: trials that fall behind in all objectives together are "
+        "stopped",
+    )
+    grace_period: int = Field(default=3, ge=1, description="of pareto_asha: epochs of the first rung; nobody is stopped before")
+    reduction_factor: int = Field(
+        default=3,
+        ge=2,
+        description="of pareto_asha: of so many trials at a rung one goes on, and the next rung is at so many times the epochs",
     )
 
 
-SAMPLERS: tuple[str, ...] = ("tpe", "nsga2", "nsga3", "gp", "random", "qmc", "grid")
+class HypervolumeStop(BaseModel):
+    """When the front no longer gets better."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    improves_less_than: float = Field(
+        default=0.001, gt=0, allow_inf_nan=False, description="share of the hypervolume: 0.001 is a tenth of a percent"
+    )
+    over_trials: int = Field(default=30, ge=1, description="trainings that ended, in whatever state")
+
+
+class StopConfig(BaseModel):
+    """Budgets beside `trials`: when one is used up no training is started any more, and those under way finish."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hours: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="wall-clock of the study, all its resumes together"
+    )
+    epochs: int | None = Field(default=None, ge=1, description="epochs trained, over all trials")
+    hypervolume: HypervolumeStop | None = Field(default=None, description="the front does not get better any more")
+
+
+SAMPLERS: tuple[str, ...] = ("tpe", "nsga2", "nsga3", "gp", "known_cost", "random", "qmc", "grid")
+READ_COMPLETE_ALONE: tuple[str, ...] = ("nsga2", "nsga3", "gp")
+"""They learn nothing from a trial that is not told as COMPLETE, and so nothing from one that was stopped."""
+
+
+class StartFrom(BaseModel):
+    """Whose front a search starts from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: str = Field(min_length=1, description="another study: its name, its folder, or latest")
+    at_most: int = Field(default=10, ge=1, description="members of its front to train, spread from the cheap to the costly end")
 
 
 class SearchConfig(BaseModel):
@@ -84,8 +143,10 @@ class SearchConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     trials: int = Field(default=100, ge=1, description="trainings to start, published designs included")
-    sampler: Annotated[str, OneOf("sampler", SAMPLERS, later=("known_cost",))] = Field(
-        default="tpe", description="an Optuna sampler, or grid: every architecture of a small space"
+    sampler: Annotated[str, OneOf("sampler", SAMPLERS)] = Field(
+        default="tpe",
+        description="an Optuna sampler; known_cost, which models accuracy alone since costs are known (docs/known-cost.md); or "
+        "grid: every architecture of a small space",
     )
     baselines: (
         Choices[Annotated[str, OneOf("baseline", ("none", *ATTENTION_KINDS.names()))]] | Annotated[tuple[()], Field()]
@@ -97,11 +158,38 @@ class SearchConfig(BaseModel):
         default=4, ge=1, description="baselines are trained on at most this many backbones, spread from cheapest to costliest"
     )
     scheduler: SchedulerConfig = Field(default=SchedulerConfig(), description="early stopping")
+    start_from: Annotated[str, Field(min_length=1)] | StartFrom | None = Field(
+        default=None,
+        description="another study (its name, its folder, or latest) whose front is trained first, mapped into this space; "
+        "see docs/reuse.md",
+    )
+    evaluation_cache: bool | Annotated[str, Field(min_length=1)] = Field(
+        default=False,
+        description="replay what any study trained before in the very same way, and keep what this one trains: true, for a "
+        "folder of your user account, or a folder; see docs/reuse.md",
+    )
+    stop: StopConfig = Field(default=StopConfig(), description="budgets beside trials")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _later(cls, data: Any) -> Any:
-        for key in ("start_from", "evaluation_cache", "stop"):
-            if isinstance(data, dict) and key in data:
-                raise PydanticCustomError("not_available", "'{key}' is not available in this version", {"key": key})
-        return data
+    @property
+    def warm_start(self) -> StartFrom | None:
+        """`start_from` in its long form."""
+        return StartFrom(run=self.start_from) if isinstance(self.start_from, str) else self.start_from
+
+    def resolved(self, base: Path) -> SearchConfig:
+        """The same settings with the cache's folder, where it is given, taken from `base`, the folder of the YAML file."""
+        if isinstance(self.evaluation_cache, bool):
+            return self
+        folder = base.absolute() / Path(self.evaluation_cache).expanduser()
+        return self.model_copy(update={"evaluation_cache": str(folder)})
+
+    @model_validator(mode="after")
+    def _learns_from_stopped_trials(self) -> SearchConfig:
+        if self.scheduler.kind != "none" and self.sampler in READ_COMPLETE_ALONE:
+            others = ", ".join(name for name in SAMPLERS if name not in READ_COMPLETE_ALONE)
+            raise PydanticCustomError(
+                "sampler",
+                "{sampler} learns from complete trials alone, and would propose again and again what scheduler {kind} stops. "
+                "Early stopping goes with {others}",
+                {"at": ("sampler",), "sampler": self.sampler, "kind": self.scheduler.kind, "others": others},
+            )
+        return self

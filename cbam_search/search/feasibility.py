@@ -29,7 +29,11 @@ def excess(cost: Costed, bounds: Mapping[str, float]) -> float:
     return max((max(0.0, values[name] / bound - 1.0) for name, bound in bounds.items()), default=0.0)
 
 
-def measured_excess(outcome: Outcome, bounds: Mapping[str, float]) -> float:
+def excess_of(metrics: Mapping[str, float], bounds: Mapping[str, float]) -> float:
     """The same of what a trial measured; 0.0 too where it measured nothing of the kind."""
-    measured = outcome.metrics
-    return max((max(0.0, measured[name] / bound - 1.0) for name, bound in bounds.items() if name in measured), default=0.0)
+    return max((max(0.0, metrics[name] / bound - 1.0) for name, bound in bounds.items() if name in metrics), default=0.0)
+
+
+def measured_excess(outcome: Outcome, bounds: Mapping[str, float]) -> float:
+    """The same of a trial that ended."""
+    return excess_of(outcome.metrics, bounds)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 from cbam_search.architecture import Architecture
 from cbam_search.cost.config import LatencyConfig
 from cbam_search.cost.cost import Cost
-from cbam_search.search.config import Direction
+from cbam_search.search.config import Direction, SchedulerConfig, StopConfig
+from cbam_search.search.early_stopping import rung_levels
 from cbam_search.search.space_costs import SpaceCosts
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -82,7 +84,8 @@ class Plan:
     """left: the least and the most that the share of the space within all bounds can be. sampler, trials, epochs: of the YAML.
 
     untimed: why there is no estimate, where there is none. latency, latency_at_most: where trials measure latency_ms, on what,
-    and its bound; a plan does not know it. notes: what is odd about costs, or about the weights that trainings start from.
+    and its bound; a plan does not know it. scheduler, stop: of the YAML too. notes: what is odd about costs, or about the
+    weights that trainings start from.
     """
 
     name: str
@@ -101,6 +104,20 @@ class Plan:
     latency: LatencyConfig | None = None
     latency_at_most: float | None = None
     notes: tuple[str, ...] = ()
+    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
+    stop: StopConfig = field(default_factory=StopConfig)
+
+    @property
+    def expected_epochs(self) -> float | None:
+        """Epochs of a trial of the sampler's, were each rung to let just one trial in `reduction_factor` go on; None where
+        nothing is stopped early. Asynchronous rungs let more go on: the first that arrive have nobody to be compared with.
+        """
+        levels = rung_levels(self.scheduler.grace_period, self.scheduler.reduction_factor, self.epochs)
+        if self.scheduler.kind == "none" or not levels:
+            return None
+        shares = [float(self.scheduler.reduction_factor) ** -number for number in range(1, len(levels) + 1)]
+        between = [after - before for before, after in pairwise((*levels, self.epochs))]
+        return levels[0] + sum(share * epochs for share, epochs in zip(shares, between, strict=True))
 
     @property
     def trained_designs(self) -> int:

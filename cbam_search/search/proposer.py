@@ -1,4 +1,4 @@
-"""Proposals: published designs first, then the sampler's, until the budget of trainings is used or the space is exhausted.
+"""Proposals: published designs, a warm start's, then the sampler's, until the budget is used or the space is exhausted.
 
 What needs no training never leaves this file: a candidate beyond a constraint is told to Optuna as infeasible, a duplicate of a
 finished trial replays its values, one of a running trial is dropped, and the next proposal is asked for.
@@ -6,6 +6,7 @@ finished trial replays its values, one of a running trial is dropped, and the ne
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -15,15 +16,18 @@ from optuna.trial import TrialState as OptunaState
 from optuna.trial import create_trial
 
 from cbam_search.architecture import Architecture
-from cbam_search.cost.cost import Cost
+from cbam_search.cost.cost import CostFunction
+from cbam_search.records.ledger import read_events
 from cbam_search.records.results import read_result
 from cbam_search.records.study_records import StudyRecords, running
 from cbam_search.records.trials import Candidate, Origin, Outcome, Trial, TrialState
-from cbam_search.search.config import SearchConfig
+from cbam_search.search.budget import Budgets, Ended
+from cbam_search.search.config import SearchConfig, StopConfig, known_cost_objectives
 from cbam_search.search.feasibility import excess, known_values, measured_excess
+from cbam_search.search.known_cost.recorded import RecordedObservations
 from cbam_search.search.reference import measured_reference
-from cbam_search.search.samplers import ParameterCodec, build_sampler
-from cbam_search.search.telling import tell, told_as
+from cbam_search.search.samplers import ParameterCodec, Task, build_sampler
+from cbam_search.search.telling import Worthless, tell, told_as, worthless_for
 from cbam_search.space.space import Choice, Space
 
 PROPOSALS_WITHOUT_A_NEW_ONE = 1_000
@@ -35,9 +39,10 @@ ENUMERATED_AT_MOST = 100_000
 
 
 class NoCandidate(Enum):
-    """Why there is nothing to train next."""
+    """Why there is nothing to train next. STOPPED: by one of the budgets in `search.stop`, see `Proposer.ended`."""
 
     BUDGET_USED = "trials"
+    STOPPED = "stop"
     SPACE_EXHAUSTED = "space_exhausted"
     NOT_YET = "not_yet"
 
@@ -56,15 +61,21 @@ class Proposer:
         self,
         records: StudyRecords,
         space: Space,
-        cost: Callable[[Architecture], Cost],
+        cost: CostFunction,
         config: SearchConfig,
         *,
         seed: int,
         bounds: Mapping[str, float],
         published: Sequence[Architecture],
         measured_bounds: Mapping[str, float] | None = None,
+        warm_start: Sequence[Architecture] = (),
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        """bounds: on costs that are known. measured_bounds: on those that trials measure, to whom it falls to keep them."""
+        """bounds: on costs that are known. measured_bounds: on those that trials measure, to whom it falls to keep them.
+
+        warm_start: designs of another study's front, of this space and within its bounds; trained after the published ones.
+        clock: seconds since the epoch, for the budget of hours.
+        """
         self.records = records
         self.space = space
         self._architectures = space.count()
@@ -79,17 +90,31 @@ class Proposer:
         sampler_name = "random" if self._grid else config.sampler
         # A resumed study must not propose again what its first driver proposed from the same seed.
         seed = seed + len(records.trials)
-        self._study = records.optuna_study(build_sampler(sampler_name, seed=seed, trials=config.trials, codec=self._codec))
+        task = self._task() if sampler_name == "known_cost" else None
+        sampler = build_sampler(sampler_name, seed=seed, trials=config.trials, codec=self._codec, task=task)
+        self._study = records.optuna_study(sampler)
         self._objectives = [objective.name for objective in records.manifest.objectives]
         self._by_digest = {trial.candidate.digest: number for number, trial in records.trials.items() if trial.was_trained}
+        self._sampler_name = sampler_name
+        self._budgets = self._follow_budgets(config, clock)
+        self.ended: Ended | None = None
+        """The budget of `search.stop` that was used up, once one was."""
         self.left_behind: dict[int, Outcome] = {}
         """Trainings that ended before a killed driver noted it, by trial: whoever conducts finishes them first."""
         self._settle()
         self._unfinished = [trial.number for trial in running(records.trials) if trial.number not in self.left_behind]
-        self._published = [design for design in published if design.digest not in self._by_digest]
+        given = [(design, Origin.PUBLISHED) for design in published] + [(design, Origin.WARM_START) for design in warm_start]
+        self._given = [(design, origin) for design, origin in given if design.digest not in self._by_digest]
         self._enumeration: Iterator[Architecture] | None = None
         self._sampling = not self._grid
         self._vain = 0
+
+    def _task(self) -> Task:
+        """For samplers that know more than Optuna's storage."""
+        objectives = self.records.manifest.objectives
+        measured, _ = known_cost_objectives(objective.name for objective in objectives)
+        axes = [axis for objective in objectives if (axis := objective.axis()) is not None]
+        return Task(self.space, self._cost, axes, self._bounds, RecordedObservations(self.records, measured))
 
     def next(self) -> Trial | NoCandidate:
         """The next trial to train, recorded as started; or why there is none."""
@@ -98,7 +123,10 @@ class Proposer:
             return self.start_again(number)
         if self.records.started >= self._trials:
             return NoCandidate.BUDGET_USED
-        proposal = self._next_published() or self._sampled()
+        self.ended = self.ended or (self._budgets.ended() if self._budgets else None)
+        if self.ended is not None:
+            return NoCandidate.STOPPED
+        proposal = self._next_given() or self._sampled()
         if proposal is None and self._sampling:
             return NoCandidate.NOT_YET
         proposal = proposal or self._enumerated()
@@ -117,8 +145,23 @@ class Proposer:
         self._fix_references(replace(trial, outcome=outcome))
         self.records.finish(number, outcome)
         beyond = self._excess_after_start(outcome)
-        tell(self._study, self.records.storage, self.records.trials[number], self._objectives, excess=beyond)
+        self._tell(self.records.trials[number], beyond)
         return outcome
+
+    def _follow_budgets(self, config: SearchConfig, clock: Callable[[], float]) -> Budgets | None:
+        if config.stop == StopConfig():
+            return None
+        budgets = Budgets(config.stop, (event for event, _ in read_events(self.records.folder.ledger)), clock)
+        self.records.ledger.subscribe(budgets.take)
+        return budgets
+
+    def _tell(self, trial: Trial, excess: float) -> None:
+        worthless = self._worthless
+        tell(self._study, self.records.storage, trial, self._objectives, excess=excess, worthless=worthless)
+
+    @property
+    def _worthless(self) -> Worthless | None:
+        return worthless_for(self._sampler_name, self.records.manifest.objectives)
 
     def _excess_after_start(self, outcome: Outcome) -> float:
         """Of a trial that was found infeasible: beyond a measured bound, or else 1.0, as the device could not hold it."""
@@ -137,11 +180,11 @@ class Proposer:
         """A running trial lost its worker and goes on elsewhere, as the next attempt."""
         return self.records.start_again(number, self._parameters_of(number))
 
-    def _next_published(self) -> _Proposal | None:
-        while self._published:
-            architecture = self._published.pop(0)
+    def _next_given(self) -> _Proposal | None:
+        while self._given:
+            architecture, origin = self._given.pop(0)
             if architecture.digest not in self._by_digest:
-                return self._propose(architecture, Origin.PUBLISHED)
+                return self._propose(architecture, origin)
         return None
 
     def _sampled(self) -> _Proposal | None:
@@ -200,7 +243,15 @@ class Proposer:
         self.records.skip(number, candidate, outcome)
         # Within its bounds and infeasible all the same: its twin was found to be.
         excess_told = beyond or self._excess_after_start(told)
-        told_as(self._study, self.records.storage, number, told, self._objectives, excess=excess_told)
+        told_as(
+            self._study,
+            self.records.storage,
+            number,
+            told,
+            self._objectives,
+            excess=excess_told,
+            worthless=self._worthless,
+        )
         return True
 
     def _bound_exceeded(self, candidate: Candidate) -> str:
@@ -235,7 +286,7 @@ class Proposer:
         if twin is not None and twin.outcome is not None:
             outcome = twin.outcome
         beyond = excess(trial.candidate, self._bounds) or self._excess_after_start(outcome)
-        tell(self._study, self.records.storage, replace(trial, outcome=outcome), self._objectives, excess=beyond)
+        self._tell(replace(trial, outcome=outcome), beyond)
 
     def _parameters_of(self, number: int) -> Mapping[str, Choice]:
         """As first proposed; none for a published design outside the space."""

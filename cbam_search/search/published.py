@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cbam_search.architecture import AnyBackbone, Architecture, published
-from cbam_search.cost.cost import Cost
+from cbam_search.cost.cost import CostFunction
 from cbam_search.search.feasibility import excess
 from cbam_search.space.space import Space
 
@@ -24,7 +24,7 @@ def published_designs(
     kinds: Sequence[str],
     *,
     at_most_backbones: int,
-    cost: Callable[[Architecture], Cost],
+    cost: CostFunction,
     bounds: Mapping[str, float],
 ) -> PublishedDesigns:
     """Each kind (`none` is the bare network) on each distinct backbone, up to `at_most_backbones` of them."""

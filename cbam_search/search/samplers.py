@@ -4,21 +4,43 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, NSGAIISampler, QMCSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from cbam_search.architecture.registry import Registry
-from cbam_search.space.space import Choice, Parameter
+from cbam_search.cost.cost import CostFunction
+from cbam_search.pareto import Axis
+from cbam_search.search.known_cost.observations import Observations
+from cbam_search.search.known_cost.sampler import KnownCostSampler
+from cbam_search.search.tpe import FullTrainingTPE
+from cbam_search.space.space import Choice, Parameter, Space
 
-SamplerBuilder = Callable[[int, int], BaseSampler]
+
+@dataclass(frozen=True)
+class Task:
+    """What a sampler may know of the search beside Optuna's storage; most of them need nothing of it.
+
+    axes: one an objective, in order. bounds: on known costs. observations: accuracies by epoch; None leaves those of the
+    storage.
+    """
+
+    space: Space
+    cost: CostFunction
+    axes: Sequence[Axis]
+    bounds: Mapping[str, float]
+    observations: Observations | None = None
+
+
+SamplerBuilder = Callable[[int, int, Task | None], BaseSampler]
 SAMPLERS: Registry[SamplerBuilder] = Registry("sampler")
-"""Builders (seed, trials) -> sampler. `grid` is none of them: it enumerates, see `cbam_search.search.proposer`."""
+"""Builders (seed, trials, task) -> sampler. `grid` is none of them: it enumerates, see `cbam_search.search.proposer`."""
 
 
 def _population(trials: int) -> int:
@@ -33,13 +55,30 @@ def _startup(trials: int) -> int:
 
 SAMPLERS.register(
     "tpe",
-    lambda seed, trials: TPESampler(seed=seed, multivariate=True, constant_liar=True, n_startup_trials=_startup(trials)),
+    lambda seed, trials, task: FullTrainingTPE(seed=seed, n_startup_trials=_startup(trials)),  # noqa: ARG005
 )
-SAMPLERS.register("nsga2", lambda seed, trials: NSGAIISampler(seed=seed, population_size=_population(trials)))
-SAMPLERS.register("nsga3", lambda seed, trials: NSGAIIISampler(seed=seed, population_size=_population(trials)))
-SAMPLERS.register("gp", lambda seed, trials: GPSampler(seed=seed, n_startup_trials=_startup(trials)))
-SAMPLERS.register("random", lambda seed, trials: RandomSampler(seed=seed))  # noqa: ARG005
-SAMPLERS.register("qmc", lambda seed, trials: QMCSampler(seed=seed, scramble=True))  # noqa: ARG005
+SAMPLERS.register("nsga2", lambda seed, trials, task: NSGAIISampler(seed=seed, population_size=_population(trials)))  # noqa: ARG005
+SAMPLERS.register("nsga3", lambda seed, trials, task: NSGAIIISampler(seed=seed, population_size=_population(trials)))  # noqa: ARG005
+SAMPLERS.register("gp", lambda seed, trials, task: GPSampler(seed=seed, n_startup_trials=_startup(trials)))  # noqa: ARG005
+SAMPLERS.register("random", lambda seed, trials, task: RandomSampler(seed=seed))  # noqa: ARG005
+SAMPLERS.register("qmc", lambda seed, trials, task: QMCSampler(seed=seed, scramble=True))  # noqa: ARG005
+
+
+def _known_cost(seed: int, trials: int, task: Task | None) -> BaseSampler:
+    if task is None:
+        raise ValueError("sampler known_cost needs the task: the space, its costs and the axes")
+    return KnownCostSampler(
+        task.space,
+        task.cost,
+        task.axes,
+        bounds=task.bounds,
+        startup=_startup(trials),
+        seed=seed,
+        observations=task.observations,
+    )
+
+
+SAMPLERS.register("known_cost", _known_cost)
 
 
 class ParameterCodec:
@@ -102,9 +141,11 @@ class FixedSpaceSampler(BaseSampler):
         self.inner.reseed_rng()
 
 
-def build_sampler(name: str, *, seed: int, trials: int, codec: ParameterCodec) -> FixedSpaceSampler:
-    """The sampler of this name over the full parameter set; raises UnknownNameError."""
+def build_sampler(name: str, *, seed: int, trials: int, codec: ParameterCodec, task: Task | None = None) -> FixedSpaceSampler:
+    """The sampler of this name over the full parameter set; raises UnknownNameError, and ValueError for objectives that the
+    sampler cannot take, or where it needs a task and has none.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        return FixedSpaceSampler(SAMPLERS[name](seed, trials), codec.distributions())
+        return FixedSpaceSampler(SAMPLERS[name](seed, trials, task), codec.distributions())

@@ -1,35 +1,78 @@
 """What Optuna is told of a trial that ended: one table, since samplers read states differently.
 
-| the trial | told as | why |
-| --- | --- | --- |
-| complete | COMPLETE with its values | |
-| stopped | PRUNED | its last values stay in the records; they are not those of a full training |
-| diverged | PRUNED, constraint 1 | a FAIL would teach nothing, and the candidate would come again |
-| infeasible | PRUNED, constraint above 0 | the same; the constraint is the relative excess |
-| failed | FAIL | the error says nothing of the candidate |
-| duplicate of a finished trial | as that trial was | |
-| duplicate of a running trial | FAIL | nothing is known yet |
-| published design outside the space | PRUNED, constraint 1 | it has no parameters that a sampler could learn from |
+| the trial | told to tpe, random, qmc | told to nsga2, nsga3, gp | why |
+| --- | --- | --- | --- |
+| complete | COMPLETE with its values | COMPLETE with its values | |
+| stopped | PRUNED | (refused: no early stopping) | its last values are not those of a full training |
+| diverged | PRUNED, constraint 1 | worthless, constraint 1 | after a FAIL the candidate would come again |
+| infeasible | PRUNED, constraint above 0 | worthless, constraint above 0 | it is the relative excess |
+| failed | FAIL | FAIL | the error says nothing of the candidate |
+| duplicate of a finished trial | as that trial was | as that trial was | |
+| duplicate of a running trial | FAIL | FAIL | nothing is known yet |
+| published design outside the space | PRUNED, constraint 1 | PRUNED, constraint 1 | it has no parameters to learn from |
+
+worthless: COMPLETE with the values of the reference point, since these samplers read COMPLETE trials alone; gp without the
+constraint. As long as a reference is not fixed: PRUNED, as to the others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState as OptunaState
 
+from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.records.trials import Outcome, Trial, TrialState
+from cbam_search.search.config import READ_COMPLETE_ALONE
 
 CONSTRAINT_ATTRIBUTE = "constraints:cbam_search"
 """Where `Trial.set_constraint("cbam_search", ...)` keeps its value; a resumed trial has no Trial object to call it on."""
 
 
-def tell(study: optuna.Study, storage: BaseStorage, trial: Trial, objectives: Sequence[str], *, excess: float = 0.0) -> None:
+@dataclass(frozen=True)
+class Worthless:
+    """How a sampler that reads COMPLETE trials alone is told of a candidate that is worth nothing.
+
+    values: the reference point. constrained: whether a constraint is set too. Optuna's GP takes constraints only if every
+    complete trial has the same number of them, which a study cannot know before its first trial diverges; so GP gets none.
+    """
+
+    values: tuple[float, ...]
+    constrained: bool
+
+
+def worthless_for(sampler: str, objectives: Sequence[ObjectiveAxis]) -> Worthless | None:
+    """None for samplers that read PRUNED trials, or none at all, and while the reference point is not fixed."""
+    references = [objective.reference for objective in objectives if objective.reference is not None]
+    if sampler not in READ_COMPLETE_ALONE or len(references) < len(objectives):
+        return None
+    return Worthless(tuple(references), constrained=sampler != "gp")
+
+
+def tell(
+    study: optuna.Study,
+    storage: BaseStorage,
+    trial: Trial,
+    objectives: Sequence[str],
+    *,
+    excess: float = 0.0,
+    worthless: Worthless | None = None,
+) -> None:
     """Tell Optuna how `trial` ended; `excess` is by what share an infeasible one is beyond its bounds."""
     assert trial.outcome is not None
-    told_as(study, storage, trial.number, trial.outcome, objectives, in_space=trial.candidate.in_space, excess=excess)
+    told_as(
+        study,
+        storage,
+        trial.number,
+        trial.outcome,
+        objectives,
+        in_space=trial.candidate.in_space,
+        excess=excess,
+        worthless=worthless,
+    )
 
 
 def told_as(
@@ -41,6 +84,7 @@ def told_as(
     *,
     in_space: bool = True,
     excess: float = 0.0,
+    worthless: Worthless | None = None,
 ) -> None:
     """Tell Optuna that trial `number` ended with `outcome`."""
     if outcome.state in (TrialState.FAILED, TrialState.DUPLICATE):
@@ -49,6 +93,12 @@ def told_as(
     if outcome.state is TrialState.COMPLETE and in_space:
         assert outcome.values is not None
         study.tell(number, [outcome.values[name] for name in objectives])
+        return
+    bad = outcome.state in (TrialState.INFEASIBLE, TrialState.DIVERGED)
+    if in_space and bad and worthless is not None:
+        if worthless.constrained:
+            _constrain(study, storage, number, excess if outcome.state is TrialState.INFEASIBLE else 1.0)
+        study.tell(number, worthless.values)
         return
     if outcome.state is TrialState.INFEASIBLE:
         _constrain(study, storage, number, excess)

@@ -42,19 +42,12 @@ Choices = Annotated[tuple[T, ...], BeforeValidator(_as_tuple), AfterValidator(_d
 
 @dataclass(frozen=True)
 class OneOf:
-    """Annotation of a string that takes one of `valid`; those in `later` are refused as not available yet."""
+    """Annotation of a string that takes one of `valid`."""
 
     noun: str
     valid: tuple[str, ...]
-    later: tuple[str, ...] = ()
 
     def check(self, name: str) -> str:
-        if name in self.later:
-            raise PydanticCustomError(
-                "not_available",
-                "'{name}' is not available in this version. Allowed: {allowed}",
-                {"name": name, "allowed": ", ".join(self.valid)},
-            )
         if name not in self.valid:
             message = unknown_name(self.noun, name, self.valid)
             raise PydanticCustomError("unknown_name", "{message}", {"message": message})

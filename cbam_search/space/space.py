@@ -151,6 +151,10 @@ class Space:
         }
         return Architecture(backbone=backbone, attention=attention)
 
+    def carried(self, option: UnitOption, sites: tuple[Site, ...], to: tuple[Site, ...]) -> UnitOption:
+        """What the settings that give `option` at the sites of one unit give at those of another."""
+        return _option(self._unit_options(sites)[option], to)
+
     def units_of(self, backbone: AnyBackbone) -> tuple[str, ...]:
         """The units that this backbone has."""
         return tuple(self._sites_by_unit(backbone))

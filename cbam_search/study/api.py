@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -27,6 +28,7 @@ from cbam_search.study.preparation import Preparation, prepare, summary
 from cbam_search.study.screen import Screen, Silence
 from cbam_search.study.spaces import require_code_permission
 from cbam_search.study.study import Study, open_study, read_study
+from cbam_search.study.warm_start import resolve_warm_start
 
 FIXED_SECTIONS = ("seed", "backbone", "attention", "objectives", "constraints", "latency", "training", "search")
 
@@ -43,6 +45,9 @@ def launch(space: str | Path, *, allow_code: bool = False, verbose: bool = False
     screen = screen or Silence()
     config, text = read_study_config(Path(space))
     prepared = prepare(config, allow_code=allow_code)
+    warm_start = resolve_warm_start(prepared)
+    if warm_start:
+        prepared = replace(prepared, warm_start=warm_start.recorded)
     with ray_running(config.resources, verbose=verbose):
         resources = trial_resources(config.resources)
         latency = _latency_job(config, resources)
@@ -50,6 +55,8 @@ def launch(space: str | Path, *, allow_code: bool = False, verbose: bool = False
         screen.note(f"study {folder.path.name} in {folder.path}")
         for note in prepared.notes:
             screen.note(note)
+        if warm_start:
+            screen.note(warm_start.note)
         with folder.lock():
             closed = drive(folder, prepared, resources, latency, resumed=False, screen=screen, verbose=verbose)
     return _close(folder, closed, screen)
@@ -70,7 +77,7 @@ def resume(
     with folder.lock():
         _check_same_settings(folder, config)
         _check_same_source(manifest, config, allow_code=allow_code)
-        prepared = prepare(config, allow_code=allow_code)
+        prepared = replace(prepare(config, allow_code=allow_code), warm_start=manifest.warm_start)
         _check_same_data(manifest, prepared)
         _check_same_weights(manifest, prepared)
         with ray_running(config.resources, verbose=verbose):
@@ -120,6 +127,7 @@ def _manifest(
         excluded=tuple(design.label for design in prepared.published.excluded),
         backbone_source=next((entry.source for entry in prepared.space.backbones if isinstance(entry, OwnBackbone)), None),
         latency=_latency_summary(latency, config) if latency else None,
+        warm_start=prepared.warm_start,
         weights=_weights(prepared),
     )
 
@@ -140,6 +148,8 @@ def _check_same_settings(folder: StudyFolder, config: StudyConfig) -> None:
     for document in (began_with, now):
         # A file may move; that it is the same is checked by its digest.
         document["backbone"].pop("weights", None)
+        # Replayed or trained, a result is the same.
+        document["search"].pop("evaluation_cache", None)
     changed = [section for section in FIXED_SECTIONS if began_with.get(section) != now[section]]
     if changed:
         raise UserError(

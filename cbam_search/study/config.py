@@ -14,7 +14,7 @@ from cbam_search.data.config import DatasetConfig
 from cbam_search.records.config import RecordsConfig
 from cbam_search.records.manifest import STUDY_NAME
 from cbam_search.running.config import ResourcesConfig
-from cbam_search.search.config import ConstraintsConfig, Objectives, SearchConfig
+from cbam_search.search.config import ConstraintsConfig, Objectives, SearchConfig, known_cost_objectives
 from cbam_search.space.attention_config import AttentionConfig
 from cbam_search.space.backbone_config import BackboneConfig
 from cbam_search.space.own_config import AnyBackboneConfig
@@ -69,6 +69,18 @@ class StudyConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _rungs_below_the_last_epoch(self) -> StudyConfig:
+        scheduler, epochs = self.search.scheduler, self.training.epochs
+        if scheduler.kind != "none" and scheduler.grace_period >= epochs:
+            raise PydanticCustomError(
+                "grace_period",
+                "the first rung, at epoch {grace_period}, is not before the last of {epochs} epochs, so that no trial would "
+                "ever be stopped. Lower grace_period, raise training.epochs, or leave the scheduler out",
+                {"at": ("search", "scheduler"), "grace_period": scheduler.grace_period, "epochs": epochs},
+            )
+        return self
+
+    @model_validator(mode="after")
     def _positions_of_the_family(self) -> StudyConfig:
         positions = self.backbone.positions
         whose = self.backbone.family if isinstance(self.backbone, BackboneConfig) else "your own network"
@@ -114,6 +126,16 @@ class StudyConfig(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _objectives_of_the_sampler(self) -> StudyConfig:
+        if self.search.sampler == "known_cost":
+            try:
+                known_cost_objectives(self.objectives)
+            except ValueError as error:
+                message = f"{error}. Another sampler, such as tpe, takes these objectives"
+                raise PydanticCustomError("objectives", "{message}", {"at": ("objectives",), "message": message}) from None
+        return self
+
     def resolved_yaml(self) -> str:
         """Every setting with its value, as YAML."""
         content: dict[str, Any] = self.model_dump(mode="json", by_alias=True)
@@ -128,5 +150,9 @@ def read_study_config(path: Path, *, base: Path | None = None) -> tuple[StudyCon
     text = read_text(path)
     config = parse_yaml(text, path.name if base else str(path), StudyConfig)
     folder = base or path.resolve().parent
-    resolved = {"dataset": config.dataset.resolved(folder), "backbone": config.backbone.resolved(folder)}
+    resolved = {
+        "dataset": config.dataset.resolved(folder),
+        "backbone": config.backbone.resolved(folder),
+        "search": config.search.resolved(folder),
+    }
     return config.model_copy(update=resolved), text

@@ -10,13 +10,16 @@ from contextlib import contextmanager
 from cbam_search.records.events import StudyClosed
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.study_records import StudyRecords, open_records
+from cbam_search.report.replayed import with_replays
 from cbam_search.running.cluster import TrialResources
 from cbam_search.running.conductor import Conductor
 from cbam_search.running.latency import LatencyJob
 from cbam_search.running.trainable import TrainingJob
 from cbam_search.running.tune_run import run_trials
 from cbam_search.search.proposer import NoCandidate, Proposer
+from cbam_search.search.rungs import Rungs
 from cbam_search.study.preparation import Preparation
+from cbam_search.study.replays import replays_of
 from cbam_search.study.screen import Screen
 from cbam_search.tracking.uploader import Uploader
 
@@ -47,8 +50,10 @@ def drive(
                 records.ledger.subscribe(listener)
                 records.opened(resumed=resumed)
                 uploader.start()
-                closed = _run(records, prepared, resources, latency)
+                closed = with_replays(_run(records, prepared, resources, latency), records.trials.values())
                 records.closed(closed)
+            for problem in prepared.evaluations.problems if prepared.evaluations else ():
+                screen.note(problem)
         finally:
             if not uploader.stop(UPLOAD_SECONDS_AT_MOST):
                 screen.note(_mlflow_is_behind(uploader, folder))
@@ -67,8 +72,11 @@ def _run(records: StudyRecords, prepared: Preparation, resources: TrialResources
         bounds=prepared.bounds,
         published=prepared.published.trained,
         measured_bounds=config.constraints.measured_bounds(),
+        warm_start=prepared.warm_start.architectures if prepared.warm_start else (),
     )
-    conductor = Conductor(proposer, config.records.keep)
+    conductor = Conductor(
+        proposer, config.records.keep, rungs=_rungs(prepared), replays=replays_of(records, prepared, resources, latency)
+    )
     job = TrainingJob(
         recipe=config.training,
         seed=config.seed,
@@ -94,7 +102,23 @@ def _run(records: StudyRecords, prepared: Preparation, resources: TrialResources
         return StudyClosed(
             reason="space_exhausted", message=f"no new feasible architecture is left after {records.started} trainings"
         )
+    if proposer.ended is not None:
+        message = f"{proposer.ended.message}; {records.started} of at most {config.search.trials} trainings are done"
+        return StudyClosed(reason=proposer.ended.reason, message=message)
     return StudyClosed(reason="trials", message=f"all {config.search.trials} trainings are done")
+
+
+def _rungs(prepared: Preparation) -> Rungs | None:
+    """Where trials are stopped early."""
+    config = prepared.config
+    if config.search.scheduler.kind == "none":
+        return None
+    return Rungs(
+        config.search.scheduler,
+        epochs=config.training.epochs,
+        bounds=prepared.bounds,
+        measured_bounds=config.constraints.measured_bounds(),
+    )
 
 
 def _mlflow_is_behind(uploader: Uploader, folder: StudyFolder) -> str:

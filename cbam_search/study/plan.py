@@ -98,6 +98,8 @@ def _without_times(config: StudyConfig, space: Space, cost: CostModel, data: Pla
         sampler=config.search.sampler,
         trials=config.search.trials,
         epochs=config.training.epochs,
+        scheduler=config.search.scheduler,
+        stop=config.search.stop,
         latency=config.latency,
         latency_at_most=config.constraints.measured_bounds().get(LATENCY),
     )

@@ -11,7 +11,8 @@ from cbam_search.cost.model import CostModel
 from cbam_search.data.images import ImageData
 from cbam_search.data.load import load
 from cbam_search.errors import SpaceError
-from cbam_search.records.manifest import DataSummary, ObjectiveAxis
+from cbam_search.records.evaluation_cache import EvaluationCache, open_cache
+from cbam_search.records.manifest import DataSummary, ObjectiveAxis, WarmStart
 from cbam_search.search.feasibility import excess
 from cbam_search.search.published import PublishedDesigns, published_designs
 from cbam_search.search.reference import objective_axes
@@ -34,6 +35,8 @@ class Preparation:
     published: PublishedDesigns
     code_folder: Path | None = None
     pretrained: Pretrained = field(default_factory=dict)
+    evaluations: EvaluationCache | None = None
+    warm_start: WarmStart | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -42,8 +45,11 @@ class Preparation:
 
 
 def prepare(config: StudyConfig, *, allow_code: bool) -> Preparation:
-    """Load the data and work out the rest; raises DataError, CodeNotAllowedError, OwnCodeError, SpaceError or WeightsError."""
+    """Load the data and work out the rest; raises DataError, CodeNotAllowedError, OwnCodeError, SpaceError, WeightsError, or
+    UserError where the evaluation cache cannot be written.
+    """
     require_code_permission(config, allow_code=allow_code)
+    evaluations = open_cache(config.search.evaluation_cache)
     data = load(config.dataset, seed=config.seed, allow_code=allow_code)
     space = space_of(config, in_channels=data.channels, classes=data.classes, image_size=data.image_size, allow_code=allow_code)
     cost = CostModel(data.image_size, allow_code=allow_code)
@@ -61,7 +67,7 @@ def prepare(config: StudyConfig, *, allow_code: bool) -> Preparation:
         validation_labels=data.validation.labels,
     )
     code_folder = Path.cwd() if allow_code else None
-    return Preparation(config, data, space, cost, bounds, objectives, published, code_folder, pretrained)
+    return Preparation(config, data, space, cost, bounds, objectives, published, code_folder, pretrained, evaluations)
 
 
 def published_of(config: StudyConfig, space: Space, cost: CostModel) -> PublishedDesigns:

@@ -35,7 +35,7 @@ TRIAL_STATUS: Mapping[TrialState, RunStatus] = {
     TrialState.DUPLICATE: "FINISHED",
 }
 STUDY_STATUS: Mapping[str, RunStatus] = {
-    "trials": "FINISHED",
+    **dict.fromkeys(("trials", "hours", "epochs", "hypervolume"), "FINISHED"),
     "space_exhausted": "FINISHED",
     "interrupted": "KILLED",
     "failed": "FAILED",
@@ -122,6 +122,9 @@ class Draft:
         changes.tags["state"] = outcome.state.value
         if outcome.reason:
             changes.tags["reason"] = outcome.reason
+        if outcome.replayed_from:
+            changes.tags["replayed_from"] = f"{outcome.replayed_from.study}, trial {outcome.replayed_from.trial}"
+            self._study_metric("trials_replayed", self.view.replayed, now)
         if outcome.state is not TrialState.COMPLETE:
             changes.tags["on_front"] = "false"
         if outcome.epochs == 0:  # found too slow: no epoch told of its latency

@@ -16,6 +16,7 @@ _PROPOSED = {
     Origin.PUBLISHED: "a published design, trained with the same recipe as every candidate",
     Origin.SAMPLER: "proposed by the sampler",
     Origin.ENUMERATION: "found by enumerating what was left of the space",
+    Origin.WARM_START: "taken from another study's front (`search.start_from`)",
 }
 
 

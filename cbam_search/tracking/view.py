@@ -59,6 +59,11 @@ class StudyView:
         """Trainings that ended, in whatever state: the step of every figure that is followed over time."""
         return sum(trial.outcome is not None and trial.was_trained for trial in self.trials.values())
 
+    @property
+    def replayed(self) -> int:
+        """Of these, how many were taken from the evaluation cache."""
+        return sum(trial.replayed_from is not None for trial in self.trials.values())
+
     def count(self, state: TrialState, *, trained: bool) -> int:
         """Trials in `state`: trainings, or else proposals that needed none."""
         return sum(trial.state is state and trial.was_trained is trained for trial in self.trials.values())

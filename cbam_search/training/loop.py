@@ -143,7 +143,7 @@ class Training(Iterator[EpochResult]):
     def _train_and_evaluate(self) -> EpochResult:
         start = time.monotonic()
         train_loss = self._train_epoch()
-        validation_loss, metrics = self._evaluate()
+        validation_loss, metrics = evaluate(self._model, self._data, self._config)
         self.epoch += 1
         for name, loss in (("training", train_loss), ("validation", validation_loss)):
             if not math.isfinite(loss):
@@ -193,16 +193,22 @@ class Training(Iterator[EpochResult]):
             peak=self._config.lr,
         )
 
-    @torch.inference_mode()
-    def _evaluate(self) -> tuple[float, Metrics]:
-        self._model.eval()
-        loss_sum = torch.zeros((), device=self._data.device)
-        predictions, labels = [], []
-        for x, y in self._data.evaluation_batches(EVALUATION_BATCH_FACTOR * self._config.batch_size):
-            with self._precision.autocast():
-                logits = self._model(x.contiguous(memory_format=self._precision.memory_format)).float()
-            loss_sum += cross_entropy(logits, y, reduction="sum")
-            predictions.append(logits.argmax(dim=1))
-            labels.append(y)
-        confusion = confusion_matrix(torch.cat(labels).cpu().numpy(), torch.cat(predictions).cpu().numpy(), self._data.classes)
-        return loss_sum.item() / len(self._data.validation), metrics_of(confusion)
+
+@torch.inference_mode()
+def evaluate(model: nn.Module, data: DataOnDevice, config: TrainingConfig) -> tuple[float, Metrics]:
+    """Plain cross entropy and metrics over the validation split of `data`, on whose device the model lies.
+
+    The model is left in eval mode.
+    """
+    precision = Precision.of(config, data.device)
+    model.eval()
+    loss_sum = torch.zeros((), device=data.device)
+    predictions, labels = [], []
+    for x, y in data.evaluation_batches(EVALUATION_BATCH_FACTOR * config.batch_size):
+        with precision.autocast():
+            logits = model(x.contiguous(memory_format=precision.memory_format)).float()
+        loss_sum += cross_entropy(logits, y, reduction="sum")
+        predictions.append(logits.argmax(dim=1))
+        labels.append(y)
+    confusion = confusion_matrix(torch.cat(labels).cpu().numpy(), torch.cat(predictions).cpu().numpy(), data.classes)
+    return loss_sum.item() / len(data.validation), metrics_of(confusion)

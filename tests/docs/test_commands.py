@@ -26,7 +26,7 @@ CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 
 IN_A_PROCESS_OF_ITS_OWN = ("resume",)
 """It starts Ray, which one process should do once."""
-READS_THE_IMAGES = ("plan",)
+READS_THE_IMAGES = ("plan", "tabulate")
 """Of the README's YAML they are not here, so the fixture's own takes its place."""
 ONLY_VALIDATED = ("launch",)
 """The fixture has launched its own YAML by the same command; the README's would train for minutes, on images not here."""

@@ -8,12 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-import yaml
-
-from cbam_search.errors import ConfigError
 from cbam_search.study.config import StudyConfig
-from cbam_search.study.yaml_file import parse_yaml
 
 DOCS = Path(__file__).parents[2] / "docs"
 _SPEC = importlib.util.spec_from_file_location("make_yaml_reference", DOCS / "make_yaml_reference.py")
@@ -50,23 +45,3 @@ def test_every_key_of_the_schema_is_there_with_its_default() -> None:
             assert f"| `{json.dumps(entry['default']).replace(chr(34), '')}` |" in row
         if entry.get("description"):
             assert entry["description"].replace("|", "\\|") in row
-
-
-def _refused() -> Iterator[tuple[str, Any]]:
-    for path, names in make_yaml_reference._refused_names(StudyConfig):
-        for name in names:
-            yield path, {name: "min"} if path == "objectives" else name
-    for path in make_yaml_reference.REFUSED_KEYS:
-        yield path, "x"
-
-
-@pytest.mark.parametrize(("path", "value"), list(_refused()))
-def test_what_is_said_to_be_refused_is_refused(path: str, value: Any) -> None:
-    document: dict[str, Any] = {key: dict(entry) if isinstance(entry, dict) else entry for key, entry in MINIMAL.items()}
-    *sections, key = path.split(".")
-    place = document
-    for section in sections:
-        place = place.setdefault(section, {})
-    place[key] = value
-    with pytest.raises(ConfigError, match="not available in this version"):
-        parse_yaml(yaml.safe_dump(document), "space.yaml", StudyConfig)

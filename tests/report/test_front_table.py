@@ -36,6 +36,8 @@ def test_a_row_holds_recorded_values_and_known_costs() -> None:
         "pareto_rank": 0,
         "state": "complete",
         "epochs": 8,
+        "origin": "published",
+        "replayed_from": None,
     }
 
 

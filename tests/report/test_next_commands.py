@@ -63,6 +63,7 @@ def test_a_server_is_pointed_to() -> None:
         ("trials", "all 24 trainings are done", "Study digits is complete: all 24 trainings are done."),
         ("space_exhausted", "no new feasible architecture is left after 17 trainings", "widen the space"),
         ("interrupted", "stopped by Ctrl-C", "Study digits was stopped by Ctrl-C. Finished trials are kept"),
+        ("hours", "search.stop.hours, 8, are over", "Study digits is complete: search.stop.hours, 8, are over."),
         ("failed", "3 trials failed for the same reason", "error: 3 trials failed for the same reason. Finished"),
     ],
 )

@@ -14,6 +14,7 @@ from cbam_search.errors import UserError
 from cbam_search.report.plan_figure import check_picture, plan_figure, plan_picture
 from cbam_search.report.plan_json import plan_json
 from cbam_search.report.plan_text import large_number, plan_text, share_text
+from cbam_search.search.config import SchedulerConfig, StopConfig
 from cbam_search.search.plan import Plan, TimedNetwork, TimeEstimate
 from cbam_search.study.plan import StandIn, make_plan
 
@@ -62,6 +63,23 @@ def test_hours_and_their_limits(plan: Plan) -> None:
     time = plan_json(timed)["time"]
     assert (time["hours"], time["hours_at_worst"]) == (1.0, 4.0)
     assert (time["hours_if_all_cheapest"], time["hours_if_all_costliest"]) == (0.25, 2.25)
+
+
+def test_early_stopping_makes_the_hours_an_upper_bound_and_budgets_are_named(plan: Plan) -> None:
+    assert "early stopping" not in plan_text(plan)
+    stop = StopConfig.model_validate({"hours": 8, "epochs": 2000, "hypervolume": {}})
+    early = replace(plan, estimate=ESTIMATE, epochs=36, scheduler=SchedulerConfig(kind="pareto_asha"), stop=stop)
+    # 3 epochs of all, 6 more of a third, 18 of a ninth, 9 of a twenty-seventh
+    assert early.expected_epochs == pytest.approx(3 + 6 / 3 + 18 / 9 + 9 / 27)
+    text = plan_text(early)
+    assert "so at most: were each rung to let one trial in 3 go on, the sampler's would take 7.33 of 36 epochs" in text
+    assert (
+        "no training is started after 8 hours or 2,000 epochs\n  nor once the hypervolume improves by less than 0.1 %" in text
+    )
+    read = json.loads(json.dumps(plan_json(early)))
+    assert read["scheduler"]["expected_epochs"] == early.expected_epochs
+    assert read["stop"]["epochs"] == 2000
+    assert plan_json(plan)["scheduler"]["expected_epochs"] is None
 
 
 def test_json_keeps_whole_numbers_whole(plan: Plan) -> None:

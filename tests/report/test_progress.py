@@ -71,6 +71,21 @@ def test_a_line_a_finished_trial_where_there_is_no_terminal(study: SyntheticStud
     assert "\x1b" not in text_of(console)
 
 
+def test_a_stopped_trial_says_at_which_epoch_and_why(study: SyntheticStudy) -> None:
+    console = piped()
+    proposal = random_candidates(1)[0]
+    with Progress(study.manifest, [], console=console, concurrent=1) as progress:
+        study.ledger.subscribe(progress)
+        study.start(0, proposal)
+        reason = "at epoch 3, not among the best 4 of 14 there"
+        outcome = Outcome(state=TrialState.STOPPED, metrics={"accuracy": 0.55}, epochs=3, reason=reason)
+        study.ledger.append(TrialFinished(trial=0, outcome=outcome))
+        study.ledger.append(FrontUpdated(front=(), hypervolume=0.0, changed=False, complete=0))
+    _, line, end = text_of(console).splitlines()
+    assert line.startswith(f"[1/24] trial 0 stopped: {reason}, accuracy 55.00 % - {proposal.label}")
+    assert "0 complete, 1 stopped" in end
+
+
 def test_a_resumed_study_counts_on(study: SyntheticStudy) -> None:
     console = piped()
     with Progress(study.manifest, [complete(0, 0.9, 0.001)], console=console, concurrent=1) as progress:

@@ -12,7 +12,7 @@ from cbam_search.architecture.architecture import published
 from cbam_search.records.front import front_of
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.records.trials import Origin, Trial, TrialState
-from cbam_search.report.study_table import print_study_table, standard_error
+from cbam_search.report.study_table import print_study_table, standard_error, stopped_text
 
 FOUND = with_attention(backbone(14, 0.5), (None, PALETTE[1], PALETTE[2], None, None, None))
 BARE, SE, CBAM = (published(backbone(14, 0.5), kind) for kind in (None, "se", "cbam"))
@@ -117,3 +117,13 @@ def test_standard_error_is_binomial_and_never_zero() -> None:
     assert standard_error(0.9, 500) == pytest.approx(0.0134, abs=1e-4)
     assert standard_error(1.0, 180) > 0
     assert standard_error(0.0, 180) == pytest.approx(standard_error(1.0, 180))
+
+
+def test_stopped_trials_are_counted_by_their_epoch_below_the_table() -> None:
+    stopped = [ended(number, TrialState.STOPPED, epochs=epochs) for number, epochs in enumerate((9, 3, 3, 9, 3), start=20)]
+    assert stopped_text(stopped[:1]) == "Stopped early, so not compared here: 1 trial after 9 epochs."
+    assert stopped_text(trials()[:4]) == ""
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    print_study_table(console, manifest(), [*trials()[:4], *stopped], front_of(trials(), (ACCURACY, GFLOPS)))
+    assert isinstance(console.file, io.StringIO)
+    assert "Stopped early, so not compared here: 3 trials after 3 epochs, 2 after 9." in console.file.getvalue()

@@ -9,7 +9,7 @@ from cbam_search.errors import ResourceError
 from cbam_search.running import nodes as nodes_module
 from cbam_search.running.cluster import TrialResources, ray_running
 from cbam_search.running.config import ResourcesConfig
-from cbam_search.running.nodes import agreed_device, devices_of_nodes, latency_device
+from cbam_search.running.nodes import agreed_device, devices_of_nodes, gpu_models, latency_device
 
 EPYC, XEON = Device("cpu", "AMD EPYC 9B14"), Device("cpu", "Intel Xeon 8481C")
 H100, A100 = Device("cuda", "NVIDIA H100 80GB HBM3"), Device("cuda", "NVIDIA A100-SXM4-80GB")
@@ -53,3 +53,10 @@ def test_a_real_node_answers_and_small_ones_are_not_asked(monkeypatch: pytest.Mo
         monkeypatch.setattr(nodes_module, "ANSWER_WITHIN_SECONDS", 0.0)
         with pytest.raises(ResourceError, match="did not answer within 0 s"):
             devices_of_nodes(of_a_trial)
+
+
+def test_gpu_models_are_all_that_a_trial_may_get(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = {"a": (H100, EPYC), "b": (A100, EPYC), "c": (H100, XEON)}
+    monkeypatch.setattr(nodes_module, "devices_of_nodes", lambda _resources: there)
+    resources = TrialResources(cpus=1, gpus=1, concurrent=3, max_concurrent=None)
+    assert gpu_models(resources) == "NVIDIA A100-SXM4-80GB + NVIDIA H100 80GB HBM3"

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from studies import StudyBench, manifest_of, new_folder, space_of
 
 from cbam_search.errors import RecordsError
 from cbam_search.records.trials import Outcome, TrialState
+from cbam_search.running.scheduler import StudyScheduler
 from cbam_search.running.searcher import StudySearcher
 from cbam_search.search.config import SearchConfig
 
@@ -119,3 +121,77 @@ def test_an_error_of_the_study_is_not_taken_for_one_of_the_trial(bench: StudyBen
     assert searcher.suggest("b") is None
     bench.restart()
     assert bench.records.trials[number].state is TrialState.RUNNING  # the worker's own result file tells the next driver
+
+
+@pytest.fixture
+def early(tmp_path: Path) -> StudyBench:
+    """Stops at epoch 1 all but one in two."""
+    scheduler = {"kind": "pareto_asha", "grace_period": 1, "reduction_factor": 2}
+    search = SearchConfig.model_validate({"trials": 6, "sampler": "random", "scheduler": scheduler})
+    return StudyBench(new_folder(tmp_path, manifest_of(trials=6, epochs=2)), space_of(), search)
+
+
+class RayTrial:
+    """As much of one as a scheduler looks at."""
+
+    def __init__(self, trial_id: str) -> None:
+        self.trial_id = trial_id
+
+
+def asked(scheduler: StudyScheduler, ray_id: str, result: dict[str, Any]) -> str:
+    return scheduler.on_trial_result(None, RayTrial(ray_id), result)  # type: ignore[arg-type]
+
+
+def test_tune_is_told_to_stop_a_trial_that_is_behind_at_a_rung(early: StudyBench) -> None:
+    searcher = StudySearcher(early.conductor)
+    scheduler = StudyScheduler(searcher)
+    first, second = suggested(searcher, "a"), suggested(searcher, "b")
+    assert asked(scheduler, "a", EPOCH) == TrialScheduler.CONTINUE
+    searcher.on_trial_result("a", EPOCH)
+    behind = EPOCH | {"accuracy": 0.05}
+    assert asked(scheduler, "b", behind) == TrialScheduler.STOP
+    assert early.records.trials[second].state is TrialState.RUNNING  # until Tune says that it ended
+    searcher.on_trial_complete("b", behind | {"done": True})
+    trial = early.records.trials[second]
+    assert trial.outcome is not None
+    assert (trial.state, trial.outcome.epochs, trial.outcome.seconds) == (TrialState.STOPPED, 1, 0.5)
+    assert trial.outcome.reason == "at epoch 1, not among the best 1 of 2 there"
+    assert trial.outcome.metrics["accuracy"] == 0.05
+    assert early.records.trials[first].state is TrialState.RUNNING
+
+
+def test_a_trial_that_ended_by_itself_is_not_stopped(early: StudyBench) -> None:
+    searcher = StudySearcher(early.conductor)
+    scheduler = StudyScheduler(searcher)
+    for ray_id in "ab":
+        suggested(searcher, ray_id)
+    assert asked(scheduler, "a", EPOCH) == TrialScheduler.CONTINUE
+    ended = done(Outcome(state=TrialState.COMPLETE, metrics={"accuracy": 0.05}, epochs=1)) | {"accuracy": 0.05}
+    assert asked(scheduler, "b", ended) == TrialScheduler.CONTINUE
+
+
+@pytest.mark.parametrize(("interrupted", "error"), [(True, False), (False, True)])
+def test_a_verdict_holds_whatever_happens_on_the_way_out(early: StudyBench, interrupted: bool, error: bool) -> None:
+    searcher = StudySearcher(early.conductor)
+    scheduler = StudyScheduler(searcher)
+    _, second = suggested(searcher, "a"), suggested(searcher, "b")
+    asked(scheduler, "a", EPOCH)
+    assert asked(scheduler, "b", EPOCH | {"accuracy": 0.05}) == TrialScheduler.STOP
+    searcher.interrupted = interrupted
+    searcher.on_trial_complete("b", EPOCH, error=error)
+    assert early.records.trials[second].state is TrialState.STOPPED
+
+
+def test_an_error_in_a_verdict_is_the_study_s_and_stops_no_trial(early: StudyBench) -> None:
+    searcher = StudySearcher(early.conductor)
+    suggested(searcher, "a")
+    early.conductor.rungs = "no rungs"  # type: ignore[assignment]
+    assert asked(StudyScheduler(searcher), "a", EPOCH) == TrialScheduler.CONTINUE
+    assert isinstance(searcher.error, AttributeError)
+
+
+def test_ray_may_copy_and_pickle_the_scheduler_and_gets_nothing(early: StudyBench, tmp_path: Path) -> None:
+    scheduler = StudyScheduler(StudySearcher(early.conductor))
+    assert copy.deepcopy(scheduler) is scheduler
+    assert str(tmp_path).encode() not in pickle.dumps(scheduler)
+    assert asked(scheduler, "never", EPOCH) == TrialScheduler.CONTINUE

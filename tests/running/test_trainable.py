@@ -65,6 +65,17 @@ def test_a_warm_worker_trains_the_next_candidate_as_a_fresh_one_would(digits: Im
     assert {**warm.step(), "seconds": 0} == {**fresh.step(), "seconds": 0}
 
 
+def test_a_worker_whose_trial_was_stopped_trains_the_next_as_a_fresh_one_would(digits: ImageData, tmp_path: Path) -> None:
+    """Tune hands a stopped trial's actor the next candidate, in the middle of a training."""
+    warm = worker(digits, tmp_path / "warm", epochs=5)
+    assert "done" not in warm.step()
+    assert warm.reset_config(config_of(1, "cifar_resnet8_0.25+se"))
+    fresh = worker(digits, tmp_path / "fresh", trial=9, epochs=5)
+    fresh.reset_config(config_of(1, "cifar_resnet8_0.25+se"))
+    assert {**warm.step(), "seconds": 0} == {**fresh.step(), "seconds": 0}
+    assert not StudyFolder(tmp_path / "warm").result(0).exists()
+
+
 def test_divergence_is_a_result(digits: ImageData, tmp_path: Path) -> None:
     actor = worker(digits, tmp_path, lr=100.0, warmup_epochs=0, weight_decay=1.0, epochs=30)
     result: dict[str, Any] = {}

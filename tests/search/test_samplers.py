@@ -10,17 +10,19 @@ from typing import Any
 import optuna
 import pytest
 from optuna.distributions import BaseDistribution
-from studies import StudyBench, landscape, manifest_of, new_folder, space_of
+from studies import OBJECTIVES, StudyBench, landscape, manifest_of, new_folder, space_of
 
 from cbam_search.architecture import published
+from cbam_search.cost.model import CostModel
 from cbam_search.errors import UnknownNameError
 from cbam_search.records.trials import Outcome, Trial, TrialState
 from cbam_search.search import config
 from cbam_search.search.config import SearchConfig
-from cbam_search.search.samplers import SAMPLERS, ParameterCodec, build_sampler
+from cbam_search.search.samplers import SAMPLERS, ParameterCodec, Task, build_sampler
 
 SPACE = space_of(reduction_ratio=[2, 4], spatial_kernel_size=[3, 7], pools={"from": ["avg", "max"]})
-RELATIONAL = ("tpe", "nsga2", "nsga3", "gp", "qmc")
+RELATIONAL = ("tpe", "nsga2", "nsga3", "gp", "qmc", "known_cost")
+TASK = Task(SPACE, CostModel((8, 8)).cost, [axis for objective in OBJECTIVES if (axis := objective.axis())], bounds={})
 
 
 def test_every_sampler_of_the_yaml_exists() -> None:
@@ -33,7 +35,7 @@ def test_every_sampler_of_the_yaml_exists() -> None:
 def test_relational_samplers_see_every_parameter(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also with a published design outside the space among the trials, which has no parameters at all."""
     codec = ParameterCodec(SPACE.parameters, as_index=name == "qmc")
-    inner = type(SAMPLERS[name](0, 12))
+    inner = type(SAMPLERS[name](0, 12, TASK))
     seen: list[tuple[set[str], set[str]]] = []
     original = inner.sample_relative
 
@@ -102,7 +104,12 @@ def test_the_codec_goes_there_and_back(as_index: bool) -> None:
     assert all(codec.distributions()[name]._contains(codec.distributions()[name].to_internal_repr(held[name])) for name in held)
 
 
-@pytest.mark.parametrize("name", ["tpe", "nsga2", "gp"])
+def test_known_cost_needs_its_task() -> None:
+    with pytest.raises(ValueError, match="needs the task"):
+        build_sampler("known_cost", seed=0, trials=10, codec=ParameterCodec(SPACE.parameters, as_index=False))
+
+
+@pytest.mark.parametrize("name", ["tpe", "nsga2", "gp", "known_cost"])
 def test_what_is_told_changes_what_is_proposed(name: str, tmp_path: Path) -> None:
     """Where accuracy rewards CBAM in the last stage at no cost, later proposals have more of it than early ones."""
 

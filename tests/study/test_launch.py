@@ -49,6 +49,11 @@ def write(folder: Path, **changes: object) -> Path:
     return path
 
 
+def _workers() -> list[str]:
+    """Every actor that ever trained on this Ray."""
+    return [key for key, actor in ray._private.state.actors().items() if "CandidateTrainable" in actor["ActorClassName"]]
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("_ray")
 class TestOnRay:
@@ -76,6 +81,36 @@ class TestOnRay:
         first, second = cbam_search.launch(path), cbam_search.launch(path)
         assert (first.name, second.name) == ("tiny", "tiny-2")
         assert {n: t.values for n, t in first.trials.items()} == {n: t.values for n, t in second.trials.items()}
+
+    def test_trials_are_stopped_early_on_warm_workers_and_a_budget_of_epochs_ends_it(self, tmp_path: Path) -> None:
+        before = len(_workers())
+        search = {
+            "trials": 40,
+            "published_backbones": 1,
+            "baselines": ["none"],
+            "scheduler": {"kind": "pareto_asha", "grace_period": 1, "reduction_factor": 2},
+            "stop": {"epochs": 40},
+        }
+        attention = {"per": "stage", "reduction_ratio": [2, 4]}
+        training = TINY["training"] | {"epochs": 4}
+        study = cbam_search.launch(write(tmp_path, search=search, attention=attention, training=training))
+        trained = [trial for trial in study.trials.values() if trial.was_trained]
+        stopped = [trial for trial in trained if trial.state is TrialState.STOPPED]
+        assert stopped
+        assert {trial.state for trial in trained} == {TrialState.COMPLETE, TrialState.STOPPED}
+        assert {trial.outcome.epochs for trial in stopped} <= {1, 2}
+        assert {trial.outcome.epochs for trial in trained if trial.state is TrialState.COMPLETE} == {4}
+        assert all(number not in study.front.ranks for number in (trial.number for trial in stopped))
+        assert len(_workers()) - before <= 2, "a stopped trial cost its worker"
+        events = [event for event, _ in read_events(study.folder.ledger)]
+        epochs = [(event.trial, event.epoch) for event in events if isinstance(event, EpochFinished)]
+        assert len(epochs) == len(set(epochs)) == sum(trial.outcome.epochs for trial in trained)
+        assert 40 <= len(epochs) < 40 + 2 * 4
+        closed = events[-1]
+        assert isinstance(closed, StudyClosed)
+        assert closed.reason == "epochs"
+        assert f"{len(trained)} of at most 40 trainings" in closed.message
+        assert cbam_search.resume(study.name).trials == study.trials
 
     def test_a_memory_mapped_data_set_travels_by_path(self, tmp_path: Path) -> None:
         dataset = {"source": "digits", "limit": 400, "memory_limit_gib": 1e-9, "cache_folder": "cache"}
@@ -161,8 +196,31 @@ class TestOnRay:
             SpaceError,
             "beside 1 published designs outside it",
         ),
-        ({"search": {"scheduler": {"kind": "pareto_asha"}}}, ConfigError, "not available in this version"),
+        (
+            {"search": {"trials": 5, "scheduler": {"kind": "pareto_asha", "grace_period": 2}}},
+            ConfigError,
+            "the first rung, at epoch 2, is not before the last of 2 epochs",
+        ),
+        (
+            {"search": {"trials": 5, "sampler": "nsga2", "scheduler": {"kind": "pareto_asha", "grace_period": 1}}},
+            ConfigError,
+            "nsga2 learns from complete trials alone",
+        ),
         ({"objectives": {"latency_ms": "min", "accuracy": "max"}}, ConfigError, "in objectives needs the section latency"),
+        (
+            {
+                "objectives": {"accuracy": "max", "latency_ms": "min"},
+                "latency": {"device": "cpu"},
+                "search": {"sampler": "known_cost"},
+            },
+            ConfigError,
+            "objectives: sampler known_cost takes costs that are known before training; latency_ms is measured by each trial",
+        ),
+        (
+            {"objectives": {"accuracy": "max", "macro_f1": "max"}, "search": {"sampler": "known_cost"}},
+            ConfigError,
+            "found accuracy and macro_f1. Another sampler, such as tpe, takes these objectives",
+        ),
         ({"constraints": {"latency_ms": {"at_most": 5}}}, ConfigError, "in constraints needs the section latency"),
         (
             {"latency": {"device": "cpu"}},

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import heapq
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from cbam_search.architecture import Architecture
-from cbam_search.cost.cost import Cost
+from cbam_search.cost.cost import CostFunction
 from cbam_search.cost.model import CostModel
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.manifest import DataSummary, ObjectiveAxis, StudyManifest
 from cbam_search.records.study_records import StudyRecords, open_records
 from cbam_search.records.trials import Outcome, Trial, TrialState
 from cbam_search.running.conductor import Conductor
+from cbam_search.running.replays import Replays
 from cbam_search.search.config import SearchConfig
 from cbam_search.search.proposer import Proposer
+from cbam_search.search.rungs import Rungs
 from cbam_search.space.attention_config import AttentionConfig
 from cbam_search.space.backbone_config import BackboneConfig
 from cbam_search.space.space import Space
@@ -25,6 +29,8 @@ OBJECTIVES = (
     ObjectiveAxis(name="gflops", direction="min", reference=0.002, ideal=0.0),
 )
 Trainer = Callable[[Trial], Outcome]
+Curve = Callable[[Trial, int], dict[str, float]]
+"""A trial's metrics after an epoch."""
 
 
 def space_of(**attention: object) -> Space:
@@ -80,11 +86,14 @@ class StudyBench:
         space: Space,
         config: SearchConfig,
         *,
-        cost: Callable[[Architecture], Cost] | None = None,
+        cost: CostFunction | None = None,
         bounds: dict[str, float] | None = None,
         published: tuple[Architecture, ...] = (),
         measured_bounds: dict[str, float] | None = None,
+        warm_start: tuple[Architecture, ...] = (),
+        replays: Replays | None = None,
         seed: int = 0,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.folder = folder
         self.space = space
@@ -93,7 +102,10 @@ class StudyBench:
         self.bounds = bounds or {}
         self.published = published
         self.measured_bounds = measured_bounds or {}
+        self.warm_start = warm_start
+        self.replays = replays
         self.seed = seed
+        self.clock = clock
         self.records: StudyRecords
         self.conductor: Conductor
         self._open()
@@ -109,8 +121,17 @@ class StudyBench:
             bounds=self.bounds,
             published=self.published,
             measured_bounds=self.measured_bounds,
+            warm_start=self.warm_start,
+            clock=self.clock,
         )
-        self.conductor = Conductor(proposer, "front")
+        rungs = Rungs(
+            self.config.scheduler,
+            epochs=self.records.manifest.epochs,
+            bounds=self.bounds,
+            measured_bounds=self.measured_bounds,
+        )
+        stopping = rungs if self.config.scheduler.kind != "none" else None
+        self.conductor = Conductor(proposer, "front", rungs=stopping, replays=self.replays)
 
     def restart(self) -> None:
         self.records.close()
@@ -140,6 +161,36 @@ class StudyBench:
             trained.append(trial)
         return trained
 
+    def run_epochs(self, curve: Curve, *, workers: int = 4, at_most_epochs: int | None = None) -> list[Trial]:
+        """Train epoch by epoch on a fake clock, as Ray would: each of `workers` has a trial, whose epochs take as long as its
+        network is large. Returns the trials that ended; after `at_most_epochs` those under way are left as a crash would.
+        """
+        last = self.records.manifest.epochs
+        under_way: list[tuple[float, int, int]] = []
+        ended: list[Trial] = []
+        now, trained = 0.0, 0
+        while at_most_epochs is None or trained < at_most_epochs:
+            while len(under_way) < workers and (trial := self._next()) is not None:
+                done = self.conductor.epochs_recorded(trial.number)
+                heapq.heappush(under_way, (now + trial.candidate.gflops, trial.number, done + 1))
+            if not under_way:
+                break
+            now, number, epoch = heapq.heappop(under_way)
+            trial = self.records.trials[number]
+            metrics = curve(trial, epoch)
+            trained += 1
+            self.conductor.epoch(number, epoch, metrics, trial.candidate.gflops)
+            if epoch == last:
+                seconds = last * trial.candidate.gflops
+                self.conductor.finish(
+                    number, Outcome(state=TrialState.COMPLETE, metrics=metrics, epochs=epoch, seconds=seconds)
+                )
+            elif not self.conductor.stop_if_behind(number):
+                heapq.heappush(under_way, (now + trial.candidate.gflops, number, epoch + 1))
+                continue
+            ended.append(self.records.trials[number])
+        return ended
+
 
 def landscape(trial: Trial) -> Outcome:
     """A fake training: accuracy grows with gflops, and with attention in the last stage."""
@@ -147,3 +198,8 @@ def landscape(trial: Trial) -> Outcome:
     bonus = {"se": 0.02, "cbam": 0.04}.get(last[-1], 0.0) if last else 0.0
     accuracy = 0.6 + 100 * trial.candidate.gflops + bonus
     return Outcome(state=TrialState.COMPLETE, metrics={"accuracy": min(accuracy, 0.99)}, epochs=2, seconds=0.2)
+
+
+def learning(trial: Trial, epoch: int) -> dict[str, float]:
+    """The same landscape epoch by epoch: from chance, 0.1, towards the last value, nine tenths of the way within 9 epochs."""
+    return {"accuracy": 0.1 + (landscape(trial).metrics["accuracy"] - 0.1) * (1.0 - 0.1 ** (epoch / 9))}

@@ -7,7 +7,7 @@ from synthetic_study import ACCURACY, GFLOPS, SyntheticStudy, candidate, random_
 from cbam_search.cost.config import LATENCY, LATENCY_SPREAD
 from cbam_search.records.events import EpochFinished, FrontUpdated, TrialFinished
 from cbam_search.records.ledger import read_events
-from cbam_search.records.trials import Outcome, TrialState
+from cbam_search.records.trials import Origin, Outcome, ReplayedFrom, TrialState
 from cbam_search.tracking.draft import STUDY, Draft
 from cbam_search.tracking.view import StudyView
 
@@ -111,3 +111,17 @@ def test_a_latency_is_logged_once_and_a_hypervolume_only_where_there_is_one(stud
     assert "hypervolume" not in {row.name for row in draft.runs[STUDY].metrics}
     draft.add(FrontUpdated(front=(0,), hypervolume=0.5, changed=False, complete=1))
     assert [row.value for row in draft.runs[STUDY].metrics if row.name == "hypervolume"] == [0.5]
+
+
+def test_a_replayed_result_says_whose_it_was_and_is_counted(study: SyntheticStudy) -> None:
+    study.start(0, candidate(origin=Origin.WARM_START))
+    view = StudyView()
+    draft, _ = draft_of(study, view)
+    assert draft.runs[0].tags["origin"] == "warm_start"
+    assert "another study's front" in draft.runs[0].tags["mlflow.note.content"]
+    source = ReplayedFrom(study="X", study_id="1" * 32, trial=3)
+    outcome = Outcome(state=TrialState.COMPLETE, values={"accuracy": 0.9, "gflops": 0.001}, epochs=2, replayed_from=source)
+    draft = Draft(view, OBJECTIVES)
+    draft.add(TrialFinished(trial=0, outcome=outcome))
+    assert draft.runs[0].tags["replayed_from"] == "X, trial 3"
+    assert [row.value for row in draft.runs[STUDY].metrics if row.name == "trials_replayed"] == [1.0]

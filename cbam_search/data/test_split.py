@@ -1,0 +1,47 @@
+"""The test split, which a search never opens: for benchmarks that record what searches would have found."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from cbam_search.data.config import DatasetConfig
+from cbam_search.data.decoding import decode_item
+from cbam_search.data.images import ImageData, ImageSplit
+from cbam_search.data.load import open_source
+from cbam_search.data.planning import plan_splits
+from cbam_search.errors import DataError
+
+
+@dataclass(frozen=True)
+class TestSplit:
+    """split: as `ImageSplit`, in memory, of the size and channels of the other splits. fingerprint: SHA-256 of its arrays."""
+
+    __test__ = False  # no test class, whatever pytest makes of the name
+
+    split: ImageSplit
+    fingerprint: str
+
+
+def load_test(config: DatasetConfig, data: ImageData, *, seed: int, allow_code: bool) -> TestSplit:
+    """Decode the test images that belong to `data`, which `load` gave for the same `config` and `seed`.
+
+    Images that cannot be decoded are left out. Raises DataError where there is no test split, and for images of another size.
+    """
+    planned = plan_splits(open_source(config, allow_code=allow_code), config, seed).splits.get("test")
+    if planned is None:
+        raise DataError("There is no test split: the source has none with labels, and dataset.test_fraction is 0.")
+    decoded = [decode_item(item, data.channels, config.height_width).pixels for item in planned.items()]
+    places = [place for place, pixels in enumerate(decoded) if pixels is not None]
+    images = [pixels.transpose(2, 0, 1) for pixels in decoded if pixels is not None]
+    if not images:
+        raise DataError("No image of the test split can be decoded.")
+    if any(image.shape[1:] != data.image_size for image in images):
+        raise DataError("Images of the test split have other sizes than the others. Set dataset.image_size.")
+    split = ImageSplit(np.ascontiguousarray(images), planned.labels[places])
+    hasher = hashlib.sha256(f"{split.images.shape}\n".encode())
+    hasher.update(split.images.tobytes())
+    hasher.update(split.labels.astype("<i8").tobytes())
+    return TestSplit(split, hasher.hexdigest())

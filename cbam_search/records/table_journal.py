@@ -1,0 +1,156 @@
+"""The trainings of a table that is still being made: an append-only file in a folder beside the table's.
+
+The file begins with the identity of its trainings; each further line is a session or a training, forced to disk before the next
+begins, so that Ctrl-C and `kill -9` lose what is under way and nothing else. The folder goes when the table is complete.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict
+
+from cbam_search.durable import cut_torn_line, write_atomically
+from cbam_search.errors import RecordsError, StudyBusyError, UserError
+from cbam_search.records.table import TableIdentity, TableSession, TableTraining, read_table
+
+_FILE = "trainings.jsonl"
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+    identity: TableIdentity | None = None
+    session: TableSession | None = None
+    training: TableTraining | None = None
+
+    def encoded(self) -> bytes:
+        return self.model_dump_json(exclude_none=True).encode() + b"\n"
+
+
+class TableJournal:
+    """Open for one process at a time. trainings: by digest and seed, those of the table and those since."""
+
+    def __init__(self, output: Path, identity: TableIdentity) -> None:
+        self.output = output
+        self.folder = journal_folder(output)
+        self._file_path = self.folder / _FILE
+        self.sessions: list[TableSession] = []
+        self.trainings: dict[tuple[str, int], TableTraining] = {}
+        self._read_output(identity)
+        self._read_own(identity)
+        self._file = self._file_path.open("ab")
+
+    def begin(self, session: TableSession) -> None:
+        """Note who goes on with the table."""
+        self.sessions.append(session)
+        self._append(_Line(session=session))
+
+    def add(self, training: TableTraining) -> None:
+        """Force a finished training to disk; raises RecordsError when it cannot be written."""
+        self._append(_Line(training=training))
+        self.trainings[training.digest, training.seed] = training
+
+    def close(self) -> None:
+        self._file.close()
+
+    def remove(self) -> None:
+        """The table holds all that the journal does; the folder goes when the journal is closed."""
+        self.close()
+        self._file_path.unlink()
+
+    def _append(self, line: _Line) -> None:
+        try:
+            self._file.write(line.encoded())
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise RecordsError(f"cannot write {self._file_path}: {error.strerror}") from error
+
+    def _read_output(self, identity: TableIdentity) -> None:
+        if not self.output.exists():
+            return
+        try:
+            table = read_table(self.output)
+        except RecordsError as error:
+            raise UserError(f"{error}. Give another --output") from None
+        self._check(table.metadata.identity, identity)
+        self.sessions.extend(table.metadata.sessions)
+        self._take(table.trainings())
+
+    def _read_own(self, identity: TableIdentity) -> None:
+        if not self._file_path.exists():
+            write_atomically(self._file_path, _Line(identity=identity).encoded())
+            return
+        cut_torn_line(self._file_path)
+        with self._file_path.open("rb") as file:
+            for number, text in enumerate(file, 1):
+                try:
+                    line = _Line.model_validate_json(text)
+                except ValueError as error:
+                    raise RecordsError(f"{self._file_path} is damaged in line {number}: {error}") from error
+                if line.identity:
+                    self._check(line.identity, identity)
+                if line.session and line.session not in self.sessions:
+                    self.sessions.append(line.session)
+                self._take([line.training] if line.training else [])
+
+    def _take(self, trainings: Iterable[TableTraining]) -> None:
+        self.trainings |= {(training.digest, training.seed): training for training in trainings}
+
+    def _check(self, found: TableIdentity, wanted: TableIdentity) -> None:
+        if differences := found.differences(wanted):
+            raise UserError(
+                f"{self.output} was begun with other settings or images: {', '.join(differences)}. Put them back, give another "
+                f"--output, or delete {self.output.name} and {self.folder.name} beside it to begin anew"
+            )
+
+
+def journal_folder(output: Path) -> Path:
+    """Where the journal of the table at `output` lies."""
+    return output.with_name(f"{output.name}.progress")
+
+
+def check_output(output: Path) -> None:
+    """Raises UserError where no table can be written; the folder that `output` is to lie in is made."""
+    if output.is_dir():
+        raise UserError(f"{output} is a folder; --output names the parquet file to write")
+    probe = output.with_name(f".{output.name}.writable")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"no table can be written to {output}: {error.strerror}") from None
+
+
+@contextmanager
+def open_journal(output: Path, identity: TableIdentity) -> Iterator[TableJournal]:
+    """The journal of the table at `output`, made where there is none; no other process has it meanwhile.
+
+    Raises UserError where the output cannot be written or holds something else, StudyBusyError where another process makes it,
+    RecordsError where the journal is damaged.
+    """
+    check_output(output)
+    folder = journal_folder(output)
+    folder.mkdir(exist_ok=True)
+    lock = FileLock(folder / "lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise StudyBusyError(f"another process is making {output}. Wait for it, or stop it with Ctrl-C") from None
+    try:
+        journal = TableJournal(output, identity)
+        try:
+            yield journal
+        finally:
+            journal.close()
+    finally:
+        lock.release()
+        if not (folder / _FILE).exists():  # refused, or complete
+            shutil.rmtree(folder, ignore_errors=True)

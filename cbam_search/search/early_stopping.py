@@ -1,0 +1,157 @@
+"""Whether a trial goes on past a rung: asynchronous successive halving over several objectives.
+
+A rung is a number of epochs at which trials are compared; of those that reached it, about one in `reduction_factor` goes on.
+Asynchronous successive halving is Li et al., arXiv 1810.05934; ranking by non-domination instead of by one metric is Schmucker
+et al., arXiv 2106.12639. As in the stopping variant of the former, a trial is judged the moment it arrives, among those
+recorded by then, and goes on in place: nothing waits for a rung to fill, and nothing stopped comes back. Departures:
+
+- Ties, and a rank that has more trials than may go on, are settled by hypervolume contribution to the study's fixed reference
+  point, where Schmucker et al. take epsilon-nets or crowding distance, which keep the ends of the front for ever.
+- A trial no better than chance comes after every trial that is, whatever its rank: the cheapest network is always of rank 0,
+  and it is not kept merely for being cheap. Among such trials cost does not count.
+
+Everything here is a function of its arguments: no clock, no chance, no Ray.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cbam_search import pareto
+from cbam_search.records.manifest import ObjectiveAxis
+
+
+@dataclass(frozen=True)
+class RungRecord:
+    """What a trial had reached at a rung.
+
+    values: one an objective, in the study's order: metrics of that epoch, and costs. tolerances: (m,), how exact each value is,
+    see `pareto.ranks`. excess: by what share the worst constraint is exceeded, 0.0 for a feasible trial. exempt: never stopped,
+    as published designs are; its values count among the others'.
+    """
+
+    trial: int
+    values: tuple[float, ...]
+    tolerances: tuple[float, ...]
+    excess: float = 0.0
+    exempt: bool = False
+
+    @property
+    def finite(self) -> bool:
+        return all(map(math.isfinite, self.values))
+
+
+def rung_levels(grace_period: int, reduction_factor: int, epochs: int) -> tuple[int, ...]:
+    """Epochs of the rungs: grace_period * reduction_factor**k, below the full budget of `epochs`."""
+    levels = []
+    level = grace_period
+    while level < epochs:
+        levels.append(level)
+        level *= reduction_factor
+    return tuple(levels)
+
+
+def reason_to_stop(
+    rung: Sequence[RungRecord], record: RungRecord, objectives: Sequence[ObjectiveAxis], reduction_factor: int
+) -> str | None:
+    """Why the trial of `record`, one of `rung`, does not go on; None where it does.
+
+    rung: what was recorded at one number of epochs, `record` among it. Of n finite records the best n // reduction_factor go
+    on. Where that is none, so does whoever comes: there is too little to compare with, and ASHA starts optimistically too.
+    Nobody is stopped while the reference point is not fixed (a measured cost fixes it after the published designs).
+    """
+    if record.exempt:
+        return None
+    if not record.finite:
+        names = [axis.name for axis, value in zip(objectives, record.values, strict=True) if not math.isfinite(value)]
+        return f"{' and '.join(names)} not finite"
+    axes = [axis for objective in objectives if (axis := objective.axis()) is not None]
+    finite = [entry for entry in rung if entry.finite]
+    places = len(finite) // reduction_factor
+    if places == 0 or len(axes) < len(objectives):
+        return None
+    if record.trial in _going_on(finite, record, axes, places):
+        return None
+    return f"not among the best {places} of {len(finite)} there"
+
+
+def _going_on(rung: Sequence[RungRecord], asked: RungRecord, axes: Sequence[pareto.Axis], places: int) -> set[int]:
+    """The trials that the best `places` are: feasible before infeasible, better than chance before the others.
+
+    More than `places` where the last of them cannot be told apart. Only of `asked` it is certain whether it is among them:
+    where its rank decides, nobody is compared by hypervolume, which takes the most time.
+    """
+    feasible = [record for record in rung if record.excess <= 0]
+    useful = [record for record in feasible if _better_than_chance(record, axes)]
+    going_on: set[int] = set()
+    _add_useful(going_on, useful, asked, axes, places)
+    if len(useful) < places:
+        _add_by_rank(going_on, [record for record in feasible if not _better_than_chance(record, axes)], axes, places)
+    if len(feasible) < places:
+        infeasible = [record for record in rung if record.excess > 0]
+        _add_groups(going_on, infeasible, np.array([record.excess for record in infeasible]), places)
+    return going_on
+
+
+def _better_than_chance(record: RungRecord, axes: Sequence[pareto.Axis]) -> bool:
+    """In every objective to maximise, all of them measured in training: the reference there is a constant answer's score."""
+    return all(value > axis.reference for value, axis in zip(record.values, axes, strict=True) if axis.maximise)
+
+
+def _add_useful(
+    going_on: set[int], records: Sequence[RungRecord], asked: RungRecord, axes: Sequence[pareto.Axis], places: int
+) -> None:
+    """Rank by rank; of the rank that has not places enough, those who add the most hypervolume to one another."""
+    values = np.array([record.values for record in records]).reshape(-1, len(axes))
+    tolerances = np.array([record.tolerances for record in records]).reshape(values.shape)
+    ranks = pareto.ranks(values, [axis.maximise for axis in axes], tolerances)
+    left = places
+    for members in _groups(ranks):
+        if len(members) > left:
+            if all(records[index].trial != asked.trial for index in members):
+                return
+            going_on.update(records[index].trial for index in _most_hypervolume(values, members, axes, left))
+            return
+        going_on.update(records[index].trial for index in members)
+        left -= len(members)
+
+
+def _most_hypervolume(
+    values: pareto.Points, members: npt.NDArray[np.int64], axes: Sequence[pareto.Axis], places: int
+) -> list[int]:
+    """Members in these places; equal points share their fate, be it beyond the last place."""
+    distinct, group, sizes = np.unique(values[members], axis=0, return_inverse=True, return_counts=True)
+    chosen: list[int] = []
+    for index in pareto.most_hypervolume(distinct, axes, places):
+        if places <= 0:
+            break
+        chosen += [int(member) for member in members[group.reshape(-1) == index]]
+        places -= int(sizes[index])
+    return chosen
+
+
+def _add_by_rank(going_on: set[int], records: Sequence[RungRecord], axes: Sequence[pareto.Axis], places: int) -> None:
+    """Those at chance, by what they measured alone: the hypervolume of each is 0, and being cheap is no merit yet."""
+    measured = [index for index, axis in enumerate(axes) if axis.maximise]
+    values = np.array([record.values for record in records]).reshape(-1, len(axes))[:, measured]
+    _add_groups(going_on, records, pareto.ranks(values, [True] * len(measured)), places)
+
+
+def _add_groups(going_on: set[int], records: Sequence[RungRecord], keys: npt.NDArray[np.generic], places: int) -> None:
+    """Smallest keys first, equal ones together, until all places are taken."""
+    for members in _groups(keys):
+        if len(going_on) >= places:
+            return
+        going_on.update(records[index].trial for index in members)
+
+
+def _groups(keys: npt.NDArray[np.generic]) -> list[npt.NDArray[np.int64]]:
+    """Indices of equal keys, the smallest key first."""
+    order = np.argsort(keys, kind="stable")
+    starts = np.flatnonzero(np.diff(keys[order])) + 1
+    return [group for group in np.split(order, starts) if len(group)]

@@ -1,0 +1,85 @@
+"""The rungs of a study as its ledger tells them, and the verdict on each trial that arrives at one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import nan
+
+from cbam_search.cost.config import LATENCY, LATENCY_SPREAD
+from cbam_search.records.manifest import ObjectiveAxis
+from cbam_search.records.trials import Candidate, Origin
+from cbam_search.search.config import SchedulerConfig
+from cbam_search.search.early_stopping import RungRecord, reason_to_stop, rung_levels
+from cbam_search.search.feasibility import excess, excess_of, known_values
+
+EXEMPT = frozenset({Origin.PUBLISHED, Origin.WARM_START})
+"""Whose trials are never stopped."""
+
+
+class Rungs:
+    """Told each epoch in the order of the ledger, it says which trials to stop. Not thread-safe.
+
+    The verdict on a trial looks only at what had arrived at its rung by then, itself the last: asked again, by another driver
+    after a crash, it is the same.
+    """
+
+    def __init__(
+        self,
+        config: SchedulerConfig,
+        *,
+        epochs: int,
+        bounds: Mapping[str, float],
+        measured_bounds: Mapping[str, float],
+    ) -> None:
+        """epochs: of a full training. bounds, measured_bounds: as of `Proposer`."""
+        self._reduction_factor = config.reduction_factor
+        self._bounds = bounds
+        self._measured_bounds = measured_bounds
+        levels = rung_levels(config.grace_period, config.reduction_factor, epochs)
+        self.records: dict[int, list[RungRecord]] = {level: [] for level in levels}
+        """By epochs, in the order of arrival."""
+        self._positions: dict[int, tuple[int, int]] = {}
+        """Of each trial's last record: its rung, and its place in the order of arrival."""
+        self._passed: dict[int, int] = {}
+        """The last rung that each trial was let past."""
+
+    def epoch(
+        self,
+        trial: int,
+        candidate: Candidate,
+        epoch: int,
+        metrics: Mapping[str, float],
+        objectives: Sequence[ObjectiveAxis],
+    ) -> None:
+        """A trial finished an epoch, the first time that it is recorded."""
+        if epoch not in self.records:
+            return
+        known = {**metrics, **known_values(candidate)}
+        record = RungRecord(
+            trial=trial,
+            values=tuple(known.get(objective.name, nan) for objective in objectives),
+            tolerances=tuple(metrics.get(LATENCY_SPREAD, 0.0) if entry.name == LATENCY else 0.0 for entry in objectives),
+            excess=max(excess(candidate, self._bounds), excess_of(metrics, self._measured_bounds)),
+            exempt=candidate.origin in EXEMPT,
+        )
+        self._positions[trial] = epoch, len(self.records[epoch])
+        self.records[epoch].append(record)
+
+    def went_on(self, trial: int, epoch: int) -> None:
+        """An earlier driver let the trial train up to `epoch`, so past every rung before."""
+        if trial in self._positions and epoch > self._positions[trial][0]:
+            self._passed[trial] = self._positions[trial][0]
+
+    def reason_to_stop(self, trial: int, objectives: Sequence[ObjectiveAxis]) -> str | None:
+        """Why the trial does not go on past the last rung that it reached; None where it does, or reached none yet."""
+        if trial not in self._positions:
+            return None
+        level, position = self._positions[trial]
+        if self._passed.get(trial, 0) >= level:
+            return None
+        rung = self.records[level][: position + 1]
+        reason = reason_to_stop(rung, rung[-1], objectives, self._reduction_factor)
+        if reason is None:
+            self._passed[trial] = level
+            return None
+        return f"at epoch {level}, {reason}"
