@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +14,7 @@ SourceName = Literal["digits", "hub", "parquet", "image_folder", "function"]
 Paths = str | tuple[str, ...]
 
 _COLUMNS = frozenset({"image_column", "label_column", "group_column"})
+_PATH_KEYS = ("train", "validation", "test", "path", "cache_folder")
 _KEYS_OF_SOURCE: dict[str, frozenset[str]] = {
     "digits": frozenset(),
     "hub": frozenset({"name", "subset", "revision"}) | _COLUMNS,
@@ -25,6 +28,7 @@ _SOURCE_KEYS = frozenset[str]().union(*_KEYS_OF_SOURCE.values())
 HubName = Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")]
 FunctionName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class DatasetConfig(BaseModel):
@@ -125,14 +129,25 @@ class DatasetConfig(BaseModel):
         return (paths,) if isinstance(paths, str) else paths or ()
 
     def resolved(self, base: Path) -> DatasetConfig:
-        """The same settings with every relative path taken from `base`, the folder of the YAML file."""
+        """The same settings with every relative path taken from `base`, the folder of the YAML file.
+
+        `${NAME}` in a path is that environment variable; one that is not set stays as it is, see `unset_variables`.
+        """
 
         def absolute(path: str) -> str:
-            return str(base.absolute() / Path(path).expanduser())
+            known = _VARIABLE.sub(lambda match: os.environ.get(match[1], match[0]), path)
+            return str(base.absolute() / Path(known).expanduser())
 
         changes: dict[str, Paths] = {}
-        for key in ("train", "validation", "test", "path", "cache_folder"):
+        for key in _PATH_KEYS:
             value: Paths | None = getattr(self, key)
             if value is not None:
                 changes[key] = absolute(value) if isinstance(value, str) else tuple(absolute(path) for path in value)
         return self.model_copy(update=changes)
+
+    @property
+    def unset_variables(self) -> tuple[str, ...]:
+        """The environment variables that paths of `resolved` settings name and that are not set."""
+        values = [getattr(self, key) or () for key in _PATH_KEYS]
+        paths = [path for value in values for path in ((value,) if isinstance(value, str) else value)]
+        return tuple(dict.fromkeys(name for path in paths for name in _VARIABLE.findall(path)))

@@ -46,6 +46,8 @@ def load(config: DatasetConfig, *, seed: int, allow_code: bool) -> ImageData:
 
 def open_source(config: DatasetConfig, *, allow_code: bool) -> Source:
     """The images that `dataset.source` names; raises DataError, CodeNotAllowedError."""
+    if config.unset_variables:
+        raise DataError(f"dataset names environment variables that are not set: {', '.join(config.unset_variables)}")
     match config.source:
         case "digits":
             return open_digits()

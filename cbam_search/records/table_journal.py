@@ -53,8 +53,9 @@ class TableJournal:
 
     def add(self, training: TableTraining) -> None:
         """Force a finished training to disk; raises RecordsError when it cannot be written."""
-        self._append(_Line(training=training))
+        # First, so that Ctrl-C while the disk is at work does not part the two.
         self.trainings[training.digest, training.seed] = training
+        self._append(_Line(training=training))
 
     def close(self) -> None:
         self._file.close()

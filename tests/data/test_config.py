@@ -9,6 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from cbam_search.data.config import DatasetConfig
+from cbam_search.data.load import load
+from cbam_search.errors import DataError
 
 
 @pytest.mark.parametrize(
@@ -45,6 +47,18 @@ def test_relative_paths_are_taken_from_the_yaml_folder() -> None:
     assert resolved.files("validation") == ()
     assert resolved.cache_folder == "/runs/c"
     assert resolved.resolved(Path("/elsewhere")) == resolved
+
+
+def test_environment_variables_in_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CIFAR", "/data/cifar")
+    monkeypatch.delenv("UNSET", raising=False)
+    config = DatasetConfig(source="parquet", train="${CIFAR}/train.parquet", test=("${UNSET}/t.parquet", "$CIFAR/t.parquet"))
+    resolved = config.resolved(Path("/runs"))
+    assert resolved.files("train") == ("/data/cifar/train.parquet",)
+    assert resolved.files("test") == ("/runs/${UNSET}/t.parquet", "/runs/$CIFAR/t.parquet")
+    assert resolved.unset_variables == ("UNSET",)
+    with pytest.raises(DataError, match="environment variables that are not set: UNSET"):
+        load(resolved, seed=0, allow_code=False)
 
 
 def test_image_size_is_a_side_or_height_and_width() -> None:

@@ -23,7 +23,7 @@ name: small
 dataset: {source: digits, limit: 300}
 backbone: {family: cifar_resnet, depth: 8, width: [0.125, 0.25]}
 attention: {per: network, kind: [none, se]}
-training: {epochs: 2, lr: 0.2, warmup_epochs: 0}
+training: {epochs: 8, lr: 0.2, warmup_epochs: 0}
 search: {baselines: [none]}
 """
 SEEDS = 12

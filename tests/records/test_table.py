@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from cbam_search.architecture import Architecture
 from cbam_search.errors import RecordsError, StudyBusyError, UserError
+from cbam_search.records import table as records_table
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.records.table import (
     METADATA_KEY,
@@ -235,3 +237,11 @@ class TestJournal:
         file.write_bytes(file.read_bytes().replace(b'"state"', b'"stat"'))
         with pytest.raises(RecordsError, match="line 2"), open_journal(output, IDENTITY):
             pass
+
+
+def test_the_page_and_the_module_list_the_columns(tmp_path: Path) -> None:
+    write_table(tmp_path / "table.parquet", metadata_of(), ENTRIES, ALL)
+    columns = pq.read_schema(tmp_path / "table.parquet").names
+    page = Path(__file__).parents[2] / "docs" / "tabulate.md"
+    for text in (page.read_text(encoding="utf-8").partition("## The file")[2], records_table.__doc__ or ""):
+        assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == columns
