@@ -33,7 +33,7 @@ class Ledger:
         """Force `event` to disk, then tell the listeners; raises RecordsError when it cannot be written."""
         with self._lock:
             try:
-                self._file.write(EVENT.dump_json(event) + b"\n")
+                self._file.write(event.model_dump_json().encode() + b"\n")
                 self._file.flush()
                 os.fsync(self._file.fileno())
             except OSError as error:

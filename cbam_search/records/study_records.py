@@ -101,14 +101,17 @@ class StudyRecords:
         self.trials[number] = replace(self.trials[number], outcome=outcome)
         self.ledger.append(TrialFinished(trial=number, outcome=outcome))
         before, self.front = self.front, front_of(self.trials.values(), self.manifest.objectives)
-        self.ledger.append(
-            FrontUpdated(
-                front=self.front.numbers,
-                hypervolume=self.front.hypervolume,
-                changed=before.numbers != self.front.numbers,
-                complete=len(self.front.ranks),
-            )
-        )
+        self._note_front(changed=before.numbers != self.front.numbers)
+
+    def settle(self, number: int) -> None:
+        """Note in the ledger how a training ended, where a killed driver stored it and may have come no further."""
+        outcome = self.trials[number].outcome
+        assert outcome is not None
+        ends = (event for event, _ in read_events(self.folder.ledger) if isinstance(event, TrialFinished))
+        if all(event.trial != number for event in ends):
+            self.ledger.append(TrialFinished(trial=number, outcome=outcome))
+        # Whether the front was noted is not worth finding out: noted twice, it is the same.
+        self._note_front(changed=True)
 
     def fix_references(self, references: Mapping[str, float]) -> None:
         """Fix the references of these objectives, for good; the next front has its hypervolume by them."""
@@ -123,6 +126,16 @@ class StudyRecords:
         self.ledger.close()
         self.storage.remove_session()
         self.storage.engine.dispose()
+
+    def _note_front(self, *, changed: bool) -> None:
+        self.ledger.append(
+            FrontUpdated(
+                front=self.front.numbers,
+                hypervolume=self.front.hypervolume,
+                changed=changed,
+                complete=len(self.front.ranks),
+            )
+        )
 
     def _note_start(self, trial: Trial, parameters: Mapping[str, Any]) -> Trial:
         self.trials[trial.number] = trial

@@ -274,7 +274,7 @@ class Proposer:
                 self._study.tell(number, state=OptunaState.FAIL)
             elif trial.outcome is not None:
                 if trial.was_trained:
-                    self.records.finish(number, trial.outcome)
+                    self.records.settle(number)
                 self._tell_again(trial)
             elif (left_behind := read_result(self.records.folder.result(number))) is not None:
                 self.left_behind[number] = left_behind

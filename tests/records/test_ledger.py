@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,16 @@ def test_events_come_back_in_order_with_their_offsets(tmp_path: Path) -> None:
     assert [event for event, _ in read] == events
     assert [event for event, _ in read_events(path, read[0][1])] == events[1:]
     assert read[-1][1] == path.stat().st_size
+
+
+def test_numbers_that_are_not_finite_come_back(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    metrics = {"accuracy": math.nan, "train_loss": math.inf}
+    ledger.append(EpochFinished(trial=0, attempt=1, epoch=1, metrics=metrics, seconds=1.0))
+    [(event, _)] = read_events(ledger.path)
+    assert isinstance(event, EpochFinished)
+    assert math.isnan(event.metrics["accuracy"])
+    assert event.metrics["train_loss"] == math.inf
 
 
 def test_listeners_hear_only_what_is_on_disk(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from studies import OBJECTIVES, StudyBench, landscape, manifest_of, new_folder, 
 from cbam_search.architecture import published
 from cbam_search.cost.model import CostModel
 from cbam_search.errors import DataError
-from cbam_search.records.events import TrialStarted
+from cbam_search.records.events import FrontUpdated, TrialFinished, TrialStarted
 from cbam_search.records.ledger import read_events
 from cbam_search.records.results import write_result
 from cbam_search.records.trials import Origin, Outcome, Trial, TrialState
@@ -223,6 +224,32 @@ def test_a_result_that_no_driver_noted_is_taken_up(tmp_path: Path) -> None:
     assert trial.number not in {other.number for other in bench.run(landscape)}
 
 
+def ends_in_ledger(bench: StudyBench) -> Counter[int]:
+    return Counter(event.trial for event, _ in read_events(bench.folder.ledger) if isinstance(event, TrialFinished))
+
+
+def test_an_end_that_was_stored_but_not_noted_is_noted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = bench_of(tmp_path)
+    bench.run(landscape, at_most=2)
+    trial = bench.conductor.next()
+    assert trial is not None
+    values = {"accuracy": 0.9, "gflops": trial.candidate.gflops}
+
+    def killed(_event: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench.records.ledger, "append", killed)
+    with pytest.raises(KeyboardInterrupt):
+        bench.records.finish(trial.number, landscape(trial).model_copy(update={"values": values}))
+    assert trial.number not in ends_in_ledger(bench)
+    bench.restart()
+    bench.restart()
+    assert ends_in_ledger(bench)[trial.number] == 1
+    last_front = [event for event, _ in read_events(bench.folder.ledger) if isinstance(event, FrontUpdated)][-1]
+    assert last_front.front == bench.records.front.numbers
+    assert last_front.complete == 3
+
+
 def test_kills_between_two_writes_leave_no_zombie(tmp_path: Path) -> None:
     """Cut off after the outcome was recorded but before Optuna was told, after ask, and after enqueue."""
     bench = bench_of(tmp_path)
@@ -236,6 +263,7 @@ def test_kills_between_two_writes_leave_no_zombie(tmp_path: Path) -> None:
     bench.restart()
     states = {frozen.number: frozen.state for frozen in optuna_trials(bench)}
     assert states[trial.number] is OptunaState.COMPLETE
+    assert ends_in_ledger(bench)[trial.number] == 1
     assert [state for number, state in states.items() if number > trial.number] == [OptunaState.FAIL] * 2
     assert len(bench.run(landscape)) == 10 - 4
 
