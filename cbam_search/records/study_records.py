@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import optuna
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 
 from cbam_search.errors import RecordsError
@@ -39,7 +39,7 @@ ATTEMPTS = "attempts"
 class StudyRecords:
     """The trials of a study, and the only way to change them. Not thread-safe: the driver's main thread owns it."""
 
-    def __init__(self, folder: StudyFolder, manifest: StudyManifest, storage: RDBStorage, ledger: Ledger) -> None:
+    def __init__(self, folder: StudyFolder, manifest: StudyManifest, storage: BaseStorage, ledger: Ledger) -> None:
         self.folder = folder
         self.manifest = manifest
         self.storage = storage
@@ -125,7 +125,8 @@ class StudyRecords:
         """Let go of the files."""
         self.ledger.close()
         self.storage.remove_session()
-        self.storage.engine.dispose()
+        if isinstance(self.storage, RDBStorage):
+            self.storage.engine.dispose()
 
     def _note_front(self, *, changed: bool) -> None:
         self.ledger.append(
@@ -162,7 +163,7 @@ def open_records(folder: StudyFolder, url: str | None) -> StudyRecords:
     return StudyRecords(folder, manifest, open_storage(url, folder), Ledger(folder.ledger))
 
 
-def read_trials(storage: RDBStorage, manifest: StudyManifest) -> dict[int, Trial]:
+def read_trials(storage: BaseStorage, manifest: StudyManifest) -> dict[int, Trial]:
     """Every trial that has a candidate, by number; none where no driver has begun the study yet."""
     study_id = _find_optuna_study(storage, manifest)
     if study_id is None:
@@ -186,14 +187,14 @@ def running(trials: Mapping[int, Trial]) -> list[Trial]:
     return [trial for trial in trials.values() if trial.state is TrialState.RUNNING]
 
 
-def _find_optuna_study(storage: RDBStorage, manifest: StudyManifest) -> int | None:
+def _find_optuna_study(storage: BaseStorage, manifest: StudyManifest) -> int | None:
     try:
         return storage.get_study_id_from_name(manifest.study_id)
     except KeyError:
         return None
 
 
-def _optuna_study(storage: RDBStorage, manifest: StudyManifest, folder: StudyFolder) -> int:
+def _optuna_study(storage: BaseStorage, manifest: StudyManifest, folder: StudyFolder) -> int:
     known = _find_optuna_study(storage, manifest)
     if known is not None:
         return known
