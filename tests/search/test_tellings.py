@@ -29,6 +29,8 @@ COST = CostModel((8, 8)).cost
 EARLY = {"kind": "pareto_asha"}
 TRIALS = 40
 LEARNS_FROM_STOPPED = ("tpe",)
+MODELS_THEM = ("known_cost",)
+"""Learns accuracies at rungs, so that what it makes of a stopped trial depends on them."""
 LEARNS_FROM_NOTHING = ("random", "qmc", "grid")
 
 
@@ -58,7 +60,7 @@ def told(bench: StudyBench) -> dict[int, FrozenTrial]:
 
 
 def test_every_sampler_is_looked_at_here() -> None:
-    assert {*LEARNS_FROM_STOPPED, *LEARNS_FROM_NOTHING, *READ_COMPLETE_ALONE} == set(config.SAMPLERS)
+    assert {*LEARNS_FROM_STOPPED, *MODELS_THEM, *LEARNS_FROM_NOTHING, *READ_COMPLETE_ALONE} == set(config.SAMPLERS)
 
 
 @pytest.mark.parametrize("sampler", READ_COMPLETE_ALONE)
@@ -68,7 +70,7 @@ def test_a_sampler_that_cannot_learn_from_stopped_trials_is_refused_with_early_s
     assert SearchConfig.model_validate({"sampler": sampler}).scheduler.kind == "none"
 
 
-@pytest.mark.parametrize("sampler", LEARNS_FROM_NOTHING + LEARNS_FROM_STOPPED)
+@pytest.mark.parametrize("sampler", LEARNS_FROM_NOTHING + LEARNS_FROM_STOPPED + MODELS_THEM)
 def test_the_others_are_taken(sampler: str) -> None:
     assert SearchConfig.model_validate({"sampler": sampler, "scheduler": EARLY}).sampler == sampler
 
@@ -79,6 +81,21 @@ def test_it_turns_away_from_what_is_stopped_diverged_or_infeasible(sampler: str,
     trained = bench_of(tmp_path, sampler, early=True).run(ending(state), workers=1)
     bad = [has_cbam_last(trial) for trial in trained]
     assert np.mean(bad[-15:]) < np.mean(bad[:10]) / 2
+
+
+@pytest.mark.parametrize("state", [TrialState.STOPPED, TrialState.DIVERGED, TrialState.INFEASIBLE])
+def test_known_cost_turns_away_from_what_is_behind_at_a_rung_diverged_or_infeasible(state: TrialState, tmp_path: Path) -> None:
+    """Stopped trials are behind here: with a high accuracy at their rung they would be promising, and are for it."""
+
+    def train(trial: Trial) -> Outcome:
+        if has_cbam_last(trial):
+            accuracy = 0.2 if state is TrialState.STOPPED else 0.95
+            return Outcome(state=state, metrics={"accuracy": accuracy}, epochs=3, reason="for the test")
+        return Outcome(state=TrialState.COMPLETE, metrics={"accuracy": 0.5}, epochs=27)
+
+    trained = bench_of(tmp_path, "known_cost", early=True, trials=60).run(train, workers=1)
+    bad = [has_cbam_last(trial) for trial in trained]
+    assert np.mean(bad[-15:]) < np.mean(bad[:12]) / 2
 
 
 @pytest.fixture
@@ -118,7 +135,7 @@ def test_optuna_s_own_choice_of_good_trials_would_hold_stopped_ones(
     tmp_path: Path, good_trials: list[FrozenTrial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What FullTrainingTPE is for; when this fails, it may go."""
-    own = {"tpe": lambda seed, _trials: TPESampler(seed=seed, multivariate=True, constant_liar=True)}
+    own = {"tpe": lambda seed, _trials, _task: TPESampler(seed=seed, multivariate=True, constant_liar=True)}
     monkeypatch.setattr("cbam_search.search.samplers.SAMPLERS", own)
     bench_of(tmp_path, "tpe", early=True, trials=20).run(
         lambda _trial: Outcome(state=TrialState.STOPPED, metrics={"accuracy": 0.99}, epochs=3, reason="for the test"), workers=1
@@ -166,7 +183,7 @@ def share_of_bad_proposals(sampler: str, state: TrialState, seed: int, *, told: 
     """Of the later two thirds. Without a study around it: bad is whatever costs more than 0.35, or has choice7 = 2."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = optuna.storages.InMemoryStorage()
-    study = optuna.create_study(storage=storage, sampler=SAMPLERS[sampler](seed, 40), directions=["maximize", "minimize"])
+    study = optuna.create_study(storage=storage, sampler=SAMPLERS[sampler](seed, 40, None), directions=["maximize", "minimize"])
     worthless = worthless_for(sampler, AXES) if told else None
     bad = []
     for _ in range(proposals):
@@ -207,7 +224,9 @@ def test_the_list_of_samplers_that_read_complete_trials_alone_is_optuna_s(sample
     proposed = []
     for state in (TrialState.STOPPED, TrialState.FAILED):
         storage = optuna.storages.InMemoryStorage()
-        study = optuna.create_study(storage=storage, sampler=SAMPLERS[sampler](0, 20), directions=["maximize", "minimize"])
+        study = optuna.create_study(
+            storage=storage, sampler=SAMPLERS[sampler](0, 20, None), directions=["maximize", "minimize"]
+        )
         proposed.append([])
         for number in range(24):
             trial = study.ask(OPTIONS)
