@@ -184,7 +184,7 @@ def test_published_designs_outside_the_space_and_a_limit(tmp_path: Path, _in_thi
     path = write(tmp_path, search={"baselines": ["none", "cbam"], "published_backbones": 1}, training={"epochs": 1})
     tabulate(path, "a.parquet", seeds=1, limit=4)
     table = read_table(Path("a.parquet"))
-    assert [entry.label for entry in table.entries[:2]] == ["cifar_resnet8_0.125", "cifar_resnet8_0.125+cbam"]
+    assert [entry.label for entry in table.entries[:2]] == ["cifar_resnet8_0.13", "cifar_resnet8_0.13+cbam"]
     assert [entry.parameters is None for entry in table.entries] == [False, True, False, False]
     assert [entry.published for entry in table.entries] == [True, True, False, False]
     assert (table.metadata.limit, table.metadata.architectures, table.metadata.distinct_architectures) == (4, 4, 4)

@@ -98,6 +98,10 @@ class CodedSpace:
         """How many options this unit has on this backbone; 0 where there is no such unit."""
         return len(self._options[number].get(column, ()))
 
+    def by_kind(self, number: int) -> Mapping[int, Mapping[str, Codes]]:
+        """Of each unit of this backbone, by column: which of its options are of each kind, `none` among them."""
+        return self._kinds[number]
+
     def all(self) -> Codes:
         """Every code of the space; for small ones."""
         parts = []

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from cbam_search.pareto import Axis, ranks
 from cbam_search.search.known_cost.candidates import WHOLE_SPACE_AT_MOST, crossings, distinct, mutants, strangers
 from cbam_search.search.known_cost.codes import COSTS, CodedSpace, Codes
+from cbam_search.search.known_cost.design import InitialDesign
 from cbam_search.search.known_cost.improvement import expected_hypervolume_improvement
 from cbam_search.search.known_cost.surrogate import Ridge, Surrogate, to_accuracy
 from cbam_search.search.known_cost.table import ObservationTable
@@ -52,36 +53,13 @@ class KnownCostSearch:
         self._bounds = np.array([bounds.get(name, np.inf) for name in COSTS])
         self._startup = max(startup, FEWEST_FULL_TRAININGS)
         self._whole = self._feasible(space.all()) if space.space.count() <= WHOLE_SPACE_AT_MOST else None
+        self._design = InitialDesign(space, self._feasible, self._whole)
 
     def propose(self, table: ObservationTable, rng: np.random.Generator) -> Proposal:
         """The next candidate: within bounds, and of no trial in `table`."""
         if table.complete < FEWEST_FULL_TRAININGS or table.complete + table.running < self._startup:
-            return Proposal(self._spread_out(table, rng), by_model=False)
+            return Proposal(self._design.next(table, rng), by_model=False)
         return self._by_model(table, rng)
-
-    # The initial design
-
-    def _spread_out(self, table: ObservationTable, rng: np.random.Generator) -> Codes | None:
-        """Stratified over cost, and within the stratum the one least like all trials so far."""
-        codes = self._whole if self._whole is not None else self._feasible(strangers(self.space, rng, 512))
-        codes = distinct(codes, table.known)
-        if len(codes) == 0:
-            return None
-        codes = codes[rng.permutation(len(codes))[:512]]
-        costs = self.space.costs(codes)
-        features = self.space.features(codes, costs)
-        tried = table.all_features()
-        order = np.lexsort((costs[:, 1], costs[:, 0]))
-        share = _van_der_corput(len(tried))
-        width = max(1, len(order) // 8)
-        start = min(int(share * len(order)), len(order) - width)
-        stratum = order[start : start + width]
-        if len(tried) == 0:
-            return _row(codes, int(stratum[0]))
-        nearest = np.min(((features[stratum][:, None] - tried[None]) ** 2).sum(axis=2), axis=1)
-        return _row(codes, int(stratum[int(np.argmax(nearest))]))
-
-    # The model
 
     def _by_model(self, table: ObservationTable, rng: np.random.Generator) -> Proposal:
         surrogate = Surrogate(*table.learned_from())
@@ -183,12 +161,3 @@ def _row(codes: Codes, index: int) -> Codes:
 def _best(codes: Codes, values: Vector) -> Proposal:
     index = int(np.argmax(values))
     return Proposal(_row(codes, index), by_model=True, improvement=float(values[index]))
-
-
-def _van_der_corput(number: int) -> float:
-    """The number's binary digits mirrored at the point: 0, 1/2, 1/4, 3/4, ...; any beginning of it fills 0 to 1 evenly."""
-    share, place = 0.0, 0.5
-    while number:
-        share += place * (number & 1)
-        number, place = number >> 1, place / 2
-    return share

@@ -21,14 +21,15 @@ from cbam_search.search.known_cost.observations import Observations, StoredObser
 from cbam_search.search.known_cost.table import ObservationTable
 from cbam_search.space.space import Space
 
-STARTUP = 10
+STARTUP = 4
+"""Costs are known and weights have priors, so that there is no need to wait for more."""
 
 
 class KnownCostSampler(BaseSampler):
     """Proposes architectures of a space for one accuracy and any of gflops and params, which are computed and never modelled.
 
     axes: one an objective, in the study's order, with the fixed ends of the hypervolume. bounds: upper ones on gflops and
-    params. startup: trials before the model, of an initial design spread over cost. observations: where accuracies come from;
+    params. startup: trials before the model, see `design`. observations: where accuracies come from;
     by default Optuna's storage (values, intermediate values by epoch). Raises ValueError for objectives that it cannot take.
 
     The same seed and the same observations give the same proposal, whatever was proposed before. A parameter that is none of

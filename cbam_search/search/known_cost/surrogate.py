@@ -53,23 +53,22 @@ class Posterior:
 
 class Ridge:
     """scikit-learn's BayesianRidge (MacKay, Neural Computation 4, 1992; Tipping 2001) with a prior on the noise that a handful
-    of observations cannot talk into nothing, constant columns left out, and points that are only believed to be observed.
+    of observations cannot talk into nothing, and points that are only believed to be observed. A column in which observations
+    do not differ keeps its prior: what was never tried is uncertain, not without effect.
     """
 
     def __init__(self, inputs: Matrix, targets: Vector) -> None:
         """inputs: (n, p), targets: (n,), n at least 2."""
-        self._kept = np.flatnonzero(np.ptp(inputs, axis=0) > 1e-9)
-        kept = inputs[:, self._kept]
         self._level, self._unit = float(targets.mean()), max(float(targets.std()), NARROWEST)
         self._count = len(targets)
-        self._centre = kept.mean(axis=0)
-        columns = max(1, kept.shape[1])
-        if kept.shape[1] == 0:
+        self._centre = inputs.mean(axis=0)
+        columns = inputs.shape[1]
+        if columns == 0:
             self._weights, self._covariance, self._noise = np.zeros(0), np.zeros((0, 0)), 1.0
             return
         # Gamma priors: on the noise's precision with mean 1 / NOISE_SHARE, on the weights' with as many columns as share 1.
         model = BayesianRidge(alpha_1=1.0, alpha_2=NOISE_SHARE, lambda_1=1.0, lambda_2=1.0 / columns, tol=1e-3, max_iter=100)
-        model.fit(kept, (targets - self._level) / self._unit)
+        model.fit(inputs, (targets - self._level) / self._unit)
         self._weights, self._noise = np.asarray(model.coef_), 1.0 / float(model.alpha_)
         self._covariance = np.asarray(model.sigma_)
 
@@ -79,13 +78,13 @@ class Ridge:
         return self._noise * self._unit**2
 
     @property
-    def weights(self) -> dict[int, float]:
-        """By column of the inputs."""
-        return {int(column): float(value) * self._unit for column, value in zip(self._kept, self._weights, strict=True)}
+    def weights(self) -> Vector:
+        """(p,)."""
+        return self._weights * self._unit
 
     def predict(self, inputs: Matrix) -> tuple[Vector, Vector]:
         """Mean and variance (n,) of the function at inputs (n, p), without noise."""
-        offsets = inputs[:, self._kept] - self._centre
+        offsets = inputs - self._centre
         mean = self._level + self._unit * (offsets @ self._weights)
         variance = ((offsets @ self._covariance) * offsets).sum(axis=1) + self._noise / self._count
         return mean, variance * self._unit**2
@@ -94,7 +93,7 @@ class Ridge:
         """Count inputs (m, p) as observed at their predicted means: means stay, variances shrink there (Ginsbourger, Le Riche
         and Carraro 2010, "kriging believer").
         """
-        for offset in inputs[:, self._kept] - self._centre:
+        for offset in inputs - self._centre:
             direction = self._covariance @ offset
             self._covariance = self._covariance - np.outer(direction, direction) / (self._noise + offset @ direction)
 
@@ -113,7 +112,7 @@ class _Step:
     @property
     def slope(self) -> float:
         """How much the change grows with the angle before."""
-        return self.ridge.weights.get(0, 0.0) / self.unit
+        return float(self.ridge.weights[0]) / self.unit
 
 
 class Surrogate:

@@ -1,0 +1,63 @@
+"""The first candidates: the bare network of every backbone from all over the costs, one kind everywhere, then unlike ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cbam_search.architecture import published
+from cbam_search.cost.model import CostModel
+from cbam_search.search.known_cost.candidates import strangers
+from cbam_search.search.known_cost.codes import CodedSpace
+from cbam_search.search.known_cost.design import InitialDesign, plain_designs, van_der_corput
+from cbam_search.search.known_cost.observations import Observation, Standing
+from cbam_search.search.known_cost.table import ObservationTable
+from cbam_search.space.attention_config import AttentionConfig
+from cbam_search.space.backbone_config import BackboneConfig
+from cbam_search.space.space import Space
+
+
+def coded_space(cost: CostModel, kind: list[str], **attention: object) -> CodedSpace:
+    backbone = BackboneConfig(family="cifar_resnet", depth=[8, 14], width=[0.25, 0.5])
+    config = AttentionConfig.model_validate({"kind": kind, "per": "block", **attention})
+    return CodedSpace(Space(backbone, config, in_channels=1, classes=10), cost.cost)
+
+
+def test_bare_networks_come_first_then_one_kind_everywhere(cost: CostModel) -> None:
+    coded = coded_space(cost, ["none", "se", "cbam"], reduction_ratio=[2, 16])
+    designs = [coded.architecture(code) for code in plain_designs(coded)]
+    bare, rest = designs[:4], designs[4:]
+    assert {entry.digest for entry in bare} == {published(entry, None).digest for entry in coded.backbones}
+    gflops = [cost.cost(entry).gflops for entry in bare]
+    assert np.argsort(np.argsort(gflops)).tolist() == [0, 2, 1, 3]
+    assert len(rest) == 2 * 4
+    for design in rest:
+        assert len(design.attention) == len(design.backbone.geometry().blocks)
+        assert len({spec.kind for _, spec in design.attention}) == 1
+    assert [design.attention[0][1].kind for design in rest[:4]] == ["se", "cbam", "se", "cbam"]
+
+
+def test_without_none_the_cheapest_kind_stands_in(cost: CostModel) -> None:
+    coded = coded_space(cost, ["se", "cbam"], reduction_ratio=[2, 16])
+    for code in plain_designs(coded)[:4]:
+        mine = cost.cost(coded.architecture(code)).macs
+        others = strangers(coded, np.random.default_rng(0), 60)
+        others = others[others[:, 0] == code[0]]
+        assert all(cost.cost(coded.architecture(other)).macs >= mine for other in others)
+
+
+@pytest.mark.parametrize("limit", [np.inf, 5e-4])
+def test_nothing_comes_twice_and_bounds_are_kept(limit: float, cost: CostModel) -> None:
+    coded = coded_space(cost, ["none", "se"])
+    design = InitialDesign(coded, lambda codes: codes[coded.costs(codes)[:, 0] <= limit], None)
+    table = ObservationTable(coded)
+    for number in range(20):
+        code = design.next(table, np.random.default_rng(number))
+        assert code is not None
+        assert code.tobytes() not in table.known
+        assert coded.costs(code[None])[0, 0] <= limit
+        table.update([Observation(number, coded.architecture(code), Standing.RUNNING)])
+
+
+def test_any_beginning_fills_the_interval() -> None:
+    assert [van_der_corput(number) for number in range(8)] == [0, 0.5, 0.25, 0.75, 0.125, 0.625, 0.375, 0.875]
