@@ -68,13 +68,14 @@ def ranks(points: npt.ArrayLike, maximise: Sequence[bool], tolerances: npt.Array
     rows = costs(points, maximise)
     if len(rows) == 0:
         return np.empty(0, dtype=np.int64)
-    if tolerances is not None and (given := _tolerances(tolerances, rows.shape)).any():
-        return _peeled(_domination(rows, given))
+    if tolerances is not None and (given := checked_tolerances(tolerances, rows.shape)).any():
+        return _chained(rows, given)
     distinct, inverse = np.unique(rows, axis=0, return_inverse=True)
     return np.asarray(moocore.pareto_rank(distinct), dtype=np.int64)[inverse.reshape(-1)]
 
 
-def _tolerances(given: npt.ArrayLike, shape: tuple[int, ...]) -> Points:
+def checked_tolerances(given: npt.ArrayLike, shape: tuple[int, ...]) -> Points:
+    """Tolerances (n, m) that `ranks` can take; raises ValueError for others."""
     tolerances = np.asarray(given, dtype=np.float64).reshape(shape)
     if not (np.isfinite(tolerances) & (tolerances >= 0)).all():
         raise ValueError("every tolerance must be finite and not negative")
@@ -83,29 +84,33 @@ def _tolerances(given: npt.ArrayLike, shape: tuple[int, ...]) -> Points:
     return tolerances
 
 
-def _domination(rows: Points, tolerances: Points) -> npt.NDArray[np.bool_]:
-    """(n, n): whether the point of the row dominates that of the column."""
-    not_worse = np.ones((len(rows), len(rows)), dtype=np.bool_)
+def domination(rows: Points, others: Points, tolerances: Points, of_others: Points) -> npt.NDArray[np.bool_]:
+    """(n, k): whether the point of `rows` (n, m) dominates that of `others` (k, m), all to minimise, with tolerances alike."""
+    not_worse = np.ones((len(rows), len(others)), dtype=np.bool_)
     better = np.zeros_like(not_worse)
-    for values, exact_to in zip(rows.T, tolerances.T, strict=True):
-        tolerance = np.maximum.outer(exact_to, exact_to)
-        not_worse &= values[:, None] <= values[None, :] + tolerance
-        better |= values[:, None] < values[None, :] - tolerance
+    for ours, theirs, exact_to, theirs_to in zip(rows.T, others.T, tolerances.T, of_others.T, strict=True):
+        tolerance = np.maximum.outer(exact_to, theirs_to)
+        not_worse &= ours[:, None] <= theirs + tolerance
+        better |= ours[:, None] < theirs - tolerance
     return not_worse & better
 
 
-def _peeled(dominates: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Rank by rank: those whom nobody left dominates."""
-    found = np.full(len(dominates), -1, dtype=np.int64)
-    dominators = dominates.sum(axis=0)
-    rank = 0
-    while (left := found < 0).any():
-        front = left & (dominators == 0)
-        assert front.any(), "domination ran in a circle"
-        found[front] = rank
-        dominators = dominators - dominates[front].sum(axis=0)
-        rank += 1
-    return found
+def _chained(rows: Points, tolerances: Points) -> npt.NDArray[np.int64]:
+    """Rank by rank as by peeling, in O(n) of memory: one more than the highest rank among those that dominate.
+
+    By exact objectives first, whoever dominates comes before those dominated.
+    """
+    tolerant = tolerances.any(axis=0)
+    order = np.lexsort((*rows.T[tolerant], *rows.T[~tolerant]))
+    rows, tolerances = rows[order], tolerances[order]
+    found = np.zeros(len(rows), dtype=np.int64)
+    for place in range(1, len(rows)):
+        before, here = slice(0, place), slice(place, place + 1)
+        dominators = domination(rows[before], rows[here], tolerances[before], tolerances[here])[:, 0]
+        found[place] = found[before][dominators].max(initial=-1) + 1
+    ranks = np.empty_like(found)
+    ranks[order] = found
+    return ranks
 
 
 def hypervolume(points: npt.ArrayLike, axes: Sequence[Axis]) -> float:

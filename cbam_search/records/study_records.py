@@ -25,7 +25,7 @@ from cbam_search.records.events import (
     TrialStarted,
 )
 from cbam_search.records.folder import StudyFolder
-from cbam_search.records.front import Front, front_of
+from cbam_search.records.front import StudyFront
 from cbam_search.records.ledger import Ledger, read_events
 from cbam_search.records.manifest import StudyManifest
 from cbam_search.records.storage import open_storage
@@ -42,20 +42,19 @@ class StudyRecords:
     def __init__(self, folder: StudyFolder, manifest: StudyManifest, storage: BaseStorage, ledger: Ledger) -> None:
         self.folder = folder
         self.manifest = manifest
-        self.storage = storage
+        # Optuna's cache, which a study has anyway: a database looks through all trials for the one of a number.
+        self.storage = optuna.storages.get_storage(storage)
+        self._given_storage = storage
         self.ledger = ledger
-        self.optuna_study_id = _optuna_study(storage, manifest, folder)
-        self.trials: dict[int, Trial] = read_trials(storage, manifest)
-        self.front: Front = front_of(self.trials.values(), manifest.objectives)
+        self.optuna_study_id = _optuna_study(self.storage, manifest, folder)
+        self.trials: dict[int, Trial] = read_trials(self.storage, manifest)
+        self.front = StudyFront(self.trials.values(), manifest.objectives)
+        self.started = sum(trial.was_trained for trial in self.trials.values())
+        """Trainings started, the figure that `trials` in the YAML bounds."""
 
     def optuna_study(self, sampler: optuna.samplers.BaseSampler) -> optuna.Study:
         """The Optuna study, proposing with `sampler`."""
         return optuna.load_study(study_name=self.manifest.study_id, storage=self.storage, sampler=sampler)
-
-    @property
-    def started(self) -> int:
-        """Trainings started, the figure that `trials` in the YAML bounds."""
-        return sum(trial.was_trained for trial in self.trials.values())
 
     def opened(self, *, resumed: bool) -> None:
         self.ledger.append(StudyOpened(resumed=resumed))
@@ -63,6 +62,7 @@ class StudyRecords:
     def start(self, number: int, candidate: Candidate, parameters: Mapping[str, Any]) -> Trial:
         """A candidate goes to training, as trial `number`."""
         self._set(number, CANDIDATE, candidate.model_dump(mode="json"))
+        self.started += 1
         return self._note_start(Trial(number, candidate), parameters)
 
     def start_again(self, number: int, parameters: Mapping[str, Any]) -> Trial:
@@ -100,8 +100,7 @@ class StudyRecords:
         self._set(number, OUTCOME, outcome.model_dump(mode="json"))
         self.trials[number] = replace(self.trials[number], outcome=outcome)
         self.ledger.append(TrialFinished(trial=number, outcome=outcome))
-        before, self.front = self.front, front_of(self.trials.values(), self.manifest.objectives)
-        self._note_front(changed=before.numbers != self.front.numbers)
+        self._note_front(changed=self.front.add(self.trials[number], self.manifest.objectives))
 
     def settle(self, number: int) -> None:
         """Note in the ledger how a training ended, where a killed driver stored it and may have come no further."""
@@ -124,9 +123,9 @@ class StudyRecords:
     def close(self) -> None:
         """Let go of the files."""
         self.ledger.close()
-        self.storage.remove_session()
-        if isinstance(self.storage, RDBStorage):
-            self.storage.engine.dispose()
+        self._given_storage.remove_session()
+        if isinstance(self._given_storage, RDBStorage):
+            self._given_storage.engine.dispose()
 
     def _note_front(self, *, changed: bool) -> None:
         self.ledger.append(
@@ -134,7 +133,7 @@ class StudyRecords:
                 front=self.front.numbers,
                 hypervolume=self.front.hypervolume,
                 changed=changed,
-                complete=len(self.front.ranks),
+                complete=self.front.complete,
             )
         )
 

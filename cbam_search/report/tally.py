@@ -34,7 +34,12 @@ class Tally:
         trials = list(trials)
         front = front_of(trials, manifest.objectives)
         self.manifest = manifest
-        self.trials = {trial.number: trial for trial in trials if trial.was_trained}
+        self.trials: dict[int, Trial] = {}
+        self._states: Counter[TrialState] = Counter()
+        self._ended_epochs = 0
+        for trial in trials:
+            if trial.was_trained:
+                self._put(trial)
         self.skipped = Counter(trial.state for trial in trials if not trial.was_trained)
         self.running: dict[int, Training] = {}
         self.front = front.numbers
@@ -48,7 +53,7 @@ class Tally:
         match event:
             case TrialStarted():
                 trial = Trial(event.trial, event.candidate, attempts=event.attempt)
-                self.trials[event.trial] = trial
+                self._put(trial)
                 self.running[event.trial] = Training(trial, self._epoch_before(event.trial))
             case TrialSkipped():
                 self.skipped[event.outcome.state] += 1
@@ -60,7 +65,7 @@ class Tally:
                     self.running[event.trial] = replace(training, epoch=event.epoch, accuracy=event.metrics.get("accuracy"))
             case TrialFinished():
                 self.running.pop(event.trial, None)
-                self.trials[event.trial] = replace(self.trials[event.trial], outcome=event.outcome)
+                self._put(replace(self.trials[event.trial], outcome=event.outcome))
             case FrontUpdated():
                 self.front = event.front
                 self.hypervolume = event.hypervolume
@@ -68,12 +73,12 @@ class Tally:
     @property
     def states(self) -> Counter[TrialState]:
         """How many trainings ended in each state."""
-        return Counter(trial.state for trial in self.trials.values() if trial.outcome is not None)
+        return +self._states
 
     @property
     def finished(self) -> int:
         """Trainings that ended, in whatever state."""
-        return self.states.total()
+        return self._states.total()
 
     @property
     def share_done(self) -> float:
@@ -88,13 +93,21 @@ class Tally:
         """
         if len(self._epoch_seconds) < concurrent + 2:
             return None
-        ended = [trial.outcome.epochs for trial in self.trials.values() if trial.outcome is not None]
-        expected = statistics.fmean(ended) if ended else float(self.manifest.epochs)
-        waiting = max(0, self.manifest.trials - len(ended) - len(self.running))
+        expected = self._ended_epochs / self.finished if self.finished else float(self.manifest.epochs)
+        waiting = max(0, self.manifest.trials - self.finished - len(self.running))
         left = [max(0, self.manifest.epochs - training.epoch) for training in self.running.values()]
         longest = max([*left, expected if waiting else 0.0])
         epochs = max((sum(left) + waiting * expected) / concurrent, longest)
         return max(0.0, epochs * self._seconds_per_epoch() - max(0.0, now_seconds - self._last_event_seconds))
+
+    def _put(self, trial: Trial) -> None:
+        """In place of what was known of it; counted here, since displays ask at every trial of thousands."""
+        before = self.trials.get(trial.number)
+        for outcome, count in ((before.outcome if before else None, -1), (trial.outcome, 1)):
+            if outcome is not None:
+                self._states[outcome.state] += count
+                self._ended_epochs += count * outcome.epochs
+        self.trials[trial.number] = trial
 
     def _seconds_per_epoch(self) -> float:
         limit = _OUTLIER * statistics.median(self._epoch_seconds)

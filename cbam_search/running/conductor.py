@@ -145,10 +145,13 @@ class Conductor:
         if self._replays is not None:
             # Before it is recorded, and its weights may go: the other way round a crash would keep it from other studies.
             self._replays.keep(self.records.trials[number], outcome)
-        front = self.records.front.members
+        before = self.records.front.members
         self.proposer.finish(number, outcome)
         self._forget(number)
-        self._collect_weights([self.records.trials[number], *front])
+        front = set(self.records.front.numbers)
+        # Those still on the front have only what they keep.
+        left = [trial for trial in before if trial.number not in front]
+        self._collect_weights([self.records.trials[number], *left])
         self._note_failure(number, outcome)
 
     def _read_ledger(self) -> None:

@@ -16,7 +16,7 @@ Everything here is a function of its arguments: no clock, no chance, no Ray.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,19 +65,34 @@ def reason_to_stop(
     on. Where that is none, so does whoever comes: there is too little to compare with, and ASHA starts optimistically too.
     Nobody is stopped while the reference point is not fixed (a measured cost fixes it after the published designs).
     """
+    finite = [entry for entry in rung if entry.finite]
+
+    def goes_on(axes: Sequence[pareto.Axis], places: int) -> bool:
+        return record.trial in _going_on(finite, record, axes, places)
+
+    return verdict(record, len(finite), objectives, reduction_factor, goes_on)
+
+
+def verdict(
+    record: RungRecord,
+    finite: int,
+    objectives: Sequence[ObjectiveAxis],
+    reduction_factor: int,
+    goes_on: Callable[[Sequence[pareto.Axis], int], bool],
+) -> str | None:
+    """The same from the number of finite records at the rung; goes_on: (axes, places) -> whether the record has a place, asked
+    only where that decides.
+    """
     if record.exempt:
         return None
     if not record.finite:
         names = [axis.name for axis, value in zip(objectives, record.values, strict=True) if not math.isfinite(value)]
         return f"{' and '.join(names)} not finite"
     axes = [axis for objective in objectives if (axis := objective.axis()) is not None]
-    finite = [entry for entry in rung if entry.finite]
-    places = len(finite) // reduction_factor
-    if places == 0 or len(axes) < len(objectives):
+    places = finite // reduction_factor
+    if places == 0 or len(axes) < len(objectives) or goes_on(axes, places):
         return None
-    if record.trial in _going_on(finite, record, axes, places):
-        return None
-    return f"not among the best {places} of {len(finite)} there"
+    return f"not among the best {places} of {finite} there"
 
 
 def _going_on(rung: Sequence[RungRecord], asked: RungRecord, axes: Sequence[pareto.Axis], places: int) -> set[int]:
@@ -87,18 +102,18 @@ def _going_on(rung: Sequence[RungRecord], asked: RungRecord, axes: Sequence[pare
     where its rank decides, nobody is compared by hypervolume, which takes the most time.
     """
     feasible = [record for record in rung if record.excess <= 0]
-    useful = [record for record in feasible if _better_than_chance(record, axes)]
+    useful = [record for record in feasible if better_than_chance(record, axes)]
     going_on: set[int] = set()
     _add_useful(going_on, useful, asked, axes, places)
     if len(useful) < places:
-        _add_by_rank(going_on, [record for record in feasible if not _better_than_chance(record, axes)], axes, places)
+        _add_by_rank(going_on, [record for record in feasible if not better_than_chance(record, axes)], axes, places)
     if len(feasible) < places:
         infeasible = [record for record in rung if record.excess > 0]
         _add_groups(going_on, infeasible, np.array([record.excess for record in infeasible]), places)
     return going_on
 
 
-def _better_than_chance(record: RungRecord, axes: Sequence[pareto.Axis]) -> bool:
+def better_than_chance(record: RungRecord, axes: Sequence[pareto.Axis]) -> bool:
     """In every objective to maximise, all of them measured in training: the reference there is a constant answer's score."""
     return all(value > axis.reference for value, axis in zip(record.values, axes, strict=True) if axis.maximise)
 
@@ -115,13 +130,13 @@ def _add_useful(
         if len(members) > left:
             if all(records[index].trial != asked.trial for index in members):
                 return
-            going_on.update(records[index].trial for index in _most_hypervolume(values, members, axes, left))
+            going_on.update(records[index].trial for index in most_hypervolume(values, members, axes, left))
             return
         going_on.update(records[index].trial for index in members)
         left -= len(members)
 
 
-def _most_hypervolume(
+def most_hypervolume(
     values: pareto.Points, members: npt.NDArray[np.int64], axes: Sequence[pareto.Axis], places: int
 ) -> list[int]:
     """Members in these places; equal points share their fate, be it beyond the last place."""

@@ -170,6 +170,8 @@ class Proposer:
     def _fix_references(self, ended: Trial) -> None:
         """Once enough was measured, before the trial that makes it enough is recorded: its front has a hypervolume."""
         open_ended = [objective.name for objective in self.records.manifest.objectives if objective.reference is None]
+        if not open_ended:
+            return
         trials = (self.records.trials | {ended.number: ended}).values()
         for name in open_ended:
             reference = measured_reference(name, trials, self._published_digests, self._trials)

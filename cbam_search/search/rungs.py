@@ -9,8 +9,9 @@ from cbam_search.cost.config import LATENCY, LATENCY_SPREAD
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.records.trials import Candidate, Origin
 from cbam_search.search.config import SchedulerConfig
-from cbam_search.search.early_stopping import RungRecord, reason_to_stop, rung_levels
+from cbam_search.search.early_stopping import RungRecord, rung_levels
 from cbam_search.search.feasibility import excess, excess_of, known_values
+from cbam_search.search.rung import Rung
 
 EXEMPT = frozenset({Origin.PUBLISHED, Origin.WARM_START})
 """Whose trials are never stopped."""
@@ -36,12 +37,17 @@ class Rungs:
         self._bounds = bounds
         self._measured_bounds = measured_bounds
         levels = rung_levels(config.grace_period, config.reduction_factor, epochs)
-        self.records: dict[int, list[RungRecord]] = {level: [] for level in levels}
-        """By epochs, in the order of arrival."""
+        self._rungs: dict[int, Rung] = {level: Rung() for level in levels}
+        """By epochs."""
         self._positions: dict[int, tuple[int, int]] = {}
         """Of each trial's last record: its rung, and its place in the order of arrival."""
         self._passed: dict[int, int] = {}
         """The last rung that each trial was let past."""
+
+    @property
+    def records(self) -> dict[int, list[RungRecord]]:
+        """By epochs, in the order of arrival."""
+        return {level: rung.records for level, rung in self._rungs.items()}
 
     def epoch(
         self,
@@ -52,7 +58,7 @@ class Rungs:
         objectives: Sequence[ObjectiveAxis],
     ) -> None:
         """A trial finished an epoch, the first time that it is recorded."""
-        if epoch not in self.records:
+        if epoch not in self._rungs:
             return
         known = {**metrics, **known_values(candidate)}
         record = RungRecord(
@@ -62,8 +68,8 @@ class Rungs:
             excess=max(excess(candidate, self._bounds), excess_of(metrics, self._measured_bounds)),
             exempt=candidate.origin in EXEMPT,
         )
-        self._positions[trial] = epoch, len(self.records[epoch])
-        self.records[epoch].append(record)
+        self._positions[trial] = epoch, len(self._rungs[epoch].records)
+        self._rungs[epoch].add(record)
 
     def went_on(self, trial: int, epoch: int) -> None:
         """An earlier driver let the trial train up to `epoch`, so past every rung before."""
@@ -77,8 +83,7 @@ class Rungs:
         level, position = self._positions[trial]
         if self._passed.get(trial, 0) >= level:
             return None
-        rung = self.records[level][: position + 1]
-        reason = reason_to_stop(rung, rung[-1], objectives, self._reduction_factor)
+        reason = self._rungs[level].reason_to_stop(position, objectives, self._reduction_factor)
         if reason is None:
             self._passed[trial] = level
             return None

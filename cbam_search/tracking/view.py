@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import replace
 
 from cbam_search.records.events import (
@@ -25,7 +25,12 @@ class StudyView:
         self.trials: dict[int, Trial] = {}
         self.hypervolume: float | None = None
         self.closed: StudyClosed | None = None
-        self._epochs: dict[int, dict[int, dict[str, float]]] = defaultdict(dict)
+        self._epochs: dict[int, dict[int, int]] = defaultdict(dict)
+        """By trial and epoch, a hash of its metrics: themselves they would be most of what a long study holds in memory."""
+        self._counts: Counter[tuple[TrialState, bool]] = Counter()
+        """Trials by state, and whether they were trained."""
+        self.replayed = 0
+        """Trainings that were taken from the evaluation cache."""
 
     def apply(self, event: Event) -> bool:
         """Take in one event; False when it repeats what was known, as events may after a crash."""
@@ -39,16 +44,17 @@ class StudyView:
             case TrialStarted():
                 return self._start(event)
             case TrialSkipped():
-                known = event.trial in self.trials
-                self.trials[event.trial] = Trial(event.trial, event.candidate, event.outcome, attempts=0)
-                return not known
+                first = event.trial not in self.trials
+                self._put(Trial(event.trial, event.candidate, event.outcome, attempts=0))
+                return first
             case EpochFinished():
-                known_metrics = self._epochs[event.trial].get(event.epoch)
-                self._epochs[event.trial][event.epoch] = event.metrics
-                return known_metrics != event.metrics
+                known = self._epochs[event.trial].get(event.epoch)
+                metrics = hash(frozenset(event.metrics.items()))
+                self._epochs[event.trial][event.epoch] = metrics
+                return known != metrics
             case TrialFinished():
                 trial = self.trials[event.trial]
-                self.trials[event.trial] = replace(trial, outcome=event.outcome)
+                self._put(replace(trial, outcome=event.outcome))
                 return trial.outcome != event.outcome
             case FrontUpdated():
                 self.hypervolume = event.hypervolume
@@ -57,16 +63,11 @@ class StudyView:
     @property
     def finished(self) -> int:
         """Trainings that ended, in whatever state: the step of every figure that is followed over time."""
-        return sum(trial.outcome is not None and trial.was_trained for trial in self.trials.values())
-
-    @property
-    def replayed(self) -> int:
-        """Of these, how many were taken from the evaluation cache."""
-        return sum(trial.replayed_from is not None for trial in self.trials.values())
+        return sum(count for (state, trained), count in self._counts.items() if trained and state is not TrialState.RUNNING)
 
     def count(self, state: TrialState, *, trained: bool) -> int:
         """Trials in `state`: trainings, or else proposals that needed none."""
-        return sum(trial.state is state and trial.was_trained is trained for trial in self.trials.values())
+        return self._counts[state, trained]
 
     def unfinished(self) -> list[int]:
         """Numbers of the trials that have no outcome."""
@@ -74,5 +75,15 @@ class StudyView:
 
     def _start(self, event: TrialStarted) -> bool:
         known = self.trials.get(event.trial)
-        self.trials[event.trial] = Trial(event.trial, event.candidate, attempts=event.attempt)
+        self._put(Trial(event.trial, event.candidate, attempts=event.attempt))
         return known is None or known.attempts != event.attempt
+
+    def _put(self, trial: Trial) -> None:
+        """In place of what was known of it; counted here, since every event of thousands asks."""
+        before = self.trials.get(trial.number)
+        if before is not None:
+            self._counts[before.state, before.was_trained] -= 1
+            self.replayed -= before.replayed_from is not None
+        self._counts[trial.state, trial.was_trained] += 1
+        self.replayed += trial.replayed_from is not None
+        self.trials[trial.number] = trial

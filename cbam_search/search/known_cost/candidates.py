@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import numpy.typing as npt
 
@@ -79,8 +81,10 @@ def crossings(space: CodedSpace, parents: Codes, rng: np.random.Generator, count
     return children
 
 
-def distinct(codes: Codes, known: set[bytes]) -> Codes:
-    """The codes that are not in `known`, each once, in the order of their first."""
+def distinct(codes: Codes, *known: Collection[bytes]) -> Codes:
+    """The codes that are in none of `known`, each once, in the order of their first."""
     _, first = np.unique(codes, axis=0, return_index=True)
     ordered = codes[np.sort(first)]
-    return ordered[[row.tobytes() not in known for row in ordered]] if known else ordered
+    for entries in filter(None, known):
+        ordered = ordered[[row.tobytes() not in entries for row in ordered]]
+    return ordered

@@ -88,8 +88,8 @@ class KnownCostSearch:
             if len(codes) == 0:
                 break
             best = codes[np.argsort(-values, kind="stable")[:CLIMBERS]]
-            seen = table.known | {row.tobytes() for row in codes}
-            more = distinct(self._feasible(mutants(self.space, best, rng, 8 * CLIMBERS)), seen)
+            made_before = {row.tobytes() for row in codes}
+            more = distinct(self._feasible(mutants(self.space, best, rng, 8 * CLIMBERS)), table.known, made_before)
             if len(more):
                 codes, values = np.concatenate([codes, more]), np.concatenate([values, worth(more)])
         return _best(codes, values) if len(codes) else Proposal(None, by_model=True)

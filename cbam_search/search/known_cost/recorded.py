@@ -8,7 +8,7 @@ from collections.abc import Container, Iterator
 
 import optuna
 
-from cbam_search.records.events import EpochFinished, Event
+from cbam_search.records.events import EpochFinished, Event, TrialStarted
 from cbam_search.records.ledger import read_events
 from cbam_search.records.study_records import StudyRecords
 from cbam_search.records.trials import Trial, TrialState
@@ -26,26 +26,30 @@ STANDINGS = {
 
 
 class RecordedObservations:
-    """Observations of one measured objective. The same for a resumed study: epochs of earlier drivers are read from the
-    ledger.
+    """Observations of one measured objective, for one who asks, and whose settled trials stay settled. The same for a resumed
+    study: epochs of earlier drivers are read from the ledger.
     """
 
     def __init__(self, records: StudyRecords, objective: str) -> None:
         self._records = records
         self._objective = objective
         self._curves: dict[int, dict[int, float]] = {}
+        self._unsettled = {number for number, trial in records.trials.items() if trial.was_trained}
         for event, _ in read_events(records.folder.ledger):
-            self._note(event)
+            if isinstance(event, EpochFinished):
+                self._note(event)
         records.ledger.subscribe(self._note)
 
     def _note(self, event: Event) -> None:
-        if isinstance(event, EpochFinished) and self._objective in event.metrics:
+        if isinstance(event, TrialStarted):
+            self._unsettled.add(event.trial)
+        elif isinstance(event, EpochFinished) and self._objective in event.metrics:
             self._curves.setdefault(event.trial, {})[event.epoch] = event.metrics[self._objective]
 
     def unsettled(self, study: optuna.Study, settled: Container[int]) -> Iterator[Observation]:  # noqa: ARG002
-        for number, trial in self._records.trials.items():
-            if number not in settled and trial.was_trained:
-                yield self._observation(trial)
+        self._unsettled = {number for number in self._unsettled if number not in settled}
+        for number in sorted(self._unsettled):
+            yield self._observation(self._records.trials[number])
 
     def _observation(self, trial: Trial) -> Observation:
         standing = STANDINGS[trial.state]

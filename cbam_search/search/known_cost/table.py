@@ -22,7 +22,7 @@ selection.
 
 
 class ObservationTable:
-    """Observations by trial, with their features."""
+    """Observations by trial, with their features. Rows are the trials that ended and tell something, in the order read."""
 
     def __init__(self, space: CodedSpace) -> None:
         self._space = space
@@ -30,11 +30,16 @@ class ObservationTable:
         """Numbers of trials that ended and were read."""
         self.known: set[bytes] = set()
         """Codes of every architecture that a trial has, ended or not."""
-        self._features: list[npt.NDArray[np.float64]] = []
+        self._features = np.empty((64, len(space.map.names)))
         self._costs: list[tuple[float, float]] = []
         self._ended: list[Observation] = []
-        self._unfit: list[bool] = []
         self._codes: list[Codes | None] = []
+        self._fit_rows: list[int] = []
+        """Rows of trials that could be trained."""
+        self._complete_rows: list[int] = []
+        """Rows of full trainings, which are among those."""
+        self._stops: dict[int, int] = {}
+        """How many trials were stopped, by the last epoch of their curves."""
         self._running: list[tuple[npt.NDArray[np.float64], tuple[float, float], Observation]] = []
 
     def update(self, observations: Iterable[Observation]) -> None:
@@ -52,18 +57,32 @@ class ObservationTable:
             costs = self._space.costs_of(architecture)
             if observation.standing is Standing.RUNNING:
                 self._running.append((features, costs, observation))
-                continue
-            odd = observation.standing is Standing.COMPLETE and not _finite(observation.final)
-            self._features.append(features)
-            self._costs.append(costs)
-            self._codes.append(code)
-            self._ended.append(observation)
-            self._unfit.append(observation.standing is Standing.UNFIT or odd)
+            else:
+                self._add(observation, features, costs, code)
+
+    def _add(
+        self, observation: Observation, features: npt.NDArray[np.float64], costs: tuple[float, float], code: Codes | None
+    ) -> None:
+        row = len(self._ended)
+        if row == len(self._features):
+            self._features = np.concatenate([self._features, np.empty_like(self._features)])
+        self._features[row] = features
+        self._costs.append(costs)
+        self._codes.append(code)
+        self._ended.append(observation)
+        complete = observation.standing is Standing.COMPLETE
+        if observation.standing is not Standing.UNFIT and (not complete or _finite(observation.final)):
+            self._fit_rows.append(row)
+            if complete:
+                self._complete_rows.append(row)
+        if observation.standing is Standing.STOPPED and observation.curve:
+            last = max(observation.curve)
+            self._stops[last] = self._stops.get(last, 0) + 1
 
     @property
     def complete(self) -> int:
         """Full trainings."""
-        return len(self._complete_rows())
+        return len(self._complete_rows)
 
     @property
     def running(self) -> int:
@@ -74,57 +93,40 @@ class ObservationTable:
         have.
         """
         levels = self._levels()
-        rows = _selection([row for row, unfit in enumerate(self._unfit) if not unfit], LEARNED_FROM_AT_MOST)
-        features = [self._features[row] for row in rows]
+        rows = _selection(self._fit_rows, LEARNED_FROM_AT_MOST)
         curves = [_curve(self._ended[row], levels) for row in rows]
-        if levels:
-            features += [entry for entry, _, _ in self._running]
-            curves += [_curve(observation, levels) for _, _, observation in self._running]
-        return np.array(features), np.array(curves)
+        if not levels:
+            return self._features[rows], np.array(curves)
+        curves += [_curve(observation, levels) for _, _, observation in self._running]
+        return np.concatenate([self._features[rows], self.running_rows()[0]]), np.array(curves)
 
     def fitness(self) -> tuple[Matrix, Matrix] | None:
         """Features (n, p) and whether the trial could be trained (n,), 1 or 0; None where all could."""
-        if not any(self._unfit):
+        if len(self._fit_rows) == len(self._ended):
             return None
-        rows = _selection(list(range(len(self._unfit))), LEARNED_FROM_AT_MOST)
-        return np.array([self._features[row] for row in rows]), np.array([0.0 if self._unfit[row] else 1.0 for row in rows])
+        fit = np.zeros(len(self._ended))
+        fit[self._fit_rows] = 1.0
+        rows = _selection(range(len(fit)), LEARNED_FROM_AT_MOST)
+        return self._features[rows], fit[rows]
 
     def front_candidates(self) -> tuple[Matrix, Matrix, list[Codes | None]]:
         """Features (n, p), costs (n, 2) and codes of full trainings: only these can be on a front."""
-        rows = self._complete_rows()
-        return self._gathered(rows)
+        rows = self._complete_rows
+        costs = np.array([self._costs[row] for row in rows]).reshape(-1, 2)
+        return self._features[rows], costs, [self._codes[row] for row in rows]
 
     def running_rows(self) -> tuple[Matrix, Matrix]:
         """Features (m, p) and costs (m, 2) of the trials that run."""
-        width = len(self._space.map.names)
-        features = np.array([entry for entry, _, _ in self._running]).reshape(-1, width)
+        features = np.array([entry for entry, _, _ in self._running]).reshape(-1, self._features.shape[1])
         return features, np.array([costs for _, costs, _ in self._running]).reshape(-1, 2)
 
     def all_features(self) -> Matrix:
         """(n, p), of all trials, running ones last."""
-        rows = self._features + [entry for entry, _, _ in self._running]
-        return np.array(rows).reshape(-1, len(self._space.map.names))
-
-    def _complete_rows(self) -> list[int]:
-        return [
-            row
-            for row, observation in enumerate(self._ended)
-            if observation.standing is Standing.COMPLETE and not self._unfit[row]
-        ]
-
-    def _gathered(self, rows: Sequence[int]) -> tuple[Matrix, Matrix, list[Codes | None]]:
-        width = len(self._space.map.names)
-        features = np.array([self._features[row] for row in rows]).reshape(-1, width)
-        return features, np.array([self._costs[row] for row in rows]).reshape(-1, 2), [self._codes[row] for row in rows]
+        return np.concatenate([self._features[: len(self._ended)], self.running_rows()[0]])
 
     def _levels(self) -> list[int]:
         """Epochs at which trials were stopped, the most frequent ones, in order."""
-        stops: dict[int, int] = {}
-        for observation in self._ended:
-            if observation.standing is Standing.STOPPED and observation.curve:
-                last = max(observation.curve)
-                stops[last] = stops.get(last, 0) + 1
-        return sorted(sorted(stops, key=lambda epoch: (-stops[epoch], epoch))[:LEVELS_AT_MOST])
+        return sorted(sorted(self._stops, key=lambda epoch: (-self._stops[epoch], epoch))[:LEVELS_AT_MOST])
 
 
 def _curve(observation: Observation, levels: Sequence[int]) -> list[float]:
@@ -138,10 +140,10 @@ def _finite(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def _selection(rows: list[int], at_most: int) -> list[int]:
+def _selection(rows: Sequence[int], at_most: int) -> list[int]:
     if len(rows) <= at_most:
-        return rows
+        return list(rows)
     newest = 2 * at_most // 3
-    older = rows[:-newest]
-    picked = np.linspace(0, len(older) - 1, at_most - newest).round().astype(int)
-    return [older[index] for index in picked] + rows[-newest:]
+    older = len(rows) - newest
+    picked = np.linspace(0, older - 1, at_most - newest).round().astype(int)
+    return [*(rows[index] for index in picked), *rows[older:]]

@@ -1,0 +1,85 @@
+"""One rung that fills: verdicts as `early_stopping.reason_to_stop` gives them, without ranking the whole rung for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cbam_search import pareto
+from cbam_search.pareto_growing import GrowingRanks
+from cbam_search.records.manifest import ObjectiveAxis
+from cbam_search.search.early_stopping import RungRecord, better_than_chance, most_hypervolume, reason_to_stop, verdict
+
+
+class Rung:
+    """records: in the order of arrival. Each is ranked once, among those better than chance or among those that are not."""
+
+    def __init__(self) -> None:
+        self.records: list[RungRecord] = []
+        self._finite = 0
+        self._ranked: _Ranked | None = None
+
+    def add(self, record: RungRecord) -> None:
+        self.records.append(record)
+        self._finite += record.finite
+
+    def reason_to_stop(self, position: int, objectives: Sequence[ObjectiveAxis], reduction_factor: int) -> str | None:
+        """Of the record at this place in the order of arrival, among those up to it."""
+        record = self.records[position]
+        # Looking back, after a crash, is rare; so is an infeasible trial at a rung.
+        if position + 1 < len(self.records) or record.excess > 0:
+            return reason_to_stop(self.records[: position + 1], record, objectives, reduction_factor)
+
+        def goes_on(axes: Sequence[pareto.Axis], places: int) -> bool:
+            if self._ranked is None or self._ranked.axes != axes:
+                self._ranked = _Ranked(axes)
+            self._ranked.take(self.records)
+            return self._ranked.goes_on(record, places)
+
+        return verdict(record, self._finite, objectives, reduction_factor, goes_on)
+
+
+class _Ranked:
+    """Finite, feasible records, ranked by these axes."""
+
+    def __init__(self, axes: Sequence[pareto.Axis]) -> None:
+        self.axes = axes
+        self._taken = 0
+        self._measured = [index for index, axis in enumerate(axes) if axis.maximise]
+        self._useful, self._at_chance = (
+            GrowingRanks([axis.maximise for axis in axes]),
+            GrowingRanks([True] * len(self._measured)),
+        )
+        self._values: list[tuple[float, ...]] = []
+        """Of the useful ones."""
+
+    def take(self, records: Sequence[RungRecord]) -> None:
+        """The records that have arrived since."""
+        fresh = [record for record in records[self._taken :] if record.finite and record.excess <= 0]
+        useful = [record for record in fresh if better_than_chance(record, self.axes)]
+        self._values += [record.values for record in useful]
+        self._useful.extend([record.values for record in useful], [record.tolerances for record in useful])
+        others = [record for record in fresh if not better_than_chance(record, self.axes)]
+        measured = [[record.values[index] for index in self._measured] for record in others]
+        self._at_chance.extend(measured, np.zeros((len(measured), len(self._measured))))
+        self._taken = len(records)
+
+    def goes_on(self, record: RungRecord, places: int) -> bool:
+        """Whether the record, the last one taken, is among the best."""
+        if better_than_chance(record, self.axes):
+            return self._has_place(places)
+        ranks = self._at_chance.ranks
+        return len(self._useful) < places and len(self._useful) + int((ranks < ranks[-1]).sum()) < places
+
+    def _has_place(self, places: int) -> bool:
+        """Of a useful one: rank by rank, then by hypervolume, as in `early_stopping`."""
+        ranks = self._useful.ranks
+        left = places - int((ranks < ranks[-1]).sum())
+        members = np.flatnonzero(ranks == ranks[-1])
+        if len(members) <= left:
+            return True
+        if left <= 0:
+            return False
+        values = np.array([self._values[index] for index in members])
+        return len(members) - 1 in most_hypervolume(values, np.arange(len(members)), self.axes, left)

@@ -1,0 +1,95 @@
+"""What the table keeps up as trials come is what all observations together say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from studies import StudyBench, landscape, manifest_of, new_folder
+
+from cbam_search.search.config import SearchConfig
+from cbam_search.search.known_cost import table as module
+from cbam_search.search.known_cost.codes import CodedSpace
+from cbam_search.search.known_cost.observations import Observation, Standing
+from cbam_search.search.known_cost.recorded import RecordedObservations
+from cbam_search.search.known_cost.table import ObservationTable
+from cbam_search.space.space import Space
+
+
+def observations_of(coded: CodedSpace, count: int) -> list[Observation]:
+    """In every standing, some stopped at epoch 1 and more at epoch 3, some complete with a value that is not finite."""
+    rng = np.random.default_rng(3)
+    standings = [Standing.STOPPED, Standing.STOPPED, Standing.COMPLETE, Standing.UNFIT, Standing.SILENT]
+    found = []
+    for number, code in enumerate(coded.random(rng, count)):
+        standing = standings[int(rng.integers(len(standings)))]
+        epochs = 9 if standing is Standing.COMPLETE else int(rng.choice([1, 3, 3]))
+        final = float(rng.choice([0.5, 0.7, np.nan])) if standing is Standing.COMPLETE else None
+        curve = {epoch: 0.1 * epoch for epoch in range(1, epochs + 1)}
+        found.append(Observation(number, coded.architecture(code), standing, curve, final))
+    return found
+
+
+@pytest.mark.parametrize("at_most", [1_500, 30])
+def test_it_is_what_all_observations_say(coded: CodedSpace, monkeypatch: pytest.MonkeyPatch, at_most: int) -> None:
+    monkeypatch.setattr(module, "LEARNED_FROM_AT_MOST", at_most)
+    observations = observations_of(coded, 150)
+    running = Observation(150, coded.architecture(coded.random(np.random.default_rng(4), 1)[0]), Standing.RUNNING, {1: 0.2})
+    table = ObservationTable(coded)
+    for start in range(0, 150, 7):
+        table.update([*observations[start : start + 7], running])
+    telling = [entry for entry in observations if entry.standing is not Standing.SILENT]
+    odd = [entry.standing is Standing.COMPLETE and not np.isfinite(entry.final or 0.0) for entry in telling]
+    fit = [not bad and entry.standing is not Standing.UNFIT for entry, bad in zip(telling, odd, strict=True)]
+    complete = [entry for entry, good in zip(telling, fit, strict=True) if good and entry.standing is Standing.COMPLETE]
+
+    def features(entries: list[Observation]) -> np.ndarray:
+        return np.array([coded.features_of(entry.architecture) for entry in entries])
+
+    def selected(entries: list[Observation]) -> list[Observation]:
+        if len(entries) <= at_most:
+            return entries
+        newest = 2 * at_most // 3
+        older = entries[:-newest]
+        return [older[round(index)] for index in np.linspace(0, len(older) - 1, at_most - newest)] + entries[-newest:]
+
+    assert (table.complete, table.running) == (len(complete), 1)
+    assert table.settled == set(range(150))
+    np.testing.assert_array_equal(table.all_features(), features([*telling, running]))
+    candidates, costs, codes = table.front_candidates()
+    np.testing.assert_array_equal(candidates, features(complete))
+    assert costs.tolist() == [list(coded.costs_of(entry.architecture)) for entry in complete]
+    assert [code.tolist() for code in codes if code is not None] == [
+        code.tolist() for entry in complete if (code := coded.code(entry.architecture)) is not None
+    ]
+    learned, curves = table.learned_from()
+    chosen = [*selected([entry for entry, good in zip(telling, fit, strict=True) if good]), running]
+    np.testing.assert_array_equal(learned, features(chosen))
+    expected = [[entry.curve.get(1, np.nan), entry.curve.get(3, np.nan), entry.final or np.nan] for entry in chosen]
+    np.testing.assert_array_equal(curves, np.array(expected))
+    fitness = table.fitness()
+    assert fitness is not None
+    assert fitness[1].tolist() == [float(good) for good in selected(fit)]  # type: ignore[arg-type]
+
+
+def test_all_are_fit_where_none_was_found_unfit(coded: CodedSpace) -> None:
+    table = ObservationTable(coded)
+    table.update([entry for entry in observations_of(coded, 40) if entry.standing is Standing.STOPPED])
+    assert table.fitness() is None
+
+
+def test_a_proposal_reads_no_settled_trial_again(tmp_path: Path, space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    original = RecordedObservations._observation
+
+    def spy(self: RecordedObservations, trial: object) -> Observation:
+        read.append(trial.number)  # type: ignore[attr-defined]
+        return original(self, trial)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(RecordedObservations, "_observation", spy)
+    config = SearchConfig(trials=16, sampler="known_cost", baselines=())
+    bench = StudyBench(new_folder(tmp_path, manifest_of(trials=16, epochs=4)), space, config)
+    bench.run(landscape, workers=1)
+    assert sorted(read) == sorted(set(read))
+    assert len(read) == 15

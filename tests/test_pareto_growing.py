@@ -1,0 +1,97 @@
+"""Point by point, the same ranks and the same front as from all points at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cbam_search import pareto
+from cbam_search.pareto_growing import GrowingFront, GrowingRanks
+
+few = st.integers(0, 4).map(float)
+exact_points = st.integers(1, 4).flatmap(lambda width: st.lists(st.tuples(*[few] * width), min_size=1, max_size=24))
+timed_points = st.lists(
+    st.tuples(
+        st.integers(0, 3), st.floats(0, 4).map(lambda value: round(value, 1)), st.sampled_from([0.0, 0.1, 0.5, 1.0, 2.0])
+    ),
+    min_size=1,
+    max_size=24,
+)
+"""(accuracy, latency, spread): the latency is exact to its spread."""
+
+
+def directions(points: list[tuple[float, ...]]) -> list[bool]:
+    return [index == 0 for index in range(len(points[0]))]
+
+
+@given(exact_points, st.integers(0, 24))
+def test_ranks_of_exact_points_are_those_of_all_at_once(points: list[tuple[float, ...]], at_once: int) -> None:
+    maximise = directions(points)
+    growing = GrowingRanks(maximise)
+    growing.extend(points[:at_once], np.zeros((len(points[:at_once]), len(maximise))))
+    for count, point in enumerate(points[at_once:], start=len(points[:at_once]) + 1):
+        growing.add(point)
+        assert growing.ranks.tolist() == pareto.ranks(points[:count], maximise).tolist()
+
+
+@given(timed_points, st.integers(0, 24))
+def test_ranks_with_tolerances_are_those_of_all_at_once(points: list[tuple[int, float, float]], at_once: int) -> None:
+    values = np.array([point[:2] for point in points])
+    tolerances = np.array([(0.0, spread) for *_, spread in points])
+    growing = GrowingRanks([True, False])
+    growing.extend(values[:at_once], tolerances[:at_once])
+    for count in range(at_once + 1, len(points) + 1):
+        growing.add(values[count - 1], tolerances[count - 1])
+        assert growing.ranks.tolist() == pareto.ranks(values[:count], [True, False], tolerances[:count]).tolist()
+
+
+@given(timed_points)
+def test_the_front_is_of_rank_0_and_says_when_it_changes(points: list[tuple[int, float, float]]) -> None:
+    values = np.array([point[:2] for point in points])
+    tolerances = np.array([(0.0, spread) for *_, spread in points])
+    for exact_to in (tolerances, np.zeros_like(tolerances)):
+        front = GrowingFront([True, False])
+        before: list[int] = []
+        for count in range(1, len(points) + 1):
+            changed = front.add(values[count - 1], exact_to[count - 1])
+            after = np.flatnonzero(pareto.ranks(values[:count], [True, False], exact_to[:count]) == 0).tolist()
+            assert front.members.tolist() == after
+            assert changed == (after != before)
+            before = after
+
+
+def test_hundreds_of_points_outgrow_the_first_arrays() -> None:
+    points = np.random.default_rng(0).random((300, 3))
+    growing, front = GrowingRanks([True, False, False]), GrowingFront([True, False, False])
+    for point in points:
+        growing.add(point)
+        front.add(point)
+    expected = pareto.ranks(points, [True, False, False])
+    assert growing.ranks.tolist() == expected.tolist()
+    assert front.members.tolist() == np.flatnonzero(expected == 0).tolist()
+
+
+def test_an_exact_front_compares_a_point_with_its_members_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    front = GrowingFront([True, False])
+    compared: list[int] = []
+    dominators = front._points.dominators
+
+    def counted(index: int, among: np.ndarray) -> np.ndarray:
+        compared.append(len(among))
+        return dominators(index, among)
+
+    monkeypatch.setattr(front._points, "dominators", counted)
+    for point in np.random.default_rng(1).random((400, 2)):
+        front.add(point)
+    assert len(compared) == len(front) == 400
+    assert max(compared) < 30
+
+
+@pytest.mark.parametrize("bad", [(np.nan, 1.0), (np.inf, 1.0)])
+def test_values_that_are_not_finite_are_refused(bad: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        GrowingRanks([True, False]).add(bad)
+    with pytest.raises(ValueError, match="finite"):
+        GrowingFront([True, False]).add((1.0, 1.0), (0.0, np.nan))
