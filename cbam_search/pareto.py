@@ -6,8 +6,9 @@ Directions are normalised here, once; everything below works on costs to minimis
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import moocore
 import numpy as np
@@ -133,20 +134,20 @@ _NOTHING = 1e-12
 """Hypervolumes, at most 1, that differ by less differ by rounding."""
 
 
-def most_hypervolume(points: npt.ArrayLike, axes: Sequence[Axis], count: int) -> list[int]:
-    """Indices of up to `count` points, best first: each adds the most hypervolume to those before it.
+def by_hypervolume(points: npt.ArrayLike, axes: Sequence[Axis]) -> Iterator[tuple[int, float]]:
+    """Indices of points with the hypervolume that each adds to those before it, the most first; worked out as they are taken.
 
-    Greedy, so that the chosen dominate at least 1 - 1/e of what the best choice would: hypervolume is submodular (Nemhauser,
-    Wolsey and Fisher, 1978). Points that would add nothing are left out. Of points that would add the same, the one whose
-    values come first in lexicographic order is taken, so that the choice depends on the values, not on their order; of equal
-    points, the first.
+    Greedy, so that the first n dominate at least 1 - 1/e of what the best choice of n would: hypervolume is submodular
+    (Nemhauser, Wolsey and Fisher, 1978). Points that would add nothing are left out. Of points that would add the same, the one
+    whose values come first in lexicographic order is taken, so that the choice depends on the values, not on their order; of
+    equal points, the first.
     """
     rows = np.asarray(points, dtype=np.float64).reshape(-1, len(axes))
     chosen: list[int] = []
     total = 0.0
     # What a point adds only shrinks as others are chosen: a bound that was found earlier holds, and few are worked out again.
     bounds = {int(index): np.inf for index in np.lexsort(rows.T[::-1])}
-    while bounds and len(chosen) < count:
+    while bounds:
         best, best_gain = -1, _NOTHING
         for index, bound in sorted(bounds.items(), key=lambda entry: -entry[1]):
             if bound <= best_gain:
@@ -155,11 +156,16 @@ def most_hypervolume(points: npt.ArrayLike, axes: Sequence[Axis], count: int) ->
             if gain > best_gain + _NOTHING:
                 best, best_gain = index, gain
         if best < 0:
-            break
+            return
         chosen.append(best)
         total += best_gain
         del bounds[best]
-    return chosen
+        yield best, best_gain
+
+
+def most_hypervolume(points: npt.ArrayLike, axes: Sequence[Axis], count: int) -> list[int]:
+    """Indices of up to `count` points, best first, see `by_hypervolume`."""
+    return [index for index, _ in islice(by_hypervolume(points, axes), count)]
 
 
 def knee(points: npt.ArrayLike, maximise: Sequence[bool]) -> int:

@@ -9,6 +9,9 @@ recorded by then, and goes on in place: nothing waits for a rung to fill, and no
   point, where Schmucker et al. take epsilon-nets or crowding distance, which keep the ends of the front for ever.
 - A trial no better than chance comes after every trial that is, whatever its rank: the cheapest network is always of rank 0,
   and it is not kept merely for being cheap. Among such trials cost does not count.
+- A front has many members, and a search wants all of them: of the first rank, those that add `NOTABLE` to the hypervolume go on
+  however few the places are. With one in `reduction_factor` of them alone, searches lost the front that they had begun
+  (measured on tables of real trainings, benchmarks/results).
 
 Everything here is a function of its arguments: no clock, no chance, no Ray.
 """
@@ -24,6 +27,9 @@ import numpy.typing as npt
 
 from cbam_search import pareto
 from cbam_search.records.manifest import ObjectiveAxis
+
+NOTABLE = 0.001
+"""Share of the hypervolume of those before it."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,8 @@ def reason_to_stop(
     """Why the trial of `record`, one of `rung`, does not go on; None where it does.
 
     rung: what was recorded at one number of epochs, `record` among it. Of n finite records the best n // reduction_factor go
-    on. Where that is none, so does whoever comes: there is too little to compare with, and ASHA starts optimistically too.
+    on, and whoever else is a notable part of their front. Where that is none, so does whoever comes: there is too little to
+    compare with, and ASHA starts optimistically too.
     Nobody is stopped while the reference point is not fixed (a measured cost fixes it after the published designs).
     """
     finite = [entry for entry in rung if entry.finite]
@@ -121,32 +128,39 @@ def better_than_chance(record: RungRecord, axes: Sequence[pareto.Axis]) -> bool:
 def _add_useful(
     going_on: set[int], records: Sequence[RungRecord], asked: RungRecord, axes: Sequence[pareto.Axis], places: int
 ) -> None:
-    """Rank by rank; of the rank that has not places enough, those who add the most hypervolume to one another."""
+    """Rank by rank; of the rank that has not places enough, those who add the most hypervolume to one another, and of the
+    first rank all that add a notable part of it.
+    """
     values = np.array([record.values for record in records]).reshape(-1, len(axes))
     tolerances = np.array([record.tolerances for record in records]).reshape(values.shape)
     ranks = pareto.ranks(values, [axis.maximise for axis in axes], tolerances)
     left = places
-    for members in _groups(ranks):
+    for rank, members in enumerate(_groups(ranks)):
         if len(members) > left:
             if all(records[index].trial != asked.trial for index in members):
                 return
-            going_on.update(records[index].trial for index in most_hypervolume(values, members, axes, left))
+            chosen = most_hypervolume(values, members, axes, left, first_rank=rank == 0)
+            going_on.update(records[index].trial for index in chosen)
             return
         going_on.update(records[index].trial for index in members)
         left -= len(members)
 
 
 def most_hypervolume(
-    values: pareto.Points, members: npt.NDArray[np.int64], axes: Sequence[pareto.Axis], places: int
+    values: pareto.Points, members: npt.NDArray[np.int64], axes: Sequence[pareto.Axis], places: int, *, first_rank: bool
 ) -> list[int]:
-    """Members in these places; equal points share their fate, be it beyond the last place."""
+    """Members of one rank in these places, and of the first one whoever else adds `NOTABLE` to them; equal points share their
+    fate, be it beyond the last place.
+    """
     distinct, group, sizes = np.unique(values[members], axis=0, return_inverse=True, return_counts=True)
     chosen: list[int] = []
-    for index in pareto.most_hypervolume(distinct, axes, places):
-        if places <= 0:
+    total = 0.0
+    for index, gain in pareto.by_hypervolume(distinct, axes):
+        if places <= 0 and not (first_rank and gain >= NOTABLE * total):
             break
         chosen += [int(member) for member in members[group.reshape(-1) == index]]
         places -= int(sizes[index])
+        total += gain
     return chosen
 
 

@@ -82,4 +82,5 @@ class _Ranked:
         if left <= 0:
             return False
         values = np.array([self._values[index] for index in members])
-        return len(members) - 1 in most_hypervolume(values, np.arange(len(members)), self.axes, left)
+        first_rank = bool(ranks[-1] == 0)
+        return len(members) - 1 in most_hypervolume(values, np.arange(len(members)), self.axes, left, first_rank=first_rank)

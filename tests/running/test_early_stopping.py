@@ -99,7 +99,7 @@ def test_a_verdict_that_a_crash_cut_off_is_made_good_before_anything_is_trained(
     bench.published = ()
     bench.restart()
     trials = [bench.conductor.next() for _ in range(3)]
-    for trial, accuracy in zip(trials, (0.9, 0.5, 0.2), strict=True):
+    for trial, accuracy in zip(trials, (0.9, 0.5, 0.1), strict=True):
         assert trial is not None
         for epoch in (1, 2, 3):
             bench.conductor.epoch(trial.number, epoch, {"accuracy": accuracy}, 0.1)
@@ -145,7 +145,7 @@ def test_a_rung_that_only_the_worker_s_file_tells_of_counts_and_is_judged(tmp_pa
     assert last is not None
     bench.folder.trial(last.number).mkdir(parents=True)
     for epoch in (1, 2, 3):
-        append_epoch(bench.folder.epochs(last.number), {"epoch": epoch, "accuracy": 0.2, "seconds": 0.1})
+        append_epoch(bench.folder.epochs(last.number), {"epoch": epoch, "accuracy": 0.1, "seconds": 0.1})
     bench.conductor.lost(last.number)
     assert bench.conductor.reason_to_stop(last.number) == "at epoch 3, not among the best 1 of 4 there"
 

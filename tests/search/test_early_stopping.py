@@ -66,13 +66,22 @@ def test_of_too_few_to_compare_everyone_goes_on() -> None:
 
 
 def test_an_overfull_first_rank_is_settled_by_hypervolume() -> None:
-    """Two places, six incomparable trials: the two that together dominate most, found by trying all pairs."""
-    points = [(0.15, 0.02), (0.5, 0.1), (0.55, 0.2), (0.8, 0.4), (0.82, 0.7), (0.83, 0.99)]
+    """Two places, six incomparable trials: the two that together dominate most, found by trying all pairs, and no trial that
+    hardly adds to them.
+    """
+    points = [(0.4999, 0.0999), (0.5, 0.1), (0.5002, 0.1001), (0.8, 0.4), (0.8001, 0.4005), (0.8002, 0.99)]
     assert pareto.ranks(points, MAXIMISE).tolist() == [0] * 6
     axes = [entry.axis() for entry in AXES]
     best = max(itertools.combinations(range(6), 2), key=lambda pair: pareto.hypervolume([points[i] for i in pair], axes))  # type: ignore[misc]
-    assert best == (1, 3)
+    assert best == (2, 3)
     assert going_on(rung_of(*points)) == set(best)
+
+
+def test_a_notable_part_of_the_front_goes_on_whatever_the_places() -> None:
+    """One place, four incomparable trials that are far apart, one of them at chance, and two that are dominated."""
+    points = [(0.3, 0.1), (0.6, 0.3), (0.8, 0.8), (0.1, 0.01), (0.55, 0.35), (0.2, 0.9)]
+    assert pareto.ranks(points, MAXIMISE).tolist()[:4] == [0] * 4
+    assert going_on(rung_of(*points), factor=6) == {0, 1, 2}
 
 
 def test_the_cheapest_is_not_kept_for_being_cheap() -> None:
@@ -171,7 +180,7 @@ def test_verdicts_do_not_depend_on_the_order(points: list[tuple[float, float]], 
 
 
 @given(points=_points, factor=st.integers(2, 4))
-def test_no_more_go_on_than_there_are_places_but_for_ties(points: list[tuple[float, float]], factor: int) -> None:
+def test_no_more_go_on_than_there_are_places_but_for_ties_and_the_front(points: list[tuple[float, float]], factor: int) -> None:
     rung = rung_of(*points)
     kept = going_on(rung, factor=factor)
     places = len(rung) // factor
@@ -182,7 +191,10 @@ def test_no_more_go_on_than_there_are_places_but_for_ties(points: list[tuple[flo
         assert kept
     useful = [entry for entry in rung if entry.values[0] > 0.1]
     distinct = {rung[number].values for number in kept if rung[number].values[0] > 0.1}
-    assert len(distinct) <= places
+    if len(distinct) > places:
+        ranks = pareto.ranks([entry.values for entry in useful], MAXIMISE)
+        front = {entry.values for entry, rank in zip(useful, ranks, strict=True) if rank == 0}
+        assert distinct <= front
     if len(useful) >= places:
         assert all(rung[number].values[0] > 0.1 for number in kept), "one at chance was kept before one that is better"
 
