@@ -1,0 +1,173 @@
+"""The table and the picture of `search_quality.py`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from peers import METHODS
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+TARGETS = (0.97, 0.99)
+SPENT = {"epochs": "epochs", "gflop_epochs": "GFLOP-epochs", "seconds": "simulated hours"}
+UNIT = {"epochs": 1.0, "gflop_epochs": 1.0, "seconds": 3600.0}
+Floats = npt.NDArray[np.float64]
+Traces = list[dict[str, Any]]
+
+
+def write_report(raw: dict[str, Any], output: Path) -> str:
+    """Write `output`.txt and .png from what `search_quality.py` found; returns the text."""
+    text = "\n".join(_lines(raw)) + "\n"
+    output.with_suffix(".txt").write_text(text)
+    _picture(raw, output.with_suffix(".png"))
+    return text
+
+
+def first_reached(trace: dict[str, Any], target: float, spent: str) -> float:
+    """What had been spent when the share first was at least `target`; infinite where it never was within the budget."""
+    reached = np.flatnonzero(np.array(trace["share"]) >= target)
+    return float(trace[spent][reached[0]]) / UNIT[spent] if len(reached) else float("inf")
+
+
+def _lines(raw: dict[str, Any]) -> list[str]:
+    heading, traces = raw["heading"], raw["traces"]
+    workers = sorted({trace["workers"] for trace in traces})
+    repetitions = len({trace["repetition"] for trace in traces})
+    low, middle, high = (100 * value for value in np.percentile(heading["whole_of_best"], [25, 50, 75]))
+    full, budget = heading["epochs_of_a_full_training"], heading["budget_epochs"]
+    lines = [
+        f"command: {heading['command']}",
+        f"hardware: {heading['hardware']}",
+        f"versions: {json.dumps(heading['versions'])}",
+        f"table {heading['table']}: {heading['architectures']:,} architectures; a full training is {full} epochs; "
+        f"n = {repetitions}; searches end after {budget:,} epochs",
+        "100 %: hypervolume of the front that training the whole table would choose by the same values, scored alike; that is "
+        f"{middle:.1f} ({low:.1f} to {high:.1f}) % of the front by the true values, which nobody can know.",
+        "Median (quartiles); > is beyond the budget: censored. *: this project's.",
+    ]
+    for count in workers:
+        chosen = [trace for trace in traces if trace["workers"] == count]
+        lines += ["", *_reached(chosen, count), "", *_shares(chosen, count, full, budget)]
+    return lines
+
+
+def _reached(traces: Traces, workers: int) -> list[str]:
+    lines = [f"{workers} workers: what it takes to reach a share of the hypervolume"]
+    for target in TARGETS:
+        columns = "".join(f"{f'{title} to {100 * target:g} %':>34}" for title in SPENT.values())
+        lines.append(f"{'':34}{columns}{'reached':>10}")
+        for name, group in _by_method(traces):
+            cells = []
+            for spent in SPENT:
+                values = np.array([first_reached(trace, target, spent) for trace in group])
+                budget = max(trace[spent][-1] for trace in group) / UNIT[spent]
+                cells.append(f"{_spread(values, budget):>34}")
+            reached = sum(np.isfinite(first_reached(trace, target, "epochs")) for trace in group)
+            lines.append(f"{_title(name):34}{''.join(cells)}{f'{reached}/{len(group)}':>10}")
+        lines.append(_ratio(traces, target))
+    return lines
+
+
+def _ratio(traces: Traces, target: float) -> str:
+    """The best of Optuna's samplers with full training against the best of this project's, by median epochs."""
+    medians = {
+        name: float(np.median([first_reached(trace, target, "epochs") for trace in group]))
+        for name, group in _by_method(traces)
+    }
+    peers = {name: value for name, value in medians.items() if METHODS[name].stops == "none" and not METHODS[name].ours}
+    ours = {name: value for name, value in medians.items() if METHODS[name].ours}
+    if not peers or not ours or not np.isfinite(min(peers.values())) or not np.isfinite(min(ours.values())):
+        return ""
+    best_peer, best_ours = min(peers, key=peers.__getitem__), min(ours, key=ours.__getitem__)
+    return (
+        f"best of ours, {best_ours}: {ours[best_ours] / peers[best_peer]:.2f} of the epochs of {best_peer}, the best with full "
+        f"training"
+    )
+
+
+def _shares(traces: Traces, workers: int, full: int, budget: int) -> list[str]:
+    marks = [mark for mark in (10 * full, 20 * full, 40 * full, 80 * full) if mark < budget] + [budget]
+    lines = [f"{workers} workers: % of the hypervolume after so many epochs"]
+    lines.append(f"{'':34}" + "".join(f"{mark:>24,}" for mark in marks) + f"{'trials':>10}{'ms a trial':>12}")
+    for name, group in _by_method(traces):
+        cells = "".join(f"{_percent(at(group, 'epochs', mark)):>24}" for mark in marks)
+        started = np.median([trace["started"] for trace in group])
+        cost = np.median([1000 * trace["took_seconds"] / trace["started"] for trace in group])
+        lines.append(f"{_title(name):34}{cells}{started:>10.0f}{cost:>12.1f}")
+    return lines
+
+
+def at(traces: Traces, spent: str, mark: float) -> Floats:
+    """(n,), the share that each search had when so much was spent; 0 before its first full training."""
+    shares = []
+    for trace in traces:
+        place = int(np.searchsorted(trace[spent], mark, side="right"))
+        shares.append(trace["share"][place - 1] if place else 0.0)
+    return np.array(shares)
+
+
+def _by_method(traces: Traces) -> list[tuple[str, Traces]]:
+    names = dict.fromkeys(trace["method"] for trace in traces)
+    return [(name, [trace for trace in traces if trace["method"] == name]) for name in names]
+
+
+def _title(name: str) -> str:
+    return f"{name}{' *' if METHODS[name].ours else ''}"
+
+
+def _spread(values: Floats, budget: float) -> str:
+    return "{1} ({0} to {2})".format(
+        *(_number(value, budget) for value in np.quantile(values, [0.25, 0.5, 0.75], method="higher"))
+    )
+
+
+def _number(value: float, budget: float) -> str:
+    return (
+        f"{value:,.3g}"
+        if value < 1000
+        else f"{value:,.0f}"
+        if np.isfinite(value)
+        else f"> {budget:,.3g}"
+        if budget < 1000
+        else f"> {budget:,.0f}"
+    )
+
+
+def _percent(values: Floats) -> str:
+    low, middle, high = 100 * np.percentile(values, [25, 50, 75])
+    return f"{middle:.1f} ({low:.1f} to {high:.1f})"
+
+
+def _picture(raw: dict[str, Any], path: Path) -> None:
+    heading, traces = raw["heading"], raw["traces"]
+    workers = sorted({trace["workers"] for trace in traces})
+    figure, rows = plt.subplots(len(workers), len(SPENT), figsize=(16, 5 * len(workers)), squeeze=False, sharey=True)
+    names = [name for name, _ in _by_method(traces)]
+    colours = dict(zip(names, plt.get_cmap("tab20").colors, strict=False))
+    for row, count in zip(rows, workers, strict=True):
+        for axes, (spent, title) in zip(row, SPENT.items(), strict=True):
+            chosen = [trace for trace in traces if trace["workers"] == count]
+            end = np.median([trace[spent][-1] for trace in chosen]) / UNIT[spent]
+            marks = np.geomspace(end / 60, end, 120)
+            for name, group in _by_method(chosen):
+                shares = np.array([100 * at(group, spent, mark * UNIT[spent]) for mark in marks])
+                low, middle, high = np.percentile(shares, [25, 50, 75], axis=1)
+                style = "-" if METHODS[name].ours else "--"
+                axes.plot(
+                    marks, middle, style, color=colours[name], label=_title(name), linewidth=2 if METHODS[name].ours else 1.2
+                )
+                if METHODS[name].ours:
+                    axes.fill_between(marks, low, high, color=colours[name], alpha=0.12, linewidth=0)
+            axes.axhline(99, color="black", linewidth=0.6)
+            axes.set(xscale="log", xlabel=title, ylim=(88, 101), title=f"{heading['table']}, {count} workers")
+        row[0].set_ylabel("% of the hypervolume, median")
+    rows[0][-1].legend(fontsize=8, loc="lower right")
+    figure.tight_layout()
+    figure.savefig(path, dpi=90)
+    plt.close(figure)
