@@ -53,11 +53,11 @@ def _lines(raw: dict[str, Any]) -> list[str]:
     ]
     for count in workers:
         chosen = [trace for trace in traces if trace["workers"] == count]
-        lines += ["", *_reached(chosen, count), "", *_shares(chosen, count, full, budget)]
+        lines += ["", *_reached(chosen, count, full, budget), "", *_shares(chosen, count, full, budget)]
     return lines
 
 
-def _reached(traces: Traces, workers: int) -> list[str]:
+def _reached(traces: Traces, workers: int, full: int, budget: int) -> list[str]:
     lines = [f"{workers} workers: what it takes to reach a share of the hypervolume"]
     for target in TARGETS:
         columns = "".join(f"{f'{title} to {100 * target:g} %':>34}" for title in SPENT.values())
@@ -66,8 +66,8 @@ def _reached(traces: Traces, workers: int) -> list[str]:
             cells = []
             for spent in SPENT:
                 values = np.array([first_reached(trace, target, spent) for trace in group])
-                budget = max(trace[spent][-1] for trace in group) / UNIT[spent]
-                cells.append(f"{_spread(values, budget):>34}")
+                end = max(trace[spent][-1] for trace in group) / UNIT[spent]
+                cells.append(f"{_spread(values, METHODS[name].budget(budget, full) if spent == 'epochs' else end):>34}")
             reached = sum(np.isfinite(first_reached(trace, target, "epochs")) for trace in group)
             lines.append(f"{_title(name):34}{''.join(cells)}{f'{reached}/{len(group)}':>10}")
         lines.append(_ratio(traces, target))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -222,7 +221,7 @@ def test_the_command_writes_table_picture_and_figures(path: Path, tmp_path: Path
     text = output.with_suffix(".txt").read_text()
     assert capsys.readouterr().out.strip() == text.strip()
     assert "2 workers: what it takes to reach" in text
-    assert re.search(r"> 2\d", text), "a search that never got there is shown as censored"
+    assert "> 24" in text, "a search that never got there is shown as censored"
     assert output.with_suffix(".png").stat().st_size > 10_000
     raw = json.loads(output.with_suffix(".json").read_text())
     assert len(raw["traces"]) == 4
