@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -140,6 +141,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="budget of a search; by default 100 full trainings",
     )
     options.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    options.add_argument(
+        "--add", action="store_true", help="to what an earlier run with the same figures found of other methods"
+    )
     options.add_argument("--processes", type=int, default=1)
     options.add_argument("--output", type=Path, help="where the three files go, without their endings")
     chosen = options.parse_args(arguments)
@@ -168,8 +172,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     output = chosen.output or RESULTS / f"search_quality_{chosen.table.stem}"
     output.parent.mkdir(parents=True, exist_ok=True)
     raw = {"heading": heading, "traces": [asdict(trace) for trace in traces]}
+    if chosen.add:
+        raw = _added(json.loads(output.with_suffix(".json").read_text()), raw)
     output.with_suffix(".json").write_text(json.dumps(raw))
     print(write_report(raw, output))
+
+
+def _added(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """Both runs' traces; of a method that both have, the later ones. The heading is the earlier one's, with both commands."""
+    differing = [name for name in before["heading"] if name != "command" and before["heading"][name] != now["heading"][name]]
+    if differing:
+        raise SystemExit(f"the earlier run differs in {', '.join(differing)}")
+    again = {trace["method"] for trace in now["traces"]}
+    kept = [trace for trace in before["traces"] if trace["method"] not in again]
+    command = f"{before['heading']['command']}; {now['heading']['command']}"
+    order = list(METHODS)
+    traces = sorted(kept + now["traces"], key=lambda trace: order.index(trace["method"]))
+    return {"heading": before["heading"] | {"command": command}, "traces": traces}
 
 
 if __name__ == "__main__":

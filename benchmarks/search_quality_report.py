@@ -122,21 +122,14 @@ def _title(name: str) -> str:
 
 
 def _spread(values: Floats, budget: float) -> str:
-    return "{1} ({0} to {2})".format(
-        *(_number(value, budget) for value in np.quantile(values, [0.25, 0.5, 0.75], method="higher"))
-    )
+    """Median and quartiles of values that were seen, nothing interpolated; infinite ones are beyond the budget."""
+    quartiles = np.quantile(values, [0.25, 0.5, 0.75], method="higher")
+    low, middle, high = (_number(value) if np.isfinite(value) else f"> {_number(budget)}" for value in quartiles)
+    return f"{middle} ({low} to {high})"
 
 
-def _number(value: float, budget: float) -> str:
-    return (
-        f"{value:,.3g}"
-        if value < 1000
-        else f"{value:,.0f}"
-        if np.isfinite(value)
-        else f"> {budget:,.3g}"
-        if budget < 1000
-        else f"> {budget:,.0f}"
-    )
+def _number(value: float) -> str:
+    return f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def _percent(values: Floats) -> str:

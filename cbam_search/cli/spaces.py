@@ -24,10 +24,11 @@ def validate(space: SpaceArgument) -> None:
     counted, own = untraced_space(config), config.backbone if isinstance(config.backbone, OwnBackboneConfig) else None
     if own:
         check_defined(own.module, Path.cwd())
+    sampler = config.search.sampler_for(config.objectives)
     many = f"{len(own.sites)} sites" if own else f"{counted.count():,} distinct architectures"
     typer.echo(
         f"{space} is valid: study '{config.name}', {many} in {count(len(counted.parameters), 'parameter')}, "
-        f"{count(config.search.trials, 'trial')} of {count(config.training.epochs, 'epoch')}, sampler {config.search.sampler}"
+        f"{count(config.search.trials, 'trial')} of {count(config.training.epochs, 'epoch')}, sampler {sampler}"
     )
     if own:
         typer.echo(f"{own.module} was found and not run: whether it has these sites, `plan --allow-code` tells")

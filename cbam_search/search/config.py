@@ -124,6 +124,7 @@ class StopConfig(BaseModel):
 
 
 SAMPLERS: tuple[str, ...] = ("tpe", "nsga2", "nsga3", "gp", "known_cost", "random", "qmc", "grid")
+AUTO = "auto"
 READ_COMPLETE_ALONE: tuple[str, ...] = ("nsga2", "nsga3", "gp")
 """They learn nothing from a trial that is not told as COMPLETE, and so nothing from one that was stopped."""
 
@@ -143,10 +144,10 @@ class SearchConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     trials: int = Field(default=100, ge=1, description="trainings to start, published designs included")
-    sampler: Annotated[str, OneOf("sampler", SAMPLERS)] = Field(
-        default="tpe",
-        description="an Optuna sampler; known_cost, which models accuracy alone since costs are known (docs/known-cost.md); or "
-        "grid: every architecture of a small space",
+    sampler: Annotated[str, OneOf("sampler", (AUTO, *SAMPLERS))] = Field(
+        default=AUTO,
+        description="known_cost, which models accuracy alone since costs are known (docs/known-cost.md); an Optuna sampler; or "
+        "grid: every architecture of a small space. auto: known_cost for one accuracy and known costs, else tpe",
     )
     baselines: (
         Choices[Annotated[str, OneOf("baseline", ("none", *ATTENTION_KINDS.names()))]] | Annotated[tuple[()], Field()]
@@ -169,6 +170,16 @@ class SearchConfig(BaseModel):
         "folder of your user account, or a folder; see docs/reuse.md",
     )
     stop: StopConfig = Field(default=StopConfig(), description="budgets beside trials")
+
+    def sampler_for(self, objectives: Iterable[str]) -> str:
+        """The sampler of a search with these objectives: as set, or what auto comes to."""
+        if self.sampler != AUTO:
+            return self.sampler
+        try:
+            known_cost_objectives(objectives)
+        except ValueError:
+            return "tpe"
+        return "known_cost"
 
     @property
     def warm_start(self) -> StartFrom | None:

@@ -84,16 +84,17 @@ class Proposer:
         self._measured_bounds = measured_bounds or {}
         self._published_digests = frozenset(design.digest for design in published)
         self._trials = config.trials
-        self._grid = config.sampler == "grid"
-        self._codec = ParameterCodec(space.parameters, as_index=config.sampler == "qmc")
+        self._objectives = [objective.name for objective in records.manifest.objectives]
+        sampler_name = config.sampler_for(self._objectives)
+        self._grid = sampler_name == "grid"
+        self._codec = ParameterCodec(space.parameters, as_index=sampler_name == "qmc")
         self._distributions = self._codec.distributions()
-        sampler_name = "random" if self._grid else config.sampler
+        sampler_name = "random" if self._grid else sampler_name
         # A resumed study must not propose again what its first driver proposed from the same seed.
         seed = seed + len(records.trials)
         task = self._task() if sampler_name == "known_cost" else None
         sampler = build_sampler(sampler_name, seed=seed, trials=config.trials, codec=self._codec, task=task)
         self._study = records.optuna_study(sampler)
-        self._objectives = [objective.name for objective in records.manifest.objectives]
         self._by_digest = {trial.candidate.digest: number for number, trial in records.trials.items() if trial.was_trained}
         self._sampler_name = sampler_name
         self._budgets = self._follow_budgets(config, clock)

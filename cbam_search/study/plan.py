@@ -95,7 +95,7 @@ def _without_times(config: StudyConfig, space: Space, cost: CostModel, data: Pla
             for architecture in architectures
         ),
         data=data,
-        sampler=config.search.sampler,
+        sampler=config.search.sampler_for(config.objectives),
         trials=config.search.trials,
         epochs=config.training.epochs,
         scheduler=config.search.scheduler,

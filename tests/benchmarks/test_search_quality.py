@@ -225,3 +225,9 @@ def test_the_command_writes_table_picture_and_figures(path: Path, tmp_path: Path
     assert output.with_suffix(".png").stat().st_size > 10_000
     raw = json.loads(output.with_suffix(".json").read_text())
     assert len(raw["traces"]) == 4
+    arguments[-2:] = ["tpe", "known_cost"]
+    main([str(path), *arguments, "--output", str(output), "--add"])
+    added = json.loads(output.with_suffix(".json").read_text())
+    assert [trace["method"] for trace in added["traces"]] == ["random"] * 2 + ["tpe"] * 2 + ["known_cost"] * 2
+    with pytest.raises(SystemExit, match="differs in budget_epochs"):
+        main([str(path), *arguments, "--epochs-at-most", "16", "--output", str(output), "--add"])

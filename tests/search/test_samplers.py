@@ -124,3 +124,18 @@ def test_what_is_told_changes_what_is_proposed(name: str, tmp_path: Path) -> Non
     trained = bench.run(rewards_cbam, workers=1)
     good = [rewards_cbam(trial).metrics["accuracy"] > 0.5 for trial in trained]
     assert sum(good[24:]) > sum(good[:12]) * 2
+
+
+@pytest.mark.parametrize(
+    ("objectives", "sampler"),
+    [
+        (("accuracy", "gflops"), "known_cost"),
+        (("params", "macro_f1", "gflops"), "known_cost"),
+        (("accuracy",), "known_cost"),
+        (("accuracy", "latency_ms"), "tpe"),
+        (("accuracy", "macro_f1", "gflops"), "tpe"),
+    ],
+)
+def test_auto_is_known_cost_where_it_takes_the_objectives(objectives: tuple[str, ...], sampler: str) -> None:
+    assert config.SearchConfig().sampler_for(objectives) == sampler
+    assert config.SearchConfig(sampler="nsga2").sampler_for(objectives) == "nsga2"
