@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cbam_search import pareto
@@ -26,6 +26,7 @@ def directions(points: list[tuple[float, ...]]) -> list[bool]:
     return [index == 0 for index in range(len(points[0]))]
 
 
+@settings(deadline=None)
 @given(exact_points, st.integers(0, 24))
 def test_ranks_of_exact_points_are_those_of_all_at_once(points: list[tuple[float, ...]], at_once: int) -> None:
     maximise = directions(points)
@@ -36,6 +37,7 @@ def test_ranks_of_exact_points_are_those_of_all_at_once(points: list[tuple[float
         assert growing.ranks.tolist() == pareto.ranks(points[:count], maximise).tolist()
 
 
+@settings(deadline=None)
 @given(timed_points, st.integers(0, 24))
 def test_ranks_with_tolerances_are_those_of_all_at_once(points: list[tuple[int, float, float]], at_once: int) -> None:
     values = np.array([point[:2] for point in points])
@@ -47,6 +49,7 @@ def test_ranks_with_tolerances_are_those_of_all_at_once(points: list[tuple[int, 
         assert growing.ranks.tolist() == pareto.ranks(values[:count], [True, False], tolerances[:count]).tolist()
 
 
+@settings(deadline=None)
 @given(timed_points)
 def test_the_front_is_of_rank_0_and_says_when_it_changes(points: list[tuple[int, float, float]]) -> None:
     values = np.array([point[:2] for point in points])

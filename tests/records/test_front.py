@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from studies import StudyBench, landscape, manifest_of, new_folder, space_of
 from synthetic_study import ACCURACY, GFLOPS, PARAMS, candidate, complete, ended
@@ -53,6 +53,7 @@ made = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(
     made, st.sampled_from([(ACCURACY, GFLOPS), (ACCURACY, FIXED), (ACCURACY, FIXED, GFLOPS), (ACCURACY, PARAMS, GFLOPS, FIXED)])
 )

@@ -6,7 +6,7 @@ from math import inf, nan
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cbam_search.cost.config import LATENCY
@@ -39,6 +39,7 @@ def record(trial: int, values: tuple[float, ...], spread: float, excess: float, 
     return RungRecord(trial, values, (*(0.0,) * (len(values) - 1), spread), excess, exempt)
 
 
+@settings(deadline=None)
 @given(
     arrivals,
     st.sampled_from([(ACCURACY, GFLOPS), (ACCURACY, RECALL, GFLOPS), (ACCURACY, GFLOPS, FIXED), (ACCURACY,)]),
@@ -63,6 +64,7 @@ def test_each_arrival_gets_the_verdict_of_the_function(
         assert rung.reason_to_stop(earlier, axes, factor) == expected
 
 
+@settings(deadline=None)
 @given(arrivals.filter(bool), st.integers(2, 4))
 def test_whoever_is_not_asked_counts_all_the_same(
     points: list[tuple[tuple[float, ...], float, float, bool]], factor: int
