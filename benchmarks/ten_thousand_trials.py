@@ -71,11 +71,12 @@ class FakeTrainer:
 
 @dataclass
 class Measured:
-    """Of every trial that ended, in that order: seconds of each part, and of processor time of all. memory: resident MiB, by
-    how many had ended.
+    """Of every trial that ended, in that order: seconds of each part, and of processor time of all; numbers: its own. memory:
+    resident MiB, by how many had ended.
     """
 
     seconds: list[tuple[float, ...]] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
     memory: dict[int, float] = field(default_factory=dict)
 
 
@@ -106,6 +107,7 @@ class Study:
             trial = self.records.trials[number]
             if self._epoch(trial, epoch, spent[number]):
                 measured.seconds.append(tuple(spent.pop(number)))
+                measured.numbers.append(number)
                 if len(measured.seconds) in (*MARKS, trials):
                     measured.memory[len(measured.seconds)] = resident_mebibytes()
             else:
@@ -205,6 +207,7 @@ def table(measured: Measured, trials: int) -> list[str]:
         marks.append(len(rows))
     lines = [f"{'trial':>8}" + "".join(f"{name:>10}" for name in (*PARTS, "all", "mean", "processor")) + f"{'memory':>12}"]
     whole: dict[int, tuple[float, float, float]] = {}
+    proposals: list[str] = []
     for mark in marks:
         # The window around the last trial lies before it.
         end = min(mark + AROUND, len(rows))
@@ -212,6 +215,8 @@ def table(measured: Measured, trials: int) -> list[str]:
         total = window[:, : len(PARTS)].sum(axis=1)
         whole[mark] = float(np.median(total)), float(total.mean()), float(window[:, -1].mean())
         figures = [*np.median(window[:, : len(PARTS)], axis=0), *whole[mark]]
+        numbers = measured.numbers[max(0, end - 2 * AROUND) : end]
+        proposals.append(f"{(max(numbers) - min(numbers) + 1) / len(numbers):.1f}")
         lines.append(f"{mark:>8,}" + "".join(f"{figure:>10.2f}" for figure in figures) + f"{measured.memory[mark]:>8.0f} MiB")
     first, last = whole[marks[0]], whole[marks[-1]]
     held = (measured.memory[marks[-1]] - measured.memory[marks[0]]) * 1024 / max(1, marks[-1] - marks[0])
@@ -219,6 +224,7 @@ def table(measured: Measured, trials: int) -> list[str]:
         "driver's milliseconds a trial, of the 100 trials around each mark: median of each part and of all, mean of all, mean",
         "of the processor's time; and resident memory",
         *lines,
+        f"proposals for one that was new, at these marks: {', '.join(proposals)}",
         f"trial {marks[-1]:,} to trial {marks[0]:,}: {last[0] / first[0]:.2f} times by the median, "
         f"{last[1] / first[1]:.2f} by the mean, {last[2] / first[2]:.2f} by the processor's time; "
         f"{held:.0f} KiB of memory a trial",
