@@ -19,17 +19,16 @@ from cbam_search.search.published import published_designs
 from cbam_search.search.rungs import Rungs
 from cbam_search.search.samplers import SAMPLERS
 
-TRIALS = 1_000_000
-"""Searches end by epochs alone."""
-SAMPLERS.register("tpe_as_is", lambda seed, *_: optuna.samplers.TPESampler(seed=seed))
+UNBOUNDED = 1_000_000
+"""Trials of a search that stops some early: it ends by epochs alone."""
 SAMPLERS.register("nsga2_small", lambda seed, *_: optuna.samplers.NSGAIISampler(seed=seed, population_size=16))
 
 
 @dataclass(frozen=True)
 class Method:
     """A search by name. stops: how trials are stopped early. bare_first: begin with the bare network of every backbone, as
-    `search.baselines: [none]` does. ours: whether anything of it is this project's. trainings_at_most: of a sampler that takes
-    its time, the budget in full trainings, where that is less than the others'.
+    `search.baselines: [none]` does, and known_cost by itself. ours: whether its sampler or scheduler is this project's.
+    trainings_at_most: of a sampler that takes its time, the budget in full trainings, where that is less than the others'.
     """
 
     name: str
@@ -45,12 +44,13 @@ class Method:
         """Epochs of one search."""
         return min(epochs_at_most, (self.trainings_at_most or epochs_at_most) * full_training)
 
-    @property
-    def config(self) -> SearchConfig:
+    def config(self, trainings: int) -> SearchConfig:
+        """trainings: full ones that the budget is worth; samplers set themselves up for so many trials."""
         kind = "pareto_asha" if self.stops == "pareto_asha" else "none"
         scheduler = SchedulerConfig(kind=kind, grace_period=self.grace_period, reduction_factor=self.reduction_factor)
+        trials = trainings if self.stops == "none" else UNBOUNDED
         # Without validation: samplers as Optuna has them are none of the product's.
-        return SearchConfig(trials=TRIALS).model_copy(update={"sampler": self.sampler, "scheduler": scheduler})
+        return SearchConfig(trials=trials, baselines=()).model_copy(update={"sampler": self.sampler, "scheduler": scheduler})
 
     def rungs(self, setting: Setting, config: SearchConfig) -> Rungs | None:
         if self.stops == "none":
@@ -114,13 +114,14 @@ METHODS: dict[str, Method] = {
     for method in (
         Method("random", "random"),
         Method("tpe", "tpe"),
-        Method("tpe, Optuna's defaults", "tpe_as_is"),
         Method("nsga2", "nsga2"),
         Method("nsga2, population 16", "nsga2_small"),
         Method("gp", "gp", trainings_at_most=40),  # a second a proposal
         Method("random + asha", "random", stops="accuracy_asha"),
         Method("tpe + asha", "tpe", stops="accuracy_asha"),
-        Method("tpe, bare first", "tpe", bare_first=True, ours=True),
+        Method("random, bare first", "random", bare_first=True),
+        Method("tpe, bare first", "tpe", bare_first=True),
+        Method("nsga2, bare first", "nsga2", bare_first=True),
         Method("random + pareto_asha", "random", stops="pareto_asha", ours=True),
         Method("tpe + pareto_asha", "tpe", stops="pareto_asha", ours=True),
         Method("known_cost", "known_cost", ours=True),
@@ -130,3 +131,5 @@ METHODS: dict[str, Method] = {
         ),
     )
 }
+DEFAULT = "known_cost"
+"""What a study does that names no sampler and no scheduler: compared with the best of all peers, and not the best of ours."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -112,13 +113,15 @@ def run(job: Job) -> Trace:
     """One search, scored."""
     setting = _setting(job.table)
     scores = Scores.of(setting.table, job.repetition)
+    full_training = setting.table.metadata.epochs
+    budget = job.method.budget(job.epochs_at_most, full_training)
     begun = time.perf_counter()
     found: Simulated = simulate(
         setting,
-        job.method.config,
+        job.method.config(budget // full_training),
         scores.draws,
         workers=job.workers,
-        epochs_at_most=job.method.budget(job.epochs_at_most, setting.table.metadata.epochs),
+        epochs_at_most=budget,
         seed=job.repetition,
         rungs=job.method.rungs,
         published=job.method.first(setting),
@@ -160,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         traces = list(pool.map(run, jobs))
     scores = [Scores.of(table, repetition) for repetition in range(chosen.repetitions)]
     heading = {
-        "command": f"python benchmarks/search_quality.py {' '.join(sys.argv[1:] if arguments is None else arguments)}",
+        "command": shlex.join(["python", "benchmarks/search_quality.py", *(sys.argv[1:] if arguments is None else arguments)]),
         "hardware": hardware(),
         "versions": {name: number for name, number in versions().items() if name in ("python", "cbam-search", "optuna", "ray")},
         "table": table.metadata.name,

@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
-from peers import METHODS
+from peers import DEFAULT, METHODS
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -35,6 +35,13 @@ def first_reached(trace: dict[str, Any], target: float, spent: str) -> float:
     return float(trace[spent][reached[0]]) / UNIT[spent] if len(reached) else float("inf")
 
 
+def reached_for_good(trace: dict[str, Any], target: float, spent: str) -> float:
+    """The same of the last time that it got there, not to fall below again within the budget."""
+    below = np.flatnonzero(np.array(trace["share"]) < target)
+    place = int(below[-1]) + 1 if len(below) else 0
+    return float(trace[spent][place]) / UNIT[spent] if place < len(trace["share"]) else float("inf")
+
+
 def _lines(raw: dict[str, Any]) -> list[str]:
     heading, traces = raw["heading"], raw["traces"]
     workers = sorted({trace["workers"] for trace in traces})
@@ -48,8 +55,8 @@ def _lines(raw: dict[str, Any]) -> list[str]:
         f"table {heading['table']}: {heading['architectures']:,} architectures; a full training is {full} epochs; "
         f"n = {repetitions}; searches end after {budget:,} epochs",
         "100 %: hypervolume of the front that training the whole table would choose by the same values, scored alike; that is "
-        f"{middle:.1f} ({low:.1f} to {high:.1f}) % of the front by the true values, which nobody can know.",
-        "Median (quartiles); > is beyond the budget: censored. *: this project's.",
+        f"{middle:.1f} ({low:.1f} to {high:.1f}) % of the best front, by the true values, which nobody can know.",
+        "Median (quartiles); > is beyond the budget: censored. *: this project's. `for good`: not to fall below again.",
     ]
     for count in workers:
         chosen = [trace for trace in traces if trace["workers"] == count]
@@ -60,35 +67,38 @@ def _lines(raw: dict[str, Any]) -> list[str]:
 def _reached(traces: Traces, workers: int, full: int, budget: int) -> list[str]:
     lines = [f"{workers} workers: what it takes to reach a share of the hypervolume"]
     for target in TARGETS:
-        columns = "".join(f"{f'{title} to {100 * target:g} %':>34}" for title in SPENT.values())
+        columns = "".join(f"{f'{title} to {100 * target:g} %':>34}" for title in (*SPENT.values(), "epochs, for good,"))
         lines.append(f"{'':34}{columns}{'reached':>10}")
         for name, group in _by_method(traces):
             cells = []
             for spent in SPENT:
+                end = max((trace[spent][-1] for trace in group if trace[spent]), default=0.0) / UNIT[spent]
                 values = np.array([first_reached(trace, target, spent) for trace in group])
-                end = max(trace[spent][-1] for trace in group) / UNIT[spent]
                 cells.append(f"{_spread(values, METHODS[name].budget(budget, full) if spent == 'epochs' else end):>34}")
+            for_good = np.array([reached_for_good(trace, target, "epochs") for trace in group])
+            cells.append(f"{_spread(for_good, METHODS[name].budget(budget, full)):>34}")
             reached = sum(np.isfinite(first_reached(trace, target, "epochs")) for trace in group)
             lines.append(f"{_title(name):34}{''.join(cells)}{f'{reached}/{len(group)}':>10}")
-        lines.append(_ratio(traces, target))
+        lines += _ratios(traces, target)
     return lines
 
 
-def _ratio(traces: Traces, target: float) -> str:
-    """The best of Optuna's samplers with full training against the best of this project's, by median epochs."""
-    medians = {
-        name: float(np.median([first_reached(trace, target, "epochs") for trace in group]))
-        for name, group in _by_method(traces)
-    }
-    peers = {name: value for name, value in medians.items() if METHODS[name].stops == "none" and not METHODS[name].ours}
-    ours = {name: value for name, value in medians.items() if METHODS[name].ours}
-    if not peers or not ours or not np.isfinite(min(peers.values())) or not np.isfinite(min(ours.values())):
-        return ""
-    best_peer, best_ours = min(peers, key=peers.__getitem__), min(ours, key=ours.__getitem__)
-    return (
-        f"best of ours, {best_ours}: {ours[best_ours] / peers[best_peer]:.2f} of the epochs of {best_peer}, the best with full "
-        f"training"
-    )
+def _ratios(traces: Traces, target: float) -> list[str]:
+    """The default search against the best of the peers, by median epochs."""
+    medians = {name: _median([first_reached(trace, target, "epochs") for trace in group]) for name, group in _by_method(traces)}
+    lines = []
+    for what, bare_first in (("peers", False), ("peers that begin with bare networks", True)):
+        peers = {
+            name: value
+            for name, value in medians.items()
+            if not METHODS[name].ours and METHODS[name].bare_first is bare_first and np.isfinite(value)
+        }
+        if not peers or not np.isfinite(medians.get(DEFAULT, np.inf)):
+            continue
+        best = min(peers, key=peers.__getitem__)
+        ratio = medians[DEFAULT] / peers[best]
+        lines.append(f"{DEFAULT}, the default, takes {ratio:.2f} of the epochs of the best of the {what}, {best}")
+    return lines
 
 
 def _shares(traces: Traces, workers: int, full: int, budget: int) -> list[str]:
@@ -96,7 +106,8 @@ def _shares(traces: Traces, workers: int, full: int, budget: int) -> list[str]:
     lines = [f"{workers} workers: % of the hypervolume after so many epochs"]
     lines.append(f"{'':34}" + "".join(f"{mark:>24,}" for mark in marks) + f"{'trials':>10}{'ms a trial':>12}")
     for name, group in _by_method(traces):
-        cells = "".join(f"{_percent(at(group, 'epochs', mark)):>24}" for mark in marks)
+        last = METHODS[name].budget(budget, full)
+        cells = "".join(f"{_percent(at(group, 'epochs', mark)) if mark <= last else '-':>24}" for mark in marks)
         started = np.median([trace["started"] for trace in group])
         cost = np.median([1000 * trace["took_seconds"] / trace["started"] for trace in group])
         lines.append(f"{_title(name):34}{cells}{started:>10.0f}{cost:>12.1f}")
@@ -123,9 +134,17 @@ def _title(name: str) -> str:
 
 def _spread(values: Floats, budget: float) -> str:
     """Median and quartiles of values that were seen, nothing interpolated; infinite ones are beyond the budget."""
-    quartiles = np.quantile(values, [0.25, 0.5, 0.75], method="higher")
+    quartiles = [_quantile(values, share) for share in (0.25, 0.5, 0.75)]
     low, middle, high = (_number(value) if np.isfinite(value) else f"> {_number(budget)}" for value in quartiles)
     return f"{middle} ({low} to {high})"
+
+
+def _quantile(values: Floats, share: float) -> float:
+    return float(np.quantile(values, share, method="higher"))
+
+
+def _median(values: list[float]) -> float:
+    return _quantile(np.array(values), 0.5)
 
 
 def _number(value: float) -> str:
@@ -147,8 +166,9 @@ def _picture(raw: dict[str, Any], path: Path) -> None:
         for axes, (spent, title) in zip(row, SPENT.items(), strict=True):
             chosen = [trace for trace in traces if trace["workers"] == count]
             end = np.median([trace[spent][-1] for trace in chosen]) / UNIT[spent]
-            marks = np.geomspace(end / 60, end, 120)
             for name, group in _by_method(chosen):
+                own_end = max(trace[spent][-1] for trace in group) / UNIT[spent]
+                marks = np.geomspace(end / 60, min(end, own_end), 120)
                 shares = np.array([100 * at(group, spent, mark * UNIT[spent]) for mark in marks])
                 low, middle, high = np.percentile(shares, [25, 50, 75], axis=1)
                 style = "-" if METHODS[name].ours else "--"

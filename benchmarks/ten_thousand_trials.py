@@ -32,6 +32,7 @@ from cbam_search.running.conductor import Conductor
 from cbam_search.search.config import SAMPLERS, SearchConfig
 from cbam_search.search.proposer import Proposer
 from cbam_search.search.published import published_designs
+from cbam_search.search.reference import BEYOND_THE_WORST
 from cbam_search.search.rungs import Rungs
 from cbam_search.search.space_costs import space_costs
 from cbam_search.space.attention_config import AttentionConfig
@@ -177,7 +178,7 @@ def new_folder(path: Path, space: Space, cost: CostModel, trials: int) -> StudyF
     largest = space_costs(space, cost).range("gflops")[1]
     objectives = (
         ObjectiveAxis(name="accuracy", direction="max", reference=0.1, ideal=1.0),
-        ObjectiveAxis(name="gflops", direction="min", reference=largest, ideal=0.0),
+        ObjectiveAxis(name="gflops", direction="min", reference=BEYOND_THE_WORST * largest, ideal=0.0),
     )
     folder.write_manifest(
         StudyManifest(

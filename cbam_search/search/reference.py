@@ -29,7 +29,7 @@ def objective_axes(
 ) -> tuple[ObjectiveAxis, ...]:
     """One axis an objective.
 
-    A known cost runs from 0 to its constraint, or else to the largest value in the space. A measured cost runs from 0 to its
+    A known cost runs from 0 to 1.1 times its constraint, or the largest value in the space where that is less. A measured cost runs from 0 to its
     constraint, or else to what `measured_reference` says later. An accuracy runs from what the majority class alone would score
     to 1. Raises DataError where that is 1 already.
     """
@@ -39,8 +39,9 @@ def objective_axes(
     majority = majority_scores(validation_labels)
     if majority["accuracy"] == 1.0:
         raise DataError("the validation images are all of one class, so that no candidate could be told from a constant answer")
+    references = {name: BEYOND_THE_WORST * min(largest[name], bounds.get(name, largest[name])) for name in known}
     return tuple(
-        ObjectiveAxis(name=name, direction=direction, reference=min(largest[name], bounds.get(name, largest[name])), ideal=0.0)
+        ObjectiveAxis(name=name, direction=direction, reference=references[name], ideal=0.0)
         if name in KNOWN
         else ObjectiveAxis(name=name, direction=direction, reference=bounds.get(name), ideal=0.0)
         if name == LATENCY
@@ -51,8 +52,10 @@ def objective_axes(
 
 FIRST_COMPLETE = 5
 """Trials that fix the reference of a measured cost where no published design has measured it."""
-ABOVE_THE_SLOWEST = 1.1
-"""The reference is that many times the largest value measured by then, so that even its network counts a little."""
+BEYOND_THE_WORST = 1.1
+"""A cost's reference is that many times the largest value there is, so that the costliest network counts too: with the largest
+value itself, whatever accuracy it reached would be worth nothing.
+"""
 
 
 def measured_reference(name: str, trials: Iterable[Trial], published: Collection[str], budget: int) -> float | None:
@@ -69,7 +72,7 @@ def measured_reference(name: str, trials: Iterable[Trial], published: Collection
     chosen = [trial for trial in complete if trial.candidate.digest in published]
     if not chosen and len(complete) >= min(FIRST_COMPLETE, budget):
         chosen = complete
-    return ABOVE_THE_SLOWEST * max(trial.outcome.metrics[name] for trial in chosen if trial.outcome) if chosen else None
+    return BEYOND_THE_WORST * max(trial.outcome.metrics[name] for trial in chosen if trial.outcome) if chosen else None
 
 
 def majority_scores(labels: npt.NDArray[np.int64]) -> dict[str, float]:

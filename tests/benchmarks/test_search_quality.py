@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from peers import METHODS
 from search_quality import Job, Scores, main, run
-from search_quality_report import at, first_reached
+from search_quality_report import at, first_reached, reached_for_good
 from simulation import Setting, Simulated, simulate
 
 from cbam_search.cost.model import CostModel
@@ -113,7 +113,7 @@ def searched(setting: Setting, name: str, *, workers: int = 1, epochs_at_most: i
     method, draws = METHODS[name], Scores.of(setting.table, seed).draws
     return simulate(
         setting,
-        method.config,
+        method.config(epochs_at_most // EPOCHS),
         draws,
         workers=workers,
         epochs_at_most=epochs_at_most,
@@ -199,6 +199,9 @@ def test_first_reached_is_of_the_first_training_and_infinite_where_there_is_none
     assert first_reached(trace, 0.98, "epochs") == 12.0
     assert first_reached(trace, 0.98, "seconds") == 2.0
     assert first_reached(trace, 0.995, "epochs") == float("inf")
+    assert reached_for_good(trace, 0.98, "epochs") == 12.0
+    assert reached_for_good(trace, 0.985, "epochs") == float("inf")
+    assert reached_for_good(trace, 0.4, "epochs") == 6.0
     assert at([trace], "epochs", 5.9).tolist() == [0.0]
     assert at([trace], "epochs", 17.9).tolist() == [0.99]
 

@@ -19,7 +19,7 @@ from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.records.results import write_result
 from cbam_search.records.trials import Outcome, Trial, TrialState
 from cbam_search.search.config import SearchConfig
-from cbam_search.search.reference import ABOVE_THE_SLOWEST, FIRST_COMPLETE, objective_axes
+from cbam_search.search.reference import BEYOND_THE_WORST, FIRST_COMPLETE, objective_axes
 from cbam_search.search.telling import CONSTRAINT_ATTRIBUTE
 
 SPACE = space_of(reduction_ratio=[2, 4], spatial_kernel_size=[3, 7])
@@ -65,7 +65,7 @@ def test_the_axis_ends_above_the_slowest_published_design_once_all_have_ended(tm
     bench.run(timed, workers=1, at_most=len(DESIGNS) - 1)
     assert bench.records.manifest.objectives == axes()
     bench.run(timed, workers=1, at_most=1)
-    expected = ABOVE_THE_SLOWEST * max(map(latency_of, DESIGNS))
+    expected = BEYOND_THE_WORST * max(map(latency_of, DESIGNS))
     assert bench.records.manifest.objectives == axes(expected)
     bench.run(timed)
     assert bench.folder.read_manifest().objectives == axes(expected)
@@ -84,7 +84,7 @@ def test_published_designs_that_ended_otherwise_are_not_waited_for(tmp_path: Pat
 
     bench.run(train, workers=1, at_most=len(DESIGNS))
     others = [latency_of(design) for design in DESIGNS if design is not DESIGNS[1]]
-    assert bench.records.manifest.objectives == axes(ABOVE_THE_SLOWEST * max(others))
+    assert bench.records.manifest.objectives == axes(BEYOND_THE_WORST * max(others))
 
 
 @pytest.mark.parametrize("trials", [FIRST_COMPLETE + 3, FIRST_COMPLETE - 2])
@@ -92,7 +92,7 @@ def test_without_published_designs_the_first_complete_trials_say_it(tmp_path: Pa
     bench = bench_of(tmp_path, trials=trials)
     needed = min(FIRST_COMPLETE, trials)
     first = bench.run(timed, workers=1, at_most=needed)
-    expected = ABOVE_THE_SLOWEST * max(latency_of(trial.candidate.architecture) for trial in first)
+    expected = BEYOND_THE_WORST * max(latency_of(trial.candidate.architecture) for trial in first)
     assert bench.records.manifest.objectives == axes(expected)
     assert hypervolumes(bench)[: needed - 1] == [None] * (needed - 1)
     bench.run(timed)
@@ -115,7 +115,7 @@ def test_a_driver_that_died_with_the_last_published_design_fixes_it_when_it_come
     bench.folder.trial(trial.number).mkdir(parents=True)
     write_result(bench.folder.result(trial.number), timed(trial))
     bench.restart()
-    assert bench.records.manifest.objectives == axes(ABOVE_THE_SLOWEST * latency_of(DESIGNS[0]))
+    assert bench.records.manifest.objectives == axes(BEYOND_THE_WORST * latency_of(DESIGNS[0]))
     assert bench.records.front.hypervolume is not None
 
 

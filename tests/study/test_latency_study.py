@@ -21,7 +21,7 @@ from cbam_search.records.ledger import Listener, read_events
 from cbam_search.records.study_records import StudyRecords
 from cbam_search.records.trials import TrialState
 from cbam_search.running.cluster import TrialResources
-from cbam_search.search.reference import ABOVE_THE_SLOWEST
+from cbam_search.search.reference import BEYOND_THE_WORST
 from cbam_search.study.screen import Silence
 from cbam_search.study.study import Study
 
@@ -91,7 +91,7 @@ class TestOnRay:
         assert all(trial.values[LATENCY] == trial.outcome.metrics[LATENCY] > 0 for trial in trained)
         assert len(figures(study)) == 6
         reference = study.manifest.objectives[1].reference
-        assert reference == ABOVE_THE_SLOWEST * max(trial.values[LATENCY] for trial in trained)
+        assert reference == BEYOND_THE_WORST * max(trial.values[LATENCY] for trial in trained)
         fronts = [event for event, _ in read_events(study.folder.ledger) if isinstance(event, FrontUpdated)]
         assert [event.hypervolume is None for event in fronts] == [True] * 5 + [False]
         assert fronts[-1].hypervolume == study.front.hypervolume
