@@ -99,6 +99,18 @@ class SchedulerConfig(BaseModel):
         description="of pareto_asha: of so many trials at a rung one goes on, and the next rung is at so many times the epochs",
     )
 
+    @model_validator(mode="after")
+    def _settings_of_a_kind(self) -> SchedulerConfig:
+        # By value, not by whether it is given: resolved YAML writes defaults out.
+        for name in ("grace_period", "reduction_factor") if self.kind == "none" else ():
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise PydanticCustomError(
+                    "scheduler",
+                    "without a kind no trial is stopped early: add kind: pareto_asha or leave it out",
+                    {"at": (name,)},
+                )
+        return self
+
 
 class HypervolumeStop(BaseModel):
     """When the front no longer gets better."""

@@ -174,6 +174,14 @@ def test_mistakes_about_another_study_are_told_before_anything_is_written(
             )
             for word in ("no", "No", "off", "none", "yes", "ON")
         ),
+        (
+            "scheduler: {grace_period: 5}",
+            "search.scheduler.grace_period: without a kind no trial is stopped early: add kind: pareto_asha or leave it out",
+        ),
+        (
+            "scheduler: {kind: none, grace_period: 3, reduction_factor: 2}",
+            "search.scheduler.reduction_factor: without a kind no trial is stopped early: add kind: pareto_asha",
+        ),
     ],
 )
 def test_mistakes_in_the_keys_themselves(tmp_path: Path, line: str, told: str) -> None:
@@ -184,5 +192,6 @@ def test_mistakes_in_the_keys_themselves(tmp_path: Path, line: str, told: str) -
     assert f"space.yaml:5: {told}" in str(caught.value)
 
 
-def test_a_folder_whose_name_is_such_a_word_is_taken() -> None:
+def test_a_folder_whose_name_is_such_a_word_and_defaults_written_out_are_taken() -> None:
     SearchConfig.model_validate({"evaluation_cache": "./no"})
+    SearchConfig.model_validate({"scheduler": {"kind": "none", "grace_period": 3, "reduction_factor": 3}})
