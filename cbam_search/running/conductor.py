@@ -158,6 +158,10 @@ class Conductor:
         self._collect_weights([self.records.trials[number], *left])
         self._note_failure(number, outcome)
 
+    def collect_left(self) -> None:
+        """Once no worker is left. One that was not used again after its trial was stopped saves a checkpoint as it goes."""
+        self._collect_weights(trial for trial in self.records.trials.values() if trial.state is TrialState.STOPPED)
+
     def _read_ledger(self) -> None:
         """How far each trial was trained, and what the rungs hold."""
         for event, _ in read_events(self.records.folder.ledger):
