@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import moocore
 import numpy as np
@@ -148,24 +147,21 @@ def by_hypervolume(points: npt.ArrayLike, axes: Sequence[Axis]) -> Iterator[tupl
     # What a point adds only shrinks as others are chosen: a bound that was found earlier holds, and few are worked out again.
     bounds = {int(index): np.inf for index in np.lexsort(rows.T[::-1])}
     while bounds:
-        best, best_gain = -1, _NOTHING
+        gains: dict[int, float] = {}
+        most = _NOTHING
         for index, bound in sorted(bounds.items(), key=lambda entry: -entry[1]):
-            if bound <= best_gain:
+            if bound < most - _NOTHING:
                 break
-            gain = bounds[index] = hypervolume(rows[[*chosen, index]], axes) - total
-            if gain > best_gain + _NOTHING:
-                best, best_gain = index, gain
-        if best < 0:
+            gains[index] = bounds[index] = hypervolume(rows[[*chosen, index]], axes) - total
+            most = max(most, gains[index])
+        if most <= _NOTHING:
             return
+        # Whoever could add as much was worked out; bounds are in lexicographic order.
+        best = next(index for index in bounds if gains.get(index, 0.0) >= most - _NOTHING)
         chosen.append(best)
-        total += best_gain
+        total += gains[best]
         del bounds[best]
-        yield best, best_gain
-
-
-def most_hypervolume(points: npt.ArrayLike, axes: Sequence[Axis], count: int) -> list[int]:
-    """Indices of up to `count` points, best first, see `by_hypervolume`."""
-    return [index for index, _ in islice(by_hypervolume(points, axes), count)]
+        yield best, gains[best]
 
 
 def knee(points: npt.ArrayLike, maximise: Sequence[bool]) -> int:

@@ -136,14 +136,5 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def _parts(*parts: Any) -> Iterator[Any]:
-    """Every type and every marker inside annotations."""
-    for part in parts:
-        yield part
-        yield from _parts(*getattr(part, "__metadata__", ()), *getattr(part, "__args__", ()))
-        if hasattr(part, "__origin__") and hasattr(part, "__metadata__"):
-            yield from _parts(part.__origin__)
-
-
 if __name__ == "__main__":
     PAGE.write_text(reference(), encoding="utf-8")

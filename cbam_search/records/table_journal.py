@@ -134,10 +134,9 @@ def check_output(output: Path) -> None:
 def open_journal(output: Path, identity: TableIdentity) -> Iterator[TableJournal]:
     """The journal of the table at `output`, made where there is none; no other process has it meanwhile.
 
-    Raises UserError where the output cannot be written or holds something else, StudyBusyError where another process makes it,
-    RecordsError where the journal is damaged.
+    `check_output` is to have passed it. Raises UserError where it holds something else, StudyBusyError where another process
+    makes it, RecordsError where the journal is damaged.
     """
-    check_output(output)
     folder = journal_folder(output)
     folder.mkdir(exist_ok=True)
     lock = FileLock(folder / "lock", timeout=0)

@@ -64,28 +64,32 @@ class Conductor:
     def next(self) -> Trial | None:
         """The next trial to train, or None when there is none: for good where `exhausted` or `stopped_by` says why.
 
-        What another study has trained ends here and now, and the next is looked for, for a moment.
+        What another study has trained ends here and now, and the next is looked for, for a moment. The cache is asked before
+        what an earlier driver left is read: it may have died in the middle of a replay, whose epochs are none of this study's.
         """
         until = time.monotonic() + REPLAYING_SECONDS_A_CALL
-        while (trial := self._proposed()) is not None and self._replayed(trial):
+        while (trial := self._proposed()) is not None and (self._replayed(trial) or self._stopped_late(trial)):
             if time.monotonic() > until:
                 return None
         return trial
 
     def _proposed(self) -> Trial | None:
-        while self.stopped_by is None:
-            proposal = self.proposer.next()
-            if isinstance(proposal, NoCandidate):
-                self.exhausted = proposal if proposal is not NoCandidate.NOT_YET else None
-                return None
-            if proposal.attempts == 1:
-                discard(self.records.folder, proposal.number)
-                return proposal
-            self._catch_up(proposal.number)
-            # A driver may have died between a trial's arrival at a rung and its verdict.
-            if not self.stop_if_behind(proposal.number):
-                return proposal
-        return None
+        if self.stopped_by is not None:
+            return None
+        proposal = self.proposer.next()
+        if isinstance(proposal, NoCandidate):
+            self.exhausted = proposal if proposal is not NoCandidate.NOT_YET else None
+            return None
+        if proposal.attempts == 1:
+            discard(self.records.folder, proposal.number)
+        return proposal
+
+    def _stopped_late(self, trial: Trial) -> bool:
+        """Whether a trial ended now because a driver had died between its arrival at a rung and its verdict."""
+        if trial.attempts == 1:
+            return False
+        self._catch_up(trial.number)
+        return self.stop_if_behind(trial.number)
 
     def _replayed(self, trial: Trial) -> bool:
         """Whether the trial ended without a training; one that stands at a checkpoint goes on from there."""
@@ -153,6 +157,10 @@ class Conductor:
         left = [trial for trial in before if trial.number not in front]
         self._collect_weights([self.records.trials[number], *left])
         self._note_failure(number, outcome)
+
+    def collect_left(self) -> None:
+        """Once no worker is left. One that was not used again after its trial was stopped saves a checkpoint as it goes."""
+        self._collect_weights(trial for trial in self.records.trials.values() if trial.state is TrialState.STOPPED)
 
     def _read_ledger(self) -> None:
         """How far each trial was trained, and what the rungs hold."""

@@ -15,7 +15,7 @@ from cbam_search.records.events import (
     StudyOpened,
     TrialFinished,
 )
-from cbam_search.search.config import StopConfig
+from cbam_search.search.config import HypervolumeStop, StopConfig
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,13 @@ def budget_ended(config: StopConfig, spent: Spent) -> Ended | None:
         return Ended("epochs", f"{spent.epochs:,} epochs are trained, and search.stop.epochs is {config.epochs:,}")
     rule = config.hypervolume
     if rule is not None and _stands_still(spent.hypervolumes, rule.improves_less_than, rule.over_trials):
-        return Ended(
-            "hypervolume",
-            f"the hypervolume improved by less than {100 * rule.improves_less_than:g} % over {rule.over_trials} trainings",
-        )
+        return _stood_still(rule)
     return None
+
+
+def _stood_still(rule: HypervolumeStop) -> Ended:
+    share = f"{100 * rule.improves_less_than:g} %"
+    return Ended("hypervolume", f"the hypervolume improved by less than {share} over {rule.over_trials} trainings")
 
 
 def _stands_still(hypervolumes: Sequence[float | None], less_than: float, over_trials: int) -> bool:
@@ -97,9 +99,10 @@ class Budgets:
                 self._hypervolumes.append(event.hypervolume)
             case StudyClosed():
                 self._end_session(event.time_seconds)
-                if event.reason == "hypervolume":
-                    # Trainings that were under way may have improved it since; the study has ended all the same.
-                    self._stood_still = Ended("hypervolume", event.message)
+                if event.reason == "hypervolume" and (rule := self._config.hypervolume) is not None:
+                    # Trainings that were under way may have improved it since; the study has ended all the same. The event's
+                    # own message counts trainings too, which the next closing counts anew.
+                    self._stood_still = _stood_still(rule)
         self._last_event_seconds = event.time_seconds
 
     @property

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from cbam_search.architecture import ATTENTION_KINDS
@@ -99,6 +99,18 @@ class SchedulerConfig(BaseModel):
         description="of pareto_asha: of so many trials at a rung one goes on, and the next rung is at so many times the epochs",
     )
 
+    @model_validator(mode="after")
+    def _settings_of_a_kind(self) -> SchedulerConfig:
+        # By value, not by whether it is given: resolved YAML writes defaults out.
+        for name in ("grace_period", "reduction_factor") if self.kind == "none" else ():
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise PydanticCustomError(
+                    "scheduler",
+                    "without a kind no trial is stopped early: add kind: pareto_asha or leave it out",
+                    {"at": (name,)},
+                )
+        return self
+
 
 class HypervolumeStop(BaseModel):
     """When the front no longer gets better."""
@@ -138,6 +150,17 @@ class StartFrom(BaseModel):
     at_most: int = Field(default=10, ge=1, description="members of its front to train, spread from the cheap to the costly end")
 
 
+def _no_word(setting: Any) -> Any:
+    """Refuses what is rather meant to turn the cache on or off: YAML 1.2 reads it as text, and so as a folder's name."""
+    if isinstance(setting, str) and setting.lower() in ("true", "false", "yes", "no", "on", "off", "none"):
+        raise PydanticCustomError(
+            "evaluation_cache",
+            "'{word}' is not allowed. Allowed: true, false, or a folder (for a folder of that name: ./{word})",
+            {"word": setting},
+        )
+    return setting
+
+
 class SearchConfig(BaseModel):
     """How many candidates are trained, and who proposes them."""
 
@@ -164,7 +187,7 @@ class SearchConfig(BaseModel):
         description="another study (its name, its folder, or latest) whose front is trained first, mapped into this space; "
         "see docs/reuse.md",
     )
-    evaluation_cache: bool | Annotated[str, Field(min_length=1)] = Field(
+    evaluation_cache: Annotated[bool | Annotated[str, Field(min_length=1)], BeforeValidator(_no_word)] = Field(
         default=False,
         description="replay what any study trained before in the very same way, and keep what this one trains: true, for a "
         "folder of your user account, or a folder; see docs/reuse.md",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cbam_search.architecture import AnyBackbone, Architecture, published
+from cbam_search.architecture import Architecture, published
 from cbam_search.cost.cost import CostFunction
 from cbam_search.search.feasibility import excess
+from cbam_search.search.warm_start import spread
 from cbam_search.space.space import Space
 
 
@@ -28,19 +29,11 @@ def published_designs(
     bounds: Mapping[str, float],
 ) -> PublishedDesigns:
     """Each kind (`none` is the bare network) on each distinct backbone, up to `at_most_backbones` of them."""
-    backbones = _spread(sorted(space.backbones, key=lambda entry: cost(published(entry, None)).gflops), at_most_backbones)
+    by_cost = sorted(space.backbones, key=lambda entry: cost(published(entry, None)).gflops)
+    backbones = [by_cost[index] for index in spread(len(by_cost), at_most_backbones)]
     designs = [published(backbone, None if kind == "none" else kind) for backbone in backbones for kind in kinds]
     feasible = {design.digest: excess(cost(design), bounds) == 0 for design in designs}
     return PublishedDesigns(
         trained=tuple(design for design in designs if feasible[design.digest]),
         excluded=tuple(design for design in designs if not feasible[design.digest]),
     )
-
-
-def _spread(backbones: list[AnyBackbone], at_most: int) -> list[AnyBackbone]:
-    """At most so many, evenly from the first to the last."""
-    if len(backbones) <= at_most:
-        return backbones
-    if at_most == 1:
-        return backbones[:1]
-    return [backbones[round(index * (len(backbones) - 1) / (at_most - 1))] for index in range(at_most)]

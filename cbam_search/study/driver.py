@@ -94,6 +94,7 @@ def _run(records: StudyRecords, prepared: Preparation, resources: TrialResources
     except Exception as error:
         records.closed(StudyClosed(reason="failed", message=f"{type(error).__name__}: {error}"))
         raise
+    conductor.collect_left()
     if interrupted:
         return StudyClosed(reason="interrupted", message="stopped by Ctrl-C")
     if conductor.stopped_by is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,14 +48,22 @@ EPOCHS = (0.5, 0.75)
 """Share of the final accuracy after each."""
 
 
-def bench_of(tmp_path: Path, name: str, *, trials: int = 8, weights_needed: bool = True, keys: StudyKeys = KEYS) -> StudyBench:
+def bench_of(
+    tmp_path: Path,
+    name: str,
+    *,
+    trials: int = 8,
+    weights_needed: bool = True,
+    keys: StudyKeys = KEYS,
+    scheduler: Mapping[str, object] | None = None,
+) -> StudyBench:
     manifest = manifest_of(trials=trials).model_copy(update={"name": name, "study_id": name * 8})
     folder = StudyFolder(tmp_path / name)
     folder.path.mkdir(parents=True)
     folder.write_manifest(manifest)
     cache = EvaluationCache(tmp_path / "cache")
     replays = Replays(cache, keys, folder, manifest, weights_needed=weights_needed)
-    config = SearchConfig.model_validate({"trials": trials, "sampler": "random"})
+    config = SearchConfig.model_validate({"trials": trials, "sampler": "random", "scheduler": scheduler or {}})
     return StudyBench(folder, SPACE, config, replays=replays)
 
 
@@ -215,6 +225,34 @@ def test_a_crash_in_the_middle_of_a_replay_trains_nothing_either(tmp_path: Path,
         assert second.records.trials[cut_off.number].state is TrialState.COMPLETE
         assert second.records.trials[cut_off.number].replayed_from.study == "one"
         assert second.records.started == 8
+
+
+def test_a_replay_cut_off_before_its_result_is_neither_stopped_nor_taken_for_this_studys_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = bench_of(tmp_path, "one")
+    first.run(trainer(first))
+    scheduler = {"kind": "pareto_asha", "grace_period": 1, "reduction_factor": 2}
+
+    calls = itertools.count()
+
+    def cut_off_at_first(path: Path, outcome: Outcome) -> None:
+        if next(calls) % 2 == 0:
+            raise KeyboardInterrupt
+        write_result(path, outcome)
+
+    monkeypatch.setattr("cbam_search.running.replays.write_result", cut_off_at_first)
+    second = bench_of(tmp_path, "two", scheduler=scheduler)
+    while second.conductor.exhausted is None:
+        try:
+            assert second.conductor.next() is None
+        except KeyboardInterrupt:
+            second.restart()
+    trained = [trial for trial in second.records.trials.values() if trial.was_trained]
+    assert [trial.state for trial in trained] == [TrialState.COMPLETE] * 8
+    epochs = [event for event, _ in read_events(second.folder.ledger) if isinstance(event, EpochFinished)]
+    assert len(epochs) == 2 * 8
+    assert all(event.replayed for event in epochs)
 
 
 def test_between_replays_the_caller_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from math import inf, nan
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cbam_search import pareto
@@ -222,7 +222,7 @@ def test_whoever_is_better_than_one_that_goes_on_goes_on_too(points: list[tuple[
 @given(points=st.lists(_values, min_size=1, max_size=9), count=st.integers(1, 4))
 def test_the_greedy_choice_dominates_nearly_as_much_as_the_best(points: list[tuple[float, float]], count: int) -> None:
     axes = [axis for entry in AXES if (axis := entry.axis()) is not None]
-    chosen = pareto.most_hypervolume(points, axes, count)
+    chosen = [index for index, _ in itertools.islice(pareto.by_hypervolume(points, axes), count)]
     assert len(set(chosen)) == len(chosen) <= count
     best = max(
         pareto.hypervolume([points[index] for index in subset], axes)
@@ -233,5 +233,23 @@ def test_the_greedy_choice_dominates_nearly_as_much_as_the_best(points: list[tup
 
 def test_a_point_that_adds_nothing_is_not_chosen() -> None:
     axes = [axis for entry in AXES if (axis := entry.axis()) is not None]
-    assert pareto.most_hypervolume([(0.1, 0.01), (0.5, 0.5), (0.4, 0.6), (0.5, 0.5), (0.9, 1.0)], axes, 5) == [1]
-    assert pareto.most_hypervolume([], axes, 3) == []
+    points = [(0.1, 0.01), (0.5, 0.5), (0.4, 0.6), (0.5, 0.5), (0.9, 1.0)]
+    assert [index for index, _ in pareto.by_hypervolume(points, axes)] == [1]
+    assert list(pareto.by_hypervolume([], axes)) == []
+
+
+_eighths = st.integers(0, 8).map(lambda count: count / 8)  # exact, so that ties are
+
+
+@given(points=st.lists(st.tuples(_eighths, _eighths), max_size=9, unique=True))
+@example(points=[(0.0, 0.875), (0.125, 0.75), (0.25, 0.5)])  # a bound from before the first choice is above what is left of it
+def test_of_points_that_add_the_same_the_lexicographically_first_is_chosen(points: list[tuple[float, float]]) -> None:
+    axes = [pareto.Axis("a", maximise=False, reference=1.0, ideal=0.0), pareto.Axis("b", False, 1.0, 0.0)]
+    chosen: list[tuple[float, float]] = []
+    while True:
+        total = pareto.hypervolume(chosen, axes)
+        gains = {point: pareto.hypervolume([*chosen, point], axes) - total for point in sorted(points)}
+        if max(gains.values(), default=0.0) <= 1e-12:
+            break
+        chosen.append(max(gains, key=gains.__getitem__))
+    assert [points[index] for index, _ in pareto.by_hypervolume(points, axes)] == chosen

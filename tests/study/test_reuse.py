@@ -20,6 +20,8 @@ from cbam_search.errors import SpaceError, StudyNotFoundError, UserError
 from cbam_search.records.events import EpochFinished, StudyClosed
 from cbam_search.records.ledger import read_events
 from cbam_search.records.trials import Origin
+from cbam_search.search.config import SearchConfig
+from cbam_search.study.config import read_study_config
 from cbam_search.study.study import Study
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
@@ -164,11 +166,32 @@ def test_mistakes_about_another_study_are_told_before_anything_is_written(
         ("start_from: {run: tiny, at_most: 0}", "search.start_from.at_most: 0"),
         ("start_from: [tiny]", "search.start_from: "),
         ("evaluation_cache: 3", "search.evaluation_cache: "),
+        *(
+            (
+                f"evaluation_cache: {word}",
+                f"search.evaluation_cache: '{word}' is not allowed. "
+                f"Allowed: true, false, or a folder (for a folder of that name: ./{word})",
+            )
+            for word in ("no", "No", "off", "none", "yes", "ON")
+        ),
+        (
+            "scheduler: {grace_period: 5}",
+            "search.scheduler.grace_period: without a kind no trial is stopped early: add kind: pareto_asha or leave it out",
+        ),
+        (
+            "scheduler: {kind: none, grace_period: 3, reduction_factor: 2}",
+            "search.scheduler.reduction_factor: without a kind no trial is stopped early: add kind: pareto_asha",
+        ),
     ],
 )
 def test_mistakes_in_the_keys_themselves(tmp_path: Path, line: str, told: str) -> None:
     path = tmp_path / "space.yaml"
     path.write_text(f"name: x\ndataset: {{source: digits}}\nbackbone: {{family: resnet, depth: 18}}\nsearch:\n  {line}\n")
     with pytest.raises(UserError) as caught:
-        cbam_search.launch(path)
+        read_study_config(path)
     assert f"space.yaml:5: {told}" in str(caught.value)
+
+
+def test_a_folder_whose_name_is_such_a_word_and_defaults_written_out_are_taken() -> None:
+    SearchConfig.model_validate({"evaluation_cache": "./no"})
+    SearchConfig.model_validate({"scheduler": {"kind": "none", "grace_period": 3, "reduction_factor": 3}})
