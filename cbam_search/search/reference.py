@@ -29,9 +29,9 @@ def objective_axes(
 ) -> tuple[ObjectiveAxis, ...]:
     """One axis an objective.
 
-    A known cost runs from 0 to 1.1 times its constraint, or the largest value in the space where that is less. A measured cost runs from 0 to its
-    constraint, or else to what `measured_reference` says later. An accuracy runs from what the majority class alone would score
-    to 1. Raises DataError where that is 1 already.
+    A known cost runs from 0 to 1.1 times its constraint, or the largest value in the space where that is less. A measured cost
+    runs from 0 to its constraint, or else to what `measured_reference` says later. An accuracy runs from what the majority
+    class alone would score to 1. Raises DataError where that is 1 already.
     """
     known = [name for name in objectives if name in KNOWN]
     costs = space_costs(space, cost) if known else None
