@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Literal
 
-import optuna
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 from simulation import Setting
 
@@ -17,11 +16,9 @@ from cbam_search.records.trials import Candidate
 from cbam_search.search.config import SchedulerConfig, SearchConfig
 from cbam_search.search.published import published_designs
 from cbam_search.search.rungs import Rungs
-from cbam_search.search.samplers import SAMPLERS
 
 UNBOUNDED = 1_000_000
 """Trials of a search that stops some early: it ends by epochs alone."""
-SAMPLERS.register("nsga2_small", lambda seed, *_: optuna.samplers.NSGAIISampler(seed=seed, population_size=16))
 
 
 @dataclass(frozen=True)
@@ -49,8 +46,7 @@ class Method:
         kind = "pareto_asha" if self.stops == "pareto_asha" else "none"
         scheduler = SchedulerConfig(kind=kind, grace_period=self.grace_period, reduction_factor=self.reduction_factor)
         trials = trainings if self.stops == "none" else UNBOUNDED
-        # Without validation: samplers as Optuna has them are none of the product's.
-        return SearchConfig(trials=trials, baselines=()).model_copy(update={"sampler": self.sampler, "scheduler": scheduler})
+        return SearchConfig(trials=trials, baselines=(), sampler=self.sampler, scheduler=scheduler)
 
     def rungs(self, setting: Setting, config: SearchConfig) -> Rungs | None:
         if self.stops == "none":
@@ -115,7 +111,6 @@ METHODS: dict[str, Method] = {
         Method("random", "random"),
         Method("tpe", "tpe"),
         Method("nsga2", "nsga2"),
-        Method("nsga2, population 16", "nsga2_small"),
         Method("gp", "gp", trainings_at_most=40),  # a second a proposal
         Method("random + asha", "random", stops="accuracy_asha"),
         Method("tpe + asha", "tpe", stops="accuracy_asha"),

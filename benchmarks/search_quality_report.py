@@ -85,19 +85,21 @@ def _reached(traces: Traces, workers: int, full: int, budget: int) -> list[str]:
 
 def _ratios(traces: Traces, target: float) -> list[str]:
     """The default search against the best of the peers, by median epochs."""
-    medians = {name: _median([first_reached(trace, target, "epochs") for trace in group]) for name, group in _by_method(traces)}
     lines = []
-    for what, bare_first in (("peers", False), ("peers that begin with bare networks", True)):
-        peers = {
-            name: value
-            for name, value in medians.items()
-            if not METHODS[name].ours and METHODS[name].bare_first is bare_first and np.isfinite(value)
+    for how, measure in (("first", first_reached), ("for good", reached_for_good)):
+        medians = {
+            name: _quantile(np.array([measure(trace, target, "epochs") for trace in group]), 0.5)
+            for name, group in _by_method(traces)
         }
-        if not peers or not np.isfinite(medians.get(DEFAULT, np.inf)):
-            continue
-        best = min(peers, key=peers.__getitem__)
-        ratio = medians[DEFAULT] / peers[best]
-        lines.append(f"{DEFAULT}, the default, takes {ratio:.2f} of the epochs of the best of the {what}, {best}")
+        for what, bare_first in (("peers", False), ("peers that begin with bare networks", True)):
+            peers = {
+                name: medians[name] for name in medians if METHODS[name].bare_first is bare_first and not METHODS[name].ours
+            }
+            best = min(peers, key=peers.__getitem__, default=None)
+            if best is None or not np.isfinite([peers[best], medians.get(DEFAULT, np.inf)]).all():
+                continue
+            ratio = medians[DEFAULT] / peers[best]
+            lines.append(f"{how}: {DEFAULT}, the default, takes {ratio:.2f} of the epochs of the best of the {what}, {best}")
     return lines
 
 
@@ -141,10 +143,6 @@ def _spread(values: Floats, budget: float) -> str:
 
 def _quantile(values: Floats, share: float) -> float:
     return float(np.quantile(values, share, method="higher"))
-
-
-def _median(values: list[float]) -> float:
-    return _quantile(np.array(values), 0.5)
 
 
 def _number(value: float) -> str:

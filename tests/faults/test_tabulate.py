@@ -34,7 +34,15 @@ ARGUMENTS = ("tabulate", "space.yaml", "--seeds", str(SEEDS), "--output", "small
 def start(folder: Path) -> subprocess.Popen[str]:
     (folder / "space.yaml").write_text(YAML)
     executable = Path(sys.executable).with_name("cbam-search")
-    return subprocess.Popen([executable, *ARGUMENTS], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        [executable, *ARGUMENTS],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # Where the tests run in the background, Ctrl-C is ignored, and children would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def recorded(folder: Path) -> list[tuple[str, int]]:

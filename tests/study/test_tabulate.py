@@ -20,6 +20,7 @@ from cbam_search.errors import ConfigError, DataError, ResourceError, SpaceError
 from cbam_search.records.table import read_table
 from cbam_search.records.table_journal import journal_folder
 from cbam_search.running.tabulation import TableTrainer
+from cbam_search.search.reference import BEYOND_THE_WORST
 from cbam_search.study import tabulate as module
 from cbam_search.study.config import read_study_config
 from cbam_search.study.tabulate import tabulate
@@ -83,7 +84,7 @@ def test_a_whole_space_in_two_processes(tmp_path: Path) -> None:
     assert {entry.parameters["attention.kind"] for entry in table.entries if entry.parameters} == {"none", "se"}
     assert (table.metadata.data.train, table.metadata.data.validation, table.metadata.data.test) == (150, 60, 90)
     assert [axis.name for axis in table.metadata.objectives] == ["accuracy", "gflops"]
-    assert table.metadata.objectives[1].reference == max(entry.gflops for entry in table.entries)
+    assert table.metadata.objectives[1].reference == BEYOND_THE_WORST * max(entry.gflops for entry in table.entries)
     assert str(tmp_path) not in table.metadata.model_dump_json()
     assert table.metadata.sessions[0].workers == 2
     assert [path.name for path in (tmp_path / "tables").iterdir()] == ["tiny.parquet"]
