@@ -66,15 +66,8 @@ class Method:
 class AccuracyAsha(Rungs):
     """Ray's own asynchronous successive halving on accuracy alone, asked as the study's rungs are."""
 
-    def __init__(
-        self,
-        config: SchedulerConfig,
-        *,
-        epochs: int,
-        bounds: Mapping[str, float],
-        measured_bounds: Mapping[str, float],
-    ) -> None:
-        super().__init__(config, epochs=epochs, bounds=bounds, measured_bounds=measured_bounds)
+    def __init__(self, config: SchedulerConfig, *, epochs: int, **bounds: Mapping[str, float]) -> None:
+        super().__init__(config, epochs=epochs, **bounds)
         self._asha = AsyncHyperBandScheduler(
             time_attr="epoch",
             metric="accuracy",

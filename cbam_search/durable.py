@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import uuid
 from collections.abc import Iterator
@@ -74,3 +75,9 @@ def cut_torn_line(path: Path) -> None:
             end = start
         if end < size:
             file.truncate(end)
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file's content, in hexadecimal; raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

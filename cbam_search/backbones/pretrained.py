@@ -17,7 +17,8 @@ from cbam_search.architecture import AnyBackbone, Architecture, Backbone
 from cbam_search.backbones.builder import build
 from cbam_search.backbones.compensation import start_attention_as_identity
 from cbam_search.backbones.weightless import weightless
-from cbam_search.backbones.weights_file import read_tensors, sha256_of
+from cbam_search.backbones.weights_file import read_tensors
+from cbam_search.durable import sha256_of
 from cbam_search.errors import WeightsError
 
 LISTED_AT_MOST = 10

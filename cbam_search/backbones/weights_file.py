@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import warnings
 from collections.abc import Mapping
@@ -38,12 +37,6 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
         raise WeightsError(f"{path}: damaged, or not a safetensors file: {error}") from None
     container, others = _container(content)
     return _state_dict(content if container is None else content[container], path), others
-
-
-def sha256_of(path: Path) -> str:
-    """In hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _torch_load(path: Path) -> Any:

@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cbam_search.durable import sync_folder, write_once
+from cbam_search.durable import sha256_of, sync_folder, write_atomically, write_once
 from cbam_search.errors import UserError
 from cbam_search.records.trials import Outcome, TrialState
 
@@ -141,7 +141,7 @@ class EvaluationCache:
             return False
         path = self._weights(evaluation.weights)
         try:
-            if _sha256(path) != evaluation.weights:
+            if sha256_of(path) != evaluation.weights:
                 self._note(path, ValueError("its content is not what it was"))
                 return False
             link_or_copy(path, to)
@@ -158,10 +158,10 @@ class EvaluationCache:
         try:
             if weights is not None and weights.is_file():
                 evaluation = evaluation.model_copy(update={"weights": self._keep_weights(weights)})
-            if path.exists() and not self._outdoes(evaluation):
-                return
-            path.unlink(missing_ok=True)
-            write_once(path, evaluation.model_dump_json(indent=1) + "\n")
+            content = evaluation.model_dump_json(indent=1) + "\n"
+            # Never removed first: another study may have just written it, and look for it.
+            if not write_once(path, content) and self._outdoes(evaluation):
+                write_atomically(path, content)
         except OSError as error:
             self._note(path, error)
 
@@ -175,14 +175,14 @@ class EvaluationCache:
         return there.weights is None or not self._is_whole(there.weights)
 
     def _keep_weights(self, weights: Path) -> str:
-        sha256 = _sha256(weights)
+        sha256 = sha256_of(weights)
         if not self._is_whole(sha256):
             link_or_copy(weights, self._weights(sha256))
         return sha256
 
     def _is_whole(self, sha256: str) -> bool:
         try:
-            return _sha256(self._weights(sha256)) == sha256
+            return sha256_of(self._weights(sha256)) == sha256
         except OSError:
             return False
 
@@ -215,8 +215,3 @@ def link_or_copy(source: Path, target: Path) -> None:
     finally:
         # Renaming one of two names of the same file to the other leaves both.
         temporary.unlink(missing_ok=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import ray
 import torch
 import yaml
 from safetensors.torch import load_file
@@ -40,20 +39,6 @@ def write(folder: Path, *, search: dict[str, object], **changes: object) -> Path
     usual = {"trials": 6, "published_backbones": 1, "sampler": "random"}
     path.write_text(yaml.safe_dump(SPACE | changes | {"search": usual | search}))
     return path
-
-
-@pytest.fixture(autouse=True)
-def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("CBAM_SEARCH_STUDIES", "MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture(scope="module")
-def _ray() -> Iterator[None]:
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
-    ray.shutdown()
 
 
 def epochs_trained(study: Study) -> int:

@@ -40,11 +40,6 @@ TINY: dict[str, Any] = {
 """Four architectures, the two bare ones published."""
 
 
-@pytest.fixture(autouse=True)
-def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 @pytest.fixture
 def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """No worker processes, which take seconds to start; returns the tasks that were done."""
