@@ -64,7 +64,7 @@ SAMPLERS.register("random", lambda seed, trials, task: RandomSampler(seed=seed))
 SAMPLERS.register("qmc", lambda seed, trials, task: QMCSampler(seed=seed, scramble=True))  # noqa: ARG005
 
 
-def _known_cost(seed: int, trials: int, task: Task | None) -> BaseSampler:  # noqa: ARG001
+def _known_cost(seed: int, trials: int, task: Task | None) -> BaseSampler:
     if task is None:
         raise ValueError("sampler known_cost needs the task: the space, its costs and the axes")
     return KnownCostSampler(
@@ -72,6 +72,7 @@ def _known_cost(seed: int, trials: int, task: Task | None) -> BaseSampler:  # no
         task.cost,
         task.axes,
         bounds=task.bounds,
+        startup=trials // 4,
         seed=seed,
         observations=task.observations,
     )

@@ -27,6 +27,11 @@ class InitialDesign:
         self._whole = whole
         self._plain = feasible(plain_designs(space))
 
+    @property
+    def plain(self) -> int:
+        """How many plain designs there are within bounds."""
+        return len(self._plain)
+
     def next(self, table: ObservationTable, rng: np.random.Generator) -> Codes | None:
         """(1 + units,), of no trial in `table`; None where nothing new was found."""
         plain = distinct(self._plain, table.known)

@@ -40,7 +40,7 @@ class KnownCostSearch:
     """Expected hypervolume improvement over the posterior-mean front, with exact costs.
 
     accuracy: the axis of the measured objective; costs: those of known ones, among gflops and params. bounds: upper ones, by
-    name. startup: trials of the initial design, published designs among them.
+    name. startup: of the plain designs, how many at most come before the model; published designs count among them.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class KnownCostSearch:
         self._axes = list(costs)
         self._columns = [COSTS.index(axis.name) for axis in costs]
         self._bounds = np.array([bounds.get(name, np.inf) for name in COSTS])
-        self._startup = max(startup, FEWEST_FULL_TRAININGS)
         self._whole = self._feasible(space.all()) if space.space.count() <= WHOLE_SPACE_AT_MOST else None
         self._design = InitialDesign(space, self._feasible, self._whole)
+        self._startup = min(startup, self._design.plain)
 
     def propose(self, table: ObservationTable, rng: np.random.Generator) -> Proposal:
         """The next candidate: within bounds, and of no trial in `table`."""
-        if table.complete < FEWEST_FULL_TRAININGS or table.complete + table.running < self._startup:
+        if table.complete < FEWEST_FULL_TRAININGS or table.trials < self._startup:
             return Proposal(self._design.next(table, rng), by_model=False)
         return self._by_model(table, rng)
 

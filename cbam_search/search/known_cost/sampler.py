@@ -21,16 +21,17 @@ from cbam_search.search.known_cost.observations import Observations, StoredObser
 from cbam_search.search.known_cost.table import ObservationTable
 from cbam_search.space.space import Space
 
-STARTUP = 4
-"""Costs are known and weights have priors, so that there is no need to wait for more."""
+STARTUP = 24
+"""Plain designs tell apart what backbones and kinds do, which proposals by a model of few noisy trainings do not."""
 
 
 class KnownCostSampler(BaseSampler):
     """Proposes architectures of a space for one accuracy and any of gflops and params, which are computed and never modelled.
 
     axes: one an objective, in the study's order, with the fixed ends of the hypervolume. bounds: upper ones on gflops and
-    params. startup: trials before the model, see `design`. observations: where accuracies come from;
-    by default Optuna's storage (values, intermediate values by epoch). Raises ValueError for objectives that it cannot take.
+    params. startup: how many plain designs at most come before the model, see `design`. observations: where accuracies come
+    from; by default Optuna's storage (values, intermediate values by epoch). Raises ValueError for objectives that it cannot
+    take.
 
     The same seed and the same observations give the same proposal, whatever was proposed before. A parameter that is none of
     the space's is drawn at random. Threads may share it; `study.optimize(n_jobs=...)` then depends on their order.

@@ -7,9 +7,11 @@ import pytest
 
 from cbam_search.architecture import published
 from cbam_search.cost.model import CostModel
+from cbam_search.pareto import Axis
 from cbam_search.search.known_cost.candidates import strangers
 from cbam_search.search.known_cost.codes import CodedSpace
 from cbam_search.search.known_cost.design import InitialDesign, plain_designs, van_der_corput
+from cbam_search.search.known_cost.engine import KnownCostSearch
 from cbam_search.search.known_cost.observations import Observation, Standing
 from cbam_search.search.known_cost.table import ObservationTable
 from cbam_search.space.attention_config import AttentionConfig
@@ -57,6 +59,24 @@ def test_nothing_comes_twice_and_bounds_are_kept(limit: float, cost: CostModel) 
         assert code.tobytes() not in table.known
         assert coded.costs(code[None])[0, 0] <= limit
         table.update([Observation(number, coded.architecture(code), Standing.RUNNING)])
+
+
+@pytest.mark.parametrize(("startup", "before_the_model"), [(1, 4), (6, 6), (24, 8)])
+def test_plain_designs_come_before_the_model_up_to_a_number(startup: int, before_the_model: int, cost: CostModel) -> None:
+    """Stopped ones count too; at least four trainings must be complete."""
+    coded = coded_space(cost, ["none", "se"])
+    accuracy = Axis("accuracy", maximise=True, reference=0.1, ideal=1.0)
+    search = KnownCostSearch(coded, accuracy, [Axis("gflops", False, 0.01, 0.0)], {}, startup=startup)
+    table = ObservationTable(coded)
+    by_model = []
+    for number in range(10):
+        proposal = search.propose(table, np.random.default_rng(number))
+        assert proposal.code is not None
+        by_model.append(proposal.by_model)
+        standing, final = (Standing.COMPLETE, 0.5 + number / 100) if number < 4 else (Standing.STOPPED, None)
+        table.update([Observation(number, coded.architecture(proposal.code), standing, {1: 0.3}, final)])
+    assert by_model == [False] * before_the_model + [True] * (10 - before_the_model)
+    assert {code.tobytes() for code in plain_designs(coded)[:before_the_model]} <= table.known
 
 
 def test_any_beginning_fills_the_interval() -> None:
