@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from pydantic_core import PydanticCustomError
+
+from cbam_search.variables import VARIABLE, where_set
 
 SourceName = Literal["digits", "hub", "parquet", "image_folder", "function"]
 Paths = str | tuple[str, ...]
@@ -28,7 +28,6 @@ _SOURCE_KEYS = frozenset[str]().union(*_KEYS_OF_SOURCE.values())
 HubName = Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")]
 FunctionName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class DatasetConfig(BaseModel):
@@ -135,8 +134,7 @@ class DatasetConfig(BaseModel):
         """
 
         def absolute(path: str) -> str:
-            known = _VARIABLE.sub(lambda match: os.environ.get(match[1], match[0]), path)
-            return str(base.absolute() / Path(known).expanduser())
+            return str(base.absolute() / Path(where_set(path)).expanduser())
 
         changes: dict[str, Paths] = {}
         for key in _PATH_KEYS:
@@ -150,4 +148,4 @@ class DatasetConfig(BaseModel):
         """The environment variables that paths of `resolved` settings name and that are not set."""
         values = [getattr(self, key) or () for key in _PATH_KEYS]
         paths = [path for value in values for path in ((value,) if isinstance(value, str) else value)]
-        return tuple(dict.fromkeys(name for path in paths for name in _VARIABLE.findall(path)))
+        return tuple(dict.fromkeys(name for path in paths for name in VARIABLE.findall(path)))

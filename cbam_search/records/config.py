@@ -9,7 +9,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
-_VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
+from cbam_search.variables import VARIABLE
+
 _SECRET_IN_QUERY = re.compile(r"[?&](?:password|passwd|pwd|token)=(?!\$\{)", re.IGNORECASE)
 
 
@@ -50,5 +51,5 @@ def holds_plain_password(url: str) -> bool:
     # Up to the last @: a password may hold slashes and even an @.
     before_host, at, _ = url.partition("://")[2].rpartition("@")
     _, colon, password = before_host.partition(":")
-    plain = bool(at and colon and password and not _VARIABLE.fullmatch(password))
+    plain = bool(at and colon and password and not VARIABLE.fullmatch(password))
     return plain or bool(_SECRET_IN_QUERY.search(url))

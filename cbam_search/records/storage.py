@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,10 @@ from sqlalchemy.engine import URL, make_url
 
 from cbam_search.errors import UserError
 from cbam_search.records.folder import StudyFolder
+from cbam_search.variables import VARIABLE, expanded, required
 
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_PASSWORD_VARIABLE = re.compile(rf"(?<=:){_VARIABLE.pattern}(?=@)")
+_SETTING = "records.storage"
+_PASSWORD_VARIABLE = re.compile(rf"(?<=:){VARIABLE.pattern}(?=@)")
 
 
 def open_storage(url: str | None, folder: StudyFolder) -> RDBStorage:
@@ -64,8 +64,8 @@ def _write_ahead(connection: Any, _record: Any) -> None:
 
 def _with_variables(url: str) -> str:
     """`url` with ${NAME} replaced; a password may hold any character."""
-    url = _PASSWORD_VARIABLE.sub(lambda match: quote(_from_environment(match), safe=""), url)
-    return _VARIABLE.sub(_from_environment, url)
+    url = _PASSWORD_VARIABLE.sub(lambda match: quote(required(match[1], _SETTING), safe=""), url)
+    return expanded(url, _SETTING)
 
 
 def _beside_yaml(url: URL, folder: StudyFolder) -> URL:
@@ -73,10 +73,3 @@ def _beside_yaml(url: URL, folder: StudyFolder) -> URL:
     if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
         return url
     return url.set(database=str(Path(folder.read_manifest().yaml_folder) / url.database))
-
-
-def _from_environment(match: re.Match[str]) -> str:
-    name = match[1]
-    if name not in os.environ:
-        raise UserError(f"records.storage needs the environment variable {name}, which is not set")
-    return os.environ[name]

@@ -6,16 +6,15 @@ import os
 import re
 from urllib.parse import unquote, urlsplit
 
-from cbam_search.errors import UserError
+from cbam_search import variables
 
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _SECRET_OPTION = re.compile(r"([?&](?:password|passwd|pwd|token|secret)=)[^&#]+", re.IGNORECASE)
 _LONGEST_PROBLEM = 400
 
 
 def expanded(uri: str | None) -> str | None:
     """The URI with each ${NAME} taken from the environment; raises UserError where that is not set."""
-    return _VARIABLE.sub(_from_environment, uri) if uri else None
+    return variables.expanded(uri, "tracking.uri") if uri else None
 
 
 def redacted(uri: str) -> str:
@@ -29,7 +28,7 @@ def problem_in_words(error: Exception, uri: str | None) -> str:
     """The first line of `error`, without the secrets that the tracking URI holds."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
     for address in (uri, os.environ.get("MLFLOW_TRACKING_URI")):
-        password = _password(_VARIABLE.sub(lambda match: os.environ.get(match[1], ""), address or ""))
+        password = _password(variables.where_set(address or ""))
         for secret in filter(None, (password, unquote(password or ""))):
             text = text.replace(secret, "***")
     return _SECRET_OPTION.sub(r"\1***", text)[:_LONGEST_PROBLEM]
@@ -40,9 +39,3 @@ def _password(uri: str) -> str | None:
         return urlsplit(uri).password
     except ValueError:
         return None
-
-
-def _from_environment(match: re.Match[str]) -> str:
-    if match[1] not in os.environ:
-        raise UserError(f"tracking.uri needs the environment variable {match[1]}, which is not set")
-    return os.environ[match[1]]

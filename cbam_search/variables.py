@@ -1,0 +1,28 @@
+"""Environment variables in settings: `${NAME}`."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from cbam_search.errors import UserError
+
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+"""Its first group is the name."""
+
+
+def where_set(text: str) -> str:
+    """`text` with each variable that is set replaced; the others stay as they are."""
+    return VARIABLE.sub(lambda match: os.environ.get(match[1], match[0]), text)
+
+
+def expanded(text: str, setting: str) -> str:
+    """`text` with each variable replaced; raises UserError, which names the setting, where one is not set."""
+    return VARIABLE.sub(lambda match: required(match[1], setting), text)
+
+
+def required(name: str, setting: str) -> str:
+    """The variable's value; raises UserError where it is not set."""
+    if name not in os.environ:
+        raise UserError(f"{setting} needs the environment variable {name}, which is not set")
+    return os.environ[name]
