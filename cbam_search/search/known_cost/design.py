@@ -25,12 +25,10 @@ class InitialDesign:
         self._space = space
         self._feasible = feasible
         self._whole = whole
-        self._plain = feasible(plain_designs(space))
-
-    @property
-    def plain(self) -> int:
-        """How many plain designs there are within bounds."""
-        return len(self._plain)
+        designs = plain_designs(space)
+        self._plain = feasible(designs)
+        self.before_the_model = len(feasible(designs[: 2 * len(space.backbones)]))
+        """Plain designs, within bounds, of the first two rounds: each backbone bare, and with one kind everywhere."""
 
     def next(self, table: ObservationTable, rng: np.random.Generator) -> Codes | None:
         """(1 + units,), of no trial in `table`; None where nothing new was found."""

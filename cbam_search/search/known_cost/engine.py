@@ -40,7 +40,7 @@ class KnownCostSearch:
     """Expected hypervolume improvement over the posterior-mean front, with exact costs.
 
     accuracy: the axis of the measured objective; costs: those of known ones, among gflops and params. bounds: upper ones, by
-    name. startup: of the plain designs, how many at most come before the model; published designs count among them.
+    name. startup: trials before the model at most, if there are so many plain designs.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class KnownCostSearch:
         self._bounds = np.array([bounds.get(name, np.inf) for name in COSTS])
         self._whole = self._feasible(space.all()) if space.space.count() <= WHOLE_SPACE_AT_MOST else None
         self._design = InitialDesign(space, self._feasible, self._whole)
-        self._startup = min(startup, self._design.plain)
+        self._startup = min(startup, self._design.before_the_model)
 
     def propose(self, table: ObservationTable, rng: np.random.Generator) -> Proposal:
         """The next candidate: within bounds, and of no trial in `table`."""

@@ -22,14 +22,14 @@ from cbam_search.search.known_cost.table import ObservationTable
 from cbam_search.space.space import Space
 
 STARTUP = 24
-"""Plain designs tell apart what backbones and kinds do, which proposals by a model of few noisy trainings do not."""
+"""Plain designs tell apart what backbones and kinds do; proposals by a model of few noisy trainings chase their luck."""
 
 
 class KnownCostSampler(BaseSampler):
     """Proposes architectures of a space for one accuracy and any of gflops and params, which are computed and never modelled.
 
     axes: one an objective, in the study's order, with the fixed ends of the hypervolume. bounds: upper ones on gflops and
-    params. startup: how many plain designs at most come before the model, see `design`. observations: where accuracies come
+    params. startup: trials before the model at most, see `design`. observations: where accuracies come
     from; by default Optuna's storage (values, intermediate values by epoch). Raises ValueError for objectives that it cannot
     take.
 

@@ -63,8 +63,8 @@ def test_nothing_comes_twice_and_bounds_are_kept(limit: float, cost: CostModel) 
 
 @pytest.mark.parametrize(("startup", "before_the_model"), [(1, 4), (6, 6), (24, 8)])
 def test_plain_designs_come_before_the_model_up_to_a_number(startup: int, before_the_model: int, cost: CostModel) -> None:
-    """Stopped ones count too; at least four trainings must be complete."""
-    coded = coded_space(cost, ["none", "se"])
+    """Each backbone bare and with one kind; stopped ones count too; at least four trainings must be complete."""
+    coded = coded_space(cost, ["none", "se", "cbam"])
     accuracy = Axis("accuracy", maximise=True, reference=0.1, ideal=1.0)
     search = KnownCostSearch(coded, accuracy, [Axis("gflops", False, 0.01, 0.0)], {}, startup=startup)
     table = ObservationTable(coded)

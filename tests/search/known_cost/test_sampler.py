@@ -87,7 +87,7 @@ def test_the_model_decides_and_beats_random(
             rows = searched(space, cost, sampler, 50, seed)
             front = rows[ranks(rows[:, [0, 2]], [True, False]) == 0]
             gaps[name].append(best - hypervolume(front[:, [1, 2]], axes))
-    plain = 4 * 3
+    plain = 4 * 2
     assert sum(proposals) == 6 * (50 - plain)
     assert np.median(gaps["known_cost"]) < 0.5 * np.median(gaps["random"])
     assert sum(ours < other for ours, other in zip(gaps["known_cost"], gaps["random"], strict=True)) >= 5
