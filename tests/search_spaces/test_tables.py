@@ -14,7 +14,7 @@ from cbam_search.space.space import Space
 from cbam_search.study.config import read_study_config
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "tables"
-SPACES = {"digits": (1, 8, 1000), "cifar10": (3, 16, 384)}
+SPACES = {"digits": (1, 8, 1000), "cifar10": (3, 16, 384), "cifar10_check": (3, 16, 256)}
 """Channels, image size, and distinct architectures."""
 
 
@@ -42,7 +42,7 @@ def shipped(request: pytest.FixtureRequest) -> Table:
 
 
 def test_a_shipped_table_is_complete_and_of_the_yaml_beside_it(shipped: Table) -> None:
-    name = {"digits": "digits", "cifar10-small": "cifar10"}[shipped.metadata.name]
+    name = {"digits": "digits", "cifar10-small": "cifar10", "cifar10-check": "cifar10_check"}[shipped.metadata.name]
     channels, size, distinct = SPACES[name]
     assert shipped.metadata.yaml == (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
     assert shipped.metadata.complete
