@@ -27,8 +27,12 @@ class InitialDesign:
         self._whole = whole
         designs = plain_designs(space)
         self._plain = feasible(designs)
-        self.before_the_model = len(feasible(designs[: 2 * len(space.backbones)]))
-        """Plain designs, within bounds, of the first two rounds: each backbone bare, and with one kind everywhere."""
+        self._before_the_model = {row.tobytes() for row in feasible(designs[: 2 * len(space.backbones)])}
+        """The first two rounds: each backbone bare, and with one kind everywhere."""
+
+    def is_due(self, table: ObservationTable, at_most: int) -> bool:
+        """Whether fewer than so many of the first two rounds are known, published designs among them, and some are left."""
+        return len(self._before_the_model & table.known) < min(at_most, len(self._before_the_model))
 
     def next(self, table: ObservationTable, rng: np.random.Generator) -> Codes | None:
         """(1 + units,), of no trial in `table`; None where nothing new was found."""

@@ -40,7 +40,7 @@ class KnownCostSearch:
     """Expected hypervolume improvement over the posterior-mean front, with exact costs.
 
     accuracy: the axis of the measured objective; costs: those of known ones, among gflops and params. bounds: upper ones, by
-    name. startup: trials before the model at most, if there are so many plain designs.
+    name. startup: plain designs before the model, at most.
     """
 
     def __init__(
@@ -53,11 +53,11 @@ class KnownCostSearch:
         self._bounds = np.array([bounds.get(name, np.inf) for name in COSTS])
         self._whole = self._feasible(space.all()) if space.space.count() <= WHOLE_SPACE_AT_MOST else None
         self._design = InitialDesign(space, self._feasible, self._whole)
-        self._startup = min(startup, self._design.before_the_model)
+        self._startup = startup
 
     def propose(self, table: ObservationTable, rng: np.random.Generator) -> Proposal:
         """The next candidate: within bounds, and of no trial in `table`."""
-        if table.complete < FEWEST_FULL_TRAININGS or table.trials < self._startup:
+        if table.complete < FEWEST_FULL_TRAININGS or self._design.is_due(table, self._startup):
             return Proposal(self._design.next(table, rng), by_model=False)
         return self._by_model(table, rng)
 

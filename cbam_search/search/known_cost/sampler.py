@@ -29,7 +29,7 @@ class KnownCostSampler(BaseSampler):
     """Proposes architectures of a space for one accuracy and any of gflops and params, which are computed and never modelled.
 
     axes: one an objective, in the study's order, with the fixed ends of the hypervolume. bounds: upper ones on gflops and
-    params. startup: trials before the model at most, see `design`. observations: where accuracies come
+    params. startup: plain designs before the model at most, see `design`. observations: where accuracies come
     from; by default Optuna's storage (values, intermediate values by epoch). Raises ValueError for objectives that it cannot
     take.
 

@@ -84,11 +84,6 @@ class ObservationTable:
         """Full trainings."""
         return len(self._complete_rows)
 
-    @property
-    def trials(self) -> int:
-        """That run, or ended and tell something."""
-        return len(self._ended) + len(self._running)
-
     def learned_from(self) -> tuple[Matrix, Matrix]:
         """Features (n, p) and curves (n, levels + 1) of the trials that tell an accuracy, running ones with the epochs they
         have.

@@ -79,5 +79,24 @@ def test_plain_designs_come_before_the_model_up_to_a_number(startup: int, before
     assert {code.tobytes() for code in plain_designs(coded)[:before_the_model]} <= table.known
 
 
+def test_the_bare_networks_come_first_whatever_else_was_trained(cost: CostModel) -> None:
+    """Twelve trials of other architectures do not stand for them."""
+    coded = coded_space(cost, ["none", "se", "cbam"])
+    accuracy = Axis("accuracy", maximise=True, reference=0.1, ideal=1.0)
+    search = KnownCostSearch(coded, accuracy, [Axis("gflops", False, 0.01, 0.0)], {}, startup=4)
+    table = ObservationTable(coded)
+    plain = [code.tobytes() for code in plain_designs(coded)]
+    others = [code for code in strangers(coded, np.random.default_rng(0), 40) if code.tobytes() not in plain][:12]
+    table.update(
+        Observation(number, coded.architecture(code), Standing.COMPLETE, {}, 0.5) for number, code in enumerate(others)
+    )
+    for number in range(12, 16):
+        proposal = search.propose(table, np.random.default_rng(number))
+        assert proposal.code is not None
+        assert proposal.code.tobytes() == plain[number - 12]
+        table.update([Observation(number, coded.architecture(proposal.code), Standing.COMPLETE, {}, 0.6)])
+    assert search.propose(table, np.random.default_rng(16)).by_model
+
+
 def test_any_beginning_fills_the_interval() -> None:
     assert [van_der_corput(number) for number in range(8)] == [0, 0.5, 0.25, 0.75, 0.125, 0.625, 0.375, 0.875]

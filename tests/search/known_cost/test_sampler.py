@@ -107,7 +107,7 @@ def test_the_front_is_that_of_posterior_means(
     monkeypatch.setattr(engine, "expected_hypervolume_improvement", spy)
     highest = []
     for luck in (0.0, 0.15):
-        sampler = KnownCostSampler(space, cost.cost, axes, seed=0)
+        sampler = KnownCostSampler(space, cost.cost, axes, seed=0, startup=0)
         study = study_of(sampler)
         rng = np.random.default_rng(0)
         random = optuna.samplers.RandomSampler(seed=3)
