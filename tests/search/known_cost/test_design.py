@@ -62,11 +62,12 @@ def test_nothing_comes_twice_and_bounds_are_kept(limit: float, cost: CostModel) 
 
 
 @pytest.mark.parametrize(("startup", "before_the_model"), [(1, 4), (6, 6), (24, 8)])
-def test_plain_designs_come_before_the_model_up_to_a_number(startup: int, before_the_model: int, cost: CostModel) -> None:
+def test_plain_designs_come_before_the_model_up_to_a_number(
+    startup: int, before_the_model: int, cost: CostModel, axes: tuple[Axis, Axis]
+) -> None:
     """Each backbone bare and with one kind; stopped ones count too; at least four trainings must be complete."""
     coded = coded_space(cost, ["none", "se", "cbam"])
-    accuracy = Axis("accuracy", maximise=True, reference=0.1, ideal=1.0)
-    search = KnownCostSearch(coded, accuracy, [Axis("gflops", False, 0.01, 0.0)], {}, startup=startup)
+    search = KnownCostSearch(coded, axes[0], axes[1:], {}, startup=startup)
     table = ObservationTable(coded)
     by_model = []
     for number in range(10):
@@ -79,11 +80,10 @@ def test_plain_designs_come_before_the_model_up_to_a_number(startup: int, before
     assert {code.tobytes() for code in plain_designs(coded)[:before_the_model]} <= table.known
 
 
-def test_the_bare_networks_come_first_whatever_else_was_trained(cost: CostModel) -> None:
+def test_the_bare_networks_come_first_whatever_else_was_trained(cost: CostModel, axes: tuple[Axis, Axis]) -> None:
     """Twelve trials of other architectures do not stand for them."""
     coded = coded_space(cost, ["none", "se", "cbam"])
-    accuracy = Axis("accuracy", maximise=True, reference=0.1, ideal=1.0)
-    search = KnownCostSearch(coded, accuracy, [Axis("gflops", False, 0.01, 0.0)], {}, startup=4)
+    search = KnownCostSearch(coded, axes[0], axes[1:], {}, startup=4)
     table = ObservationTable(coded)
     plain = [code.tobytes() for code in plain_designs(coded)]
     others = [code for code in strangers(coded, np.random.default_rng(0), 40) if code.tobytes() not in plain][:12]

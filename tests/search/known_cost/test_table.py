@@ -54,7 +54,7 @@ def test_it_is_what_all_observations_say(coded: CodedSpace, monkeypatch: pytest.
         older = entries[:-newest]
         return [older[round(index)] for index in np.linspace(0, len(older) - 1, at_most - newest)] + entries[-newest:]
 
-    assert table.complete == len(complete)
+    assert (table.complete, len(table.running_rows()[0])) == (len(complete), 1)
     assert table.settled == set(range(150))
     np.testing.assert_array_equal(table.all_features(), features([*telling, running]))
     candidates, costs, codes = table.front_candidates()
