@@ -1,4 +1,4 @@
-"""Dominance, fronts and hypervolume of points with known directions; numpy and moocore only.
+"""Dominance, fronts and hypervolume of points with known directions; numpy, scipy and moocore only.
 
 Points are (n, m) arrays, one row a point and one column an objective. `maximise` says of each column whether more is better.
 Directions are normalised here, once; everything below works on costs to minimise.
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import moocore
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 Points = npt.NDArray[np.float64]
 
@@ -57,30 +59,38 @@ def dominates(a: npt.ArrayLike, b: npt.ArrayLike, maximise: Sequence[bool], tole
 def ranks(points: npt.ArrayLike, maximise: Sequence[bool], tolerances: npt.ArrayLike | None = None) -> npt.NDArray[np.int64]:
     """Non-domination rank of each point, (n,); 0 is the Pareto front. Equal points of equal tolerance have equal ranks.
 
-    tolerances: (n, m), how exact each value is; 0 everywhere by default. Two values are told apart when they differ by more
-    than the larger of their two tolerances. Only one objective may have tolerances; raises ValueError otherwise. Then
-    domination cannot run in a circle: in one, no exact objective could ever get better, for it would have to get worse again,
-    which domination forbids. So each step would be strictly better in the tolerant objective, by more than its tolerance,
-    and nothing is strictly better than itself. Hence among any points some are not dominated, and peeling them off, front by
-    front, ranks every point. (Domination with tolerances is not transitive: a may dominate b, and b dominate c, while a and c
-    tie; c is then in the rank behind b's all the same, as it is dominated.) With two tolerant objectives circles exist.
+    points: (n, m). tolerances: (n, m), how exact each value is; 0 everywhere by default. Two values are told apart when they
+    differ by more than the larger of their two tolerances. Raises ValueError for a value that is not finite, and for a
+    tolerance that is not finite or is negative.
+
+    The rank of a point is the number of points on the longest chain of domination that leads to it. (Domination with
+    tolerances is not transitive: a may dominate b, and b dominate c, while a and c tie; c is then in the rank behind b's all
+    the same, as it is dominated.)
+
+    Where one objective at most has tolerances, domination cannot run in a circle: in one, no exact objective could ever get
+    better, for it would have to get worse again, which domination forbids. So each step would be strictly better in the
+    tolerant objective, by more than its tolerance, and nothing is strictly better than itself.
+
+    Where several objectives have tolerances, be it those of different points, circles exist: a dominates b, b dominates c, and
+    c dominates a. Points that lead to one another by domination cannot be told apart. They count as one point: they share a
+    rank, and none of them is dominated by another of them. What then remains has no circle, so the front is never empty. This
+    takes an (n, n) array of booleans, and for each True in it some 30 bytes more while the circles are looked for: fine for
+    some thousands of points.
     """
     rows = costs(points, maximise)
     if len(rows) == 0:
         return np.empty(0, dtype=np.int64)
     if tolerances is not None and (given := checked_tolerances(tolerances, rows.shape)).any():
-        return _chained(rows, given)
+        return _chained(rows, given) if given.any(axis=0).sum() == 1 else _with_circles(rows, given)
     distinct, inverse = np.unique(rows, axis=0, return_inverse=True)
     return np.asarray(moocore.pareto_rank(distinct), dtype=np.int64)[inverse.reshape(-1)]
 
 
 def checked_tolerances(given: npt.ArrayLike, shape: tuple[int, ...]) -> Points:
-    """Tolerances (n, m) that `ranks` can take; raises ValueError for others."""
+    """Tolerances in this shape, (n, m); raises ValueError where one is not finite or is negative."""
     tolerances = np.asarray(given, dtype=np.float64).reshape(shape)
     if not (np.isfinite(tolerances) & (tolerances >= 0)).all():
         raise ValueError("every tolerance must be finite and not negative")
-    if tolerances.any(axis=0).sum() > 1:
-        raise ValueError("one objective at most may have tolerances: with two, domination could run in a circle")
     return tolerances
 
 
@@ -96,7 +106,7 @@ def domination(rows: Points, others: Points, tolerances: Points, of_others: Poin
 
 
 def _chained(rows: Points, tolerances: Points) -> npt.NDArray[np.int64]:
-    """Rank by rank as by peeling, in O(n) of memory: one more than the highest rank among those that dominate.
+    """Ranks where one objective has tolerances, in O(n) of memory: one more than the highest rank among those that dominate.
 
     By exact objectives first, whoever dominates comes before those dominated.
     """
@@ -111,6 +121,31 @@ def _chained(rows: Points, tolerances: Points) -> npt.NDArray[np.int64]:
     ranks = np.empty_like(found)
     ranks[order] = found
     return ranks
+
+
+def _with_circles(rows: Points, tolerances: Points) -> npt.NDArray[np.int64]:
+    """Ranks where several objectives have tolerances: circles are found first, then each is peeled off as one point."""
+    count = len(rows)
+    dominates = np.empty((count, count), dtype=np.bool_)
+    # Piece by piece: on the way `domination` takes floats for each pair, eight times as much memory as its answer.
+    step = max(1, 2**20 // count)
+    for start in range(0, count, step):
+        piece = slice(start, start + step)
+        dominates[piece] = domination(rows[piece], rows, tolerances[piece], tolerances)
+    circles, circle = connected_components(csr_array(dominates), connection="strong")
+    better, worse = dominates.nonzero()
+    dominates = np.zeros((circles, circles), dtype=np.bool_)
+    dominates[circle[better], circle[worse]] = True
+    np.fill_diagonal(dominates, False)
+    ranks: npt.NDArray[np.int64] = np.empty(circles, dtype=np.int64)
+    dominators = dominates.sum(axis=0)
+    rank = 0
+    while len(front := np.flatnonzero(dominators == 0)):
+        ranks[front] = rank
+        dominators -= dominates[front].sum(axis=0)
+        dominators[front] = -1
+        rank += 1
+    return ranks[np.asarray(circle, dtype=np.intp)]
 
 
 def hypervolume(points: npt.ArrayLike, axes: Sequence[Axis]) -> float:

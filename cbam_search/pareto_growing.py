@@ -2,8 +2,9 @@
 
 A rank is the number of points in the longest chain of domination that leads to a point. So the rank of a new point is one more
 than the highest among those that dominate it; it pushes back whom it dominates and who stood no higher, and they push others,
-rank by rank, until nobody is in the way. That holds with tolerances too, where domination is not transitive but has no circles,
-see `pareto.ranks`.
+rank by rank, until nobody is in the way. That holds with tolerances on one objective too, where domination is not transitive
+but has no circles, see `pareto.ranks`. Once points with tolerances on two or more objectives have come, be it one on each,
+domination may run in circles: then every addition ranks all points anew, by `pareto.ranks`, in O(n^2) of time and memory.
 """
 
 from __future__ import annotations
@@ -24,10 +25,24 @@ class _Points:
     def __init__(self, maximise: Sequence[bool]) -> None:
         self.maximise = tuple(maximise)
         self.count = 0
-        self.exact = True
-        """Whether no value has a tolerance so far."""
+        self._tolerant = np.zeros(len(self.maximise), dtype=np.bool_)
+        """(m,): whether some point has a tolerance on the objective."""
         self._rows = np.empty((64, len(self.maximise)))
         self._tolerances = np.zeros_like(self._rows)
+
+    @property
+    def exact(self) -> bool:
+        """Whether no value has a tolerance so far."""
+        return not self._tolerant.any()
+
+    @property
+    def may_have_circles(self) -> bool:
+        """Whether several objectives have tolerances so far."""
+        return int(self._tolerant.sum()) > 1
+
+    def ranks(self) -> npt.NDArray[np.int64]:
+        """(n,), of all points, worked out anew."""
+        return pareto.ranks(self._rows[: self.count], [False] * len(self.maximise), self._tolerances[: self.count])
 
     def add(self, point: npt.ArrayLike, tolerance: npt.ArrayLike) -> int:
         if self.count == len(self._rows):
@@ -35,7 +50,7 @@ class _Points:
             self._tolerances = np.concatenate([self._tolerances, np.zeros_like(self._tolerances)])
         self._rows[self.count] = pareto.costs(point, self.maximise)[0]
         self._tolerances[self.count] = pareto.checked_tolerances(np.broadcast_to(tolerance, self._rows.shape[1:]), (1, -1))
-        self.exact = self.exact and not self._tolerances[self.count].any()
+        self._tolerant |= self._tolerances[self.count] > 0
         self.count += 1
         return self.count - 1
 
@@ -62,7 +77,11 @@ class _Points:
 
 
 class GrowingRanks:
-    """Non-domination ranks, see `pareto.ranks`."""
+    """Non-domination ranks, see `pareto.ranks`.
+
+    A point is compared with those that have come, and with those that are pushed back. Once several objectives have tolerances,
+    each `add` and each `extend` ranks all points anew, in O(n^2) of time and memory.
+    """
 
     def __init__(self, maximise: Sequence[bool]) -> None:
         self._points = _Points(maximise)
@@ -77,19 +96,32 @@ class GrowingRanks:
         return self._ranks[: len(self)]
 
     def extend(self, points: npt.ArrayLike, tolerances: npt.ArrayLike) -> None:
-        """More points (n, m), exact to their tolerances (n, m)."""
+        """More points (n, m), exact to their tolerances (n, m); raises ValueError, and takes none, if `pareto.ranks` would."""
         rows = list(zip(np.asarray(points), np.asarray(tolerances), strict=True))
-        if len(self) > 0:
-            for point, tolerance in rows:
-                self.add(point, tolerance)
-        elif rows:
-            for point, tolerance in rows:
-                self._append(point, tolerance)
-            self._ranks[: len(self)] = pareto.ranks(points, self._points.maximise, tolerances)
+        # Before any is taken: a point that has come and has no rank would spoil the others.
+        pareto.checked_tolerances(tolerances, pareto.costs(points, self._points.maximise).shape)
+        one_by_one = len(self) > 0
+        for point, tolerance in rows:
+            index = self._append(point, tolerance)
+            if one_by_one and not self._points.may_have_circles:
+                self._insert(index)
+        if rows and (not one_by_one or self._points.may_have_circles):
+            self._ranks[: len(self)] = self._points.ranks()
 
     def add(self, point: npt.ArrayLike, tolerance: npt.ArrayLike = 0.0) -> int:
-        """One more point (m,), exact to its tolerance; returns its index."""
+        """One more point (m,), exact to its tolerance, one for all objectives or (m,); returns its index.
+
+        Raises ValueError, and does not take the point, for a value or a tolerance that is not finite, or a negative tolerance.
+        """
         index = self._append(point, tolerance)
+        if self._points.may_have_circles:
+            self._ranks[: len(self)] = self._points.ranks()
+        else:
+            self._insert(index)
+        return index
+
+    def _insert(self, index: int) -> None:
+        """The rank of the last point that has come, and of those that it pushes back; not for circles."""
         dominators = self.ranks[:index][self._points.dominators(index, slice(0, index))]
         rank = int(dominators.max(initial=-1)) + 1
         moved = np.array([index])
@@ -100,7 +132,6 @@ class GrowingRanks:
             candidates = np.flatnonzero(there)
             moved = candidates[self._points.dominated(moved, candidates)]
             rank += 1
-        return index
 
     def _append(self, point: npt.ArrayLike, tolerance: npt.ArrayLike) -> int:
         if len(self) == len(self._ranks):
@@ -109,7 +140,10 @@ class GrowingRanks:
 
 
 class GrowingFront:
-    """Indices of the points that nobody dominates, in the order of arrival."""
+    """Indices of the points that nobody dominates, in the order of arrival: those of rank 0, see `pareto.ranks`.
+
+    Once several objectives have tolerances, each `add` ranks all points anew, in O(n^2) of time and memory.
+    """
 
     def __init__(self, maximise: Sequence[bool]) -> None:
         self._points = _Points(maximise)
@@ -120,8 +154,14 @@ class GrowingFront:
         return self._points.count
 
     def add(self, point: npt.ArrayLike, tolerance: npt.ArrayLike = 0.0) -> bool:
-        """One more point (m,), exact to its tolerance; returns whether the front has changed."""
+        """One more point (m,), exact to its tolerance, one for all objectives or (m,); returns whether the front has changed.
+
+        Raises ValueError, and does not take the point, for a value or a tolerance that is not finite, or a negative tolerance.
+        """
         index = self._points.add(point, tolerance)
+        if self._points.may_have_circles:
+            before, self.members = self.members, np.flatnonzero(self._points.ranks() == 0)
+            return not np.array_equal(before, self.members)
         left = self.members[~self._points.dominated(index, self.members)]
         # Where domination is not transitive, those behind the front count too.
         rivals: Indices | slice = self.members if self._points.exact else slice(0, index)
