@@ -11,6 +11,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 from simulation import Setting
 
 from cbam_search.architecture import Architecture
+from cbam_search.metrics import Measured
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.records.trials import Candidate
 from cbam_search.search.config import SchedulerConfig, SearchConfig
@@ -85,6 +86,7 @@ class AccuracyAsha(Rungs):
         candidate: Candidate,  # noqa: ARG002
         epoch: int,
         metrics: Mapping[str, float],
+        measured: Mapping[str, Measured],  # noqa: ARG002
         objectives: Sequence[ObjectiveAxis],  # noqa: ARG002
     ) -> None:
         ray_trial = SimpleNamespace(trial_id=str(trial))

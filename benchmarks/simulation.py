@@ -35,6 +35,7 @@ from cbam_search.search.rungs import Rungs
 from cbam_search.space.space import Space
 from cbam_search.study.config import StudyConfig
 from cbam_search.study.yaml_file import parse_yaml
+from cbam_search.training.epoch import Epoch
 
 Floats = npt.NDArray[np.float64]
 RAM = Path("/dev/shm")
@@ -161,7 +162,7 @@ def _run(conductor: Conductor, table: Table, draws: npt.NDArray[np.int64], *, wo
         if np.isnan(accuracy):
             conductor.finish(number, Outcome(state=TrialState.DIVERGED, epochs=epoch, reason="accuracy not finite"))
             continue
-        conductor.epoch(number, epoch, {"accuracy": accuracy}, 0.0)
+        conductor.epoch(number, Epoch(epoch, {"accuracy": accuracy}, 0.0))
         if epoch == last:
             conductor.finish(number, Outcome(state=TrialState.COMPLETE, metrics={"accuracy": accuracy}, epochs=epoch))
             ended.append((row, now, epochs, gflop_epochs))

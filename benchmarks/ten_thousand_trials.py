@@ -39,6 +39,7 @@ from cbam_search.space.attention_config import AttentionConfig
 from cbam_search.space.backbone_config import BackboneConfig
 from cbam_search.space.space import Space
 from cbam_search.study.environment import hardware, versions
+from cbam_search.training.epoch import Epoch
 
 SIZE = (32, 32)
 EPOCHS, WORKERS = 10, 4
@@ -124,7 +125,7 @@ class Study:
         """Whether the trial ended with it."""
         metrics = self.trainer.metrics(trial, epoch)
         begun, processor = time.perf_counter(), time.process_time()
-        self.conductor.epoch(trial.number, epoch, metrics, trial.candidate.gflops)
+        self.conductor.epoch(trial.number, Epoch(epoch, metrics, trial.candidate.gflops))
         reason = self.conductor.reason_to_stop(trial.number) if epoch < EPOCHS else None
         judged = time.perf_counter()
         spent[1] += judged - begun

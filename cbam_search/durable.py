@@ -49,6 +49,13 @@ def _temporary(path: Path, content: bytes | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def put_aside(path: Path) -> Path:
+    """Rename a damaged file to `NAME.damaged` beside it, so that its place is free and whoever wants to can look at it."""
+    aside = path.with_name(f"{path.name}.damaged")
+    path.replace(aside)
+    return aside
+
+
 def sync_folder(folder: Path) -> None:
     """Force a rename or a new entry in `folder` to disk."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -12,6 +12,7 @@ CbamSearchError
 │   ├── CodeNotAllowedError     a user's own code without --allow-code
 │   ├── OwnCodeError            a user's own code that is not found, fails, or is not what it must be
 │   ├── StudyNotFoundError      no study by that name or in that folder
+│   ├── NewerStudyError         a study that a newer version made
 │   ├── StudyBusyError          another process drives the study
 │   ├── ResourceError           the machine or cluster cannot give what a trial asks for
 │   └── ExportError             nothing to export, or nowhere to put it
@@ -19,6 +20,7 @@ CbamSearchError
 │   ├── DivergedError           loss or a metric was not finite
 │   └── DeviceMemoryError       the device ran out of memory
 ├── RecordsError                the durable records are damaged or cannot be written
+│   └── DamagedFileError        one file of one training is damaged; the others can be used
 └── StudyFailedError            the study stopped because the same error came again and again
 """
 
@@ -73,6 +75,10 @@ class StudyNotFoundError(UserError):
     """No study by that name or in that folder."""
 
 
+class NewerStudyError(UserError):
+    """A study that a newer version made, and that this one cannot read."""
+
+
 class StudyBusyError(UserError):
     """Another process drives the study."""
 
@@ -99,6 +105,10 @@ class DeviceMemoryError(TrainingError):
 
 class RecordsError(CbamSearchError):
     """The durable records are damaged or cannot be written."""
+
+
+class DamagedFileError(RecordsError):
+    """One file of one training is damaged; the others can be used."""
 
 
 class StudyFailedError(CbamSearchError):

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from cbam_search.architecture import ATTENTION_KINDS
-from cbam_search.architecture.registry import Registry
 from cbam_search.attention.registry import ATTENTION_MODULES
 from cbam_search.errors import UnknownNameError, UserError
+from cbam_search.registry import Registry
 
 
 @pytest.fixture

@@ -26,8 +26,8 @@ from cbam_search.architecture.attention_spec import ATTENTION_KINDS, AttentionSp
 from cbam_search.architecture.backbone import FAMILIES, Backbone
 from cbam_search.architecture.geometry import Site
 from cbam_search.architecture.own_backbone import OwnBackbone
-from cbam_search.architecture.registry import unknown_name
 from cbam_search.errors import UnknownNameError
+from cbam_search.registry import unknown_name
 
 SCHEMA_VERSION = 2
 """Part of every digest: raised when the meaning of a canonical form changes."""
@@ -99,6 +99,10 @@ class Architecture(BaseModel):
     def digest(self) -> str:
         """SHA-256 of the schema version and the canonical JSON, in hexadecimal."""
         return hashlib.sha256(f"architecture/{SCHEMA_VERSION}\n{self.canonical_json}".encode()).hexdigest()
+
+    def trust_digest(self, digest: str) -> None:
+        """Take `digest`, which was worked out before and recorded beside this architecture, for its own: that saves time."""
+        self.__dict__["digest"] = digest
 
     @cached_property
     def published_name(self) -> str | None:

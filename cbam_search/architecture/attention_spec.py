@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pydantic import BaseModel, ConfigDict
 
 from cbam_search.architecture.geometry import Site
-from cbam_search.architecture.registry import Registry
+from cbam_search.registry import Registry
 
 
 class AttentionSpec(BaseModel):

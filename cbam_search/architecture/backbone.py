@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cbam_search.architecture.geometry import Geometry, Site, Stem
-from cbam_search.architecture.registry import Registry
+from cbam_search.registry import Registry
 
 Variant = Literal["v1", "v1.5"]
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from torch import nn
 
 from cbam_search.architecture import AttentionSpec
-from cbam_search.architecture.registry import Registry
 from cbam_search.attention.bam import BAM
 from cbam_search.attention.cbam import CBAM
 from cbam_search.attention.coordinate import CoordinateAttention
@@ -16,6 +18,7 @@ from cbam_search.attention.eca import ECA
 from cbam_search.attention.global_context import GlobalContext
 from cbam_search.attention.se import SE
 from cbam_search.errors import ArchitectureError
+from cbam_search.registry import Registry
 
 ATTENTION_MODULES: Registry[Callable[..., nn.Module]] = Registry("attention module")
 """One module a kind. It is called with the channels of the site and the spec's settings by name."""
@@ -26,6 +29,27 @@ ATTENTION_MODULES.register("eca", ECA)
 ATTENTION_MODULES.register("bam", BAM)
 ATTENTION_MODULES.register("gc", GlobalContext)
 ATTENTION_MODULES.register("coordinate", CoordinateAttention)
+
+
+def outside_source() -> str | None:
+    """SHA-256 over the source of the kinds that others have registered; None where all are this package's own."""
+    digest = hashlib.sha256()
+    files = {
+        file: None
+        for name in ATTENTION_MODULES
+        if not (module := ATTENTION_MODULES[name]).__module__.startswith("cbam_search.") and (file := _source_file(module))
+    }
+    for file in sorted(files):
+        digest.update(file.read_bytes() + b"\n")
+    return digest.hexdigest() if files else None
+
+
+def _source_file(module: object) -> Path | None:
+    try:
+        found = inspect.getsourcefile(module)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+    return Path(found) if found is not None and Path(found).is_file() else None
 
 
 def build_attention(spec: AttentionSpec, channels: int) -> nn.Module:

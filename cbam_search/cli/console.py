@@ -34,8 +34,7 @@ class Screen:
         self._console.print(message, markup=False, highlight=False, soft_wrap=True)
 
     def display(self, records: StudyRecords, resources: TrialResources) -> AbstractContextManager[Listener]:
-        trials = records.trials.values()
-        return Progress(records.manifest, trials, console=self._console, concurrent=resources.concurrent)
+        return Progress(records.manifest, records.view, console=self._console, concurrent=resources.concurrent)
 
     def closed(self, event: StudyClosed) -> None:
         self._closed = event

@@ -27,13 +27,19 @@ def launch(space: SpaceArgument, allow_code: AllowCode = False, verbose: Verbose
     screen.closing(launch_study(space, allow_code=allow_code, verbose=verbose, screen=screen))
 
 
-def resume(run: RunArgument = "latest", allow_code: AllowCode = False, verbose: Verbose = False) -> None:
-    """Go on with a study that was interrupted or killed."""
+def resume(
+    run: RunArgument = "latest",
+    trials: Annotated[int | None, typer.Option(min=1, help="Trainings in all, from now on: more than before to go on.")] = None,
+    hours: Annotated[float | None, typer.Option(help="Hours in all, from now on.")] = None,
+    allow_code: AllowCode = False,
+    verbose: Verbose = False,
+) -> None:
+    """Go on with a study that was interrupted or killed, or beyond its budget."""
     from cbam_search.cli.console import Screen
     from cbam_search.study.api import resume as resume_study
 
     screen = Screen()
-    screen.closing(resume_study(run, allow_code=allow_code, verbose=verbose, screen=screen))
+    screen.closing(resume_study(run, trials=trials, hours=hours, allow_code=allow_code, verbose=verbose, screen=screen))
 
 
 def front(run: RunArgument = "latest", as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:

@@ -6,11 +6,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-LATENCY = "latency_ms"
-"""The metric: one forward pass of one batch, in milliseconds."""
-LATENCY_SPREAD = "latency_spread_ms"
-"""Beside it in a trial's metrics: differences below it count as ties."""
-
 
 class LatencyConfig(BaseModel):
     """What latency_ms means; needed where it is an objective or a constraint. See docs/latency.md."""

@@ -20,9 +20,10 @@ from torch import Tensor, nn
 
 from cbam_search.architecture import Architecture
 from cbam_search.backbones.builder import build
-from cbam_search.cost.config import LATENCY, LATENCY_SPREAD, LatencyConfig
+from cbam_search.cost.config import LatencyConfig
 from cbam_search.cost.device import Device
 from cbam_search.errors import DeviceMemoryError
+from cbam_search.metrics import Measured
 
 T = TypeVar("T")
 
@@ -85,9 +86,9 @@ class Ratio:
     median: float
     half_iqr: float
 
-    def metrics(self, nominal_ms: float) -> dict[str, float]:
-        """In milliseconds, where the reference network takes `nominal_ms`."""
-        return {LATENCY: self.median * nominal_ms, LATENCY_SPREAD: self.half_iqr * nominal_ms}
+    def measured_ms(self, nominal_ms: float, pairs: int) -> Measured:
+        """In milliseconds, of so many pairs, where the reference network takes `nominal_ms`."""
+        return Measured(value=self.median * nominal_ms, standard_error=self.half_iqr * nominal_ms, n=pairs)
 
 
 class LatencyBench:

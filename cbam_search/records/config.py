@@ -28,7 +28,19 @@ class RecordsConfig(BaseModel):
         "postgresql://user:${PGPASSWORD}@host/database",
     )
     keep: Literal["front", "all", "none"] = Field(
-        default="front", description="whose weights to keep after training: members of the front, all trials, or none"
+        default="front",
+        description="whose weights to keep. front: while the study goes on every complete trial's, at its end those of the "
+        "front and of the bare, SE and CBAM networks on its backbones; all; or none",
+    )
+    keep_gib: float = Field(
+        default=2.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="with keep: front, at most so many GiB of weights while the study goes on; the oldest that are far from "
+        "the front go first",
+    )
+    predictions: bool = Field(
+        default=False, description="keep each complete trial's predicted class of every validation image beside its weights"
     )
 
     @field_validator("storage")

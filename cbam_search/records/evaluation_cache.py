@@ -1,86 +1,30 @@
-"""Trainings that ended, of whichever study, for all others: one small JSON file a training, its weights in a file beside it.
+"""Trainings that ended, of whichever study, for all others: one small JSON file a training, its weights and predictions beside
+it.
 
-A file's name is the SHA-256 of its key, which is all that a result depends on. Files are written once, whole or not at all, so
-that studies may share a folder; who comes second gets what is there. Weights lie in `weights/` under the SHA-256 of their
-content: they are there before the file that names them.
+A file is named after the SHA-256 of its key, which is all that a result depends on. Files are written once, whole or not at
+all, so that studies may share a folder; who comes second gets what is there. Weights lie in `weights/` under the SHA-256 of
+their content: they are there before the file that names them.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
-import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Literal
 
 from cbam_search.durable import sha256_of, sync_folder, write_atomically, write_once
 from cbam_search.errors import UserError
-from cbam_search.records.trials import Outcome, TrialState
+from cbam_search.records.evaluation import Evaluation, EvaluationKey
+from cbam_search.records.older_cache import bring_cache_up_to_date
+from cbam_search.records.trials import TrialState
 
-KEY_VERSION = 1
-"""Raised when a key no longer means what it did: no older file is then found."""
+Artifact = Literal["weights", "predictions"]
+ARTIFACTS: tuple[Artifact, ...] = ("weights", "predictions")
 KEPT_STATES = (TrialState.COMPLETE, TrialState.DIVERGED)
 """What the training alone decides. A stopped one says how its rivals stood, an infeasible one what the device could hold."""
-
-
-class EvaluationKey(BaseModel):
-    """All that a training's result depends on; two keys that differ in anything have nothing in common.
-
-    architecture: its digest, which the source of a user's own backbone enters into. recipe: the section `training`. data:
-    fingerprint (of pixels, labels and splits), sizes of the splits, image size, channels, mean and standard deviation.
-    weights: SHA-256 of the file that trainings start from. device: `cpu`, or the GPU's model. precision: `float32` or `mixed`.
-    versions: of what computes. code: SHA-256 of this package's own part in it.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    key_version: int = KEY_VERSION
-    architecture: str
-    recipe: dict[str, Any]
-    seed: int
-    data: dict[str, Any]
-    weights: str | None
-    device: str
-    precision: str
-    versions: dict[str, str]
-    code: str
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 in hexadecimal: the name of the file."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
-
-
-class Epoch(BaseModel):
-    """One epoch; metrics and seconds as in the ledger, without latencies."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
-
-    epoch: int
-    metrics: dict[str, float]
-    seconds: float
-
-
-class Evaluation(BaseModel):
-    """A training that ended, with every epoch, and where it took place. weights: SHA-256 of their file, where it was kept."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
-
-    of: EvaluationKey
-    study: str
-    study_id: str
-    trial: int
-    outcome: Outcome
-    epochs: tuple[Epoch, ...]
-    weights: str | None
-    hardware: str
-    versions: dict[str, str]
-    time_seconds: float = Field(default_factory=time.time)
 
 
 def default_folder() -> Path:
@@ -100,7 +44,9 @@ def open_cache(setting: bool | str) -> EvaluationCache | None:
         probe.unlink()
     except OSError as error:
         raise UserError(f"search.evaluation_cache: the folder {folder} cannot be written: {error.strerror}") from None
-    return EvaluationCache(folder)
+    cache = EvaluationCache(folder)
+    cache.bring_up_to_date()
+    return cache
 
 
 class EvaluationCache:
@@ -118,7 +64,12 @@ class EvaluationCache:
         return tuple(self._problems)
 
     def path(self, key: EvaluationKey) -> Path:
-        return self.folder / f"{key.digest}.json"
+        return self.folder / f"{key.digest}.evaluation.json"
+
+    def bring_up_to_date(self) -> None:
+        """Take over what version 0.1 kept here, as far as it is known to be the same training."""
+        for problem in bring_cache_up_to_date(self.folder, self.keep):
+            self._problems[f"evaluation cache: {problem}"] = None
 
     def find(self, key: EvaluationKey) -> Evaluation | None:
         """The training of this key, or None."""
@@ -130,18 +81,19 @@ class EvaluationCache:
         except (OSError, ValueError) as error:
             self._note(path, error)
             return None
-        if found.of != key or found.outcome.state not in KEPT_STATES:
+        if found.key != key or found.state not in KEPT_STATES:
             self._note(path, ValueError("it is about another training than its name says"))
             return None
         return found
 
-    def lend_weights(self, evaluation: Evaluation, to: Path) -> bool:
-        """Put the weights at `to`, where they are known and whole; returns whether they are there now."""
-        if evaluation.weights is None:
+    def lend(self, artifact: Artifact, evaluation: Evaluation, to: Path) -> bool:
+        """Put the weights or predictions at `to`, where they are known and whole; returns whether they are there now."""
+        sha256: str | None = getattr(evaluation, artifact)
+        if sha256 is None:
             return False
-        path = self._weights(evaluation.weights)
+        path = self._file(artifact, sha256)
         try:
-            if sha256_of(path) != evaluation.weights:
+            if sha256_of(path) != sha256:
                 self._note(path, ValueError("its content is not what it was"))
                 return False
             link_or_copy(path, to)
@@ -152,46 +104,54 @@ class EvaluationCache:
             return False
         return True
 
-    def keep(self, evaluation: Evaluation, weights: Path | None = None) -> None:
-        """Keep a training that ended, and its weights where there are any. What is there and can be used stays."""
-        path = self.path(evaluation.of)
+    def keep(self, evaluation: Evaluation, files: Mapping[Artifact, Path] | None = None) -> None:
+        """Keep a training that ended, and of these files those that are there. What is kept already and can be used stays."""
+        assert evaluation.key is not None
+        path = self.path(evaluation.key)
         try:
-            if weights is not None and weights.is_file():
-                evaluation = evaluation.model_copy(update={"weights": self._keep_weights(weights)})
-            content = evaluation.model_dump_json(indent=1) + "\n"
+            present = {artifact: file for artifact, file in (files or {}).items() if file.is_file()}
+            kept: dict[str, str] = {artifact: self._keep_file(artifact, file) for artifact, file in present.items()}
+            evaluation = evaluation.model_copy(update=kept)
             # Never removed first: another study may have just written it, and look for it.
-            if not write_once(path, content) and self._outdoes(evaluation):
-                write_atomically(path, content)
+            if not write_once(path, _as_text(evaluation)) and (better := self._completed(evaluation)):
+                write_atomically(path, _as_text(better))
         except OSError as error:
             self._note(path, error)
 
-    def _outdoes(self, evaluation: Evaluation) -> bool:
-        """Whether what is there is damaged, or has lost its weights or never had any, and this one has them."""
-        there = self.find(evaluation.of)
+    def _completed(self, evaluation: Evaluation) -> Evaluation | None:
+        """What is to be kept in place of what is there: that is damaged, or lacks a file that this one has; else None."""
+        assert evaluation.key is not None
+        there = self.find(evaluation.key)
         if there is None:
-            return True
-        if evaluation.weights is None:
-            return False
-        return there.weights is None or not self._is_whole(there.weights)
+            return evaluation
+        usable: dict[str, str] = {
+            artifact: sha256 for artifact in ARTIFACTS if self._is_whole(artifact, sha256 := getattr(there, artifact))
+        }
+        gained = [artifact for artifact in ARTIFACTS if getattr(evaluation, artifact) is not None and artifact not in usable]
+        return evaluation.model_copy(update=usable) if gained else None
 
-    def _keep_weights(self, weights: Path) -> str:
-        sha256 = sha256_of(weights)
-        if not self._is_whole(sha256):
-            link_or_copy(weights, self._weights(sha256))
+    def _keep_file(self, artifact: Artifact, file: Path) -> str:
+        sha256 = sha256_of(file)
+        if not self._is_whole(artifact, sha256):
+            link_or_copy(file, self._file(artifact, sha256))
         return sha256
 
-    def _is_whole(self, sha256: str) -> bool:
+    def _is_whole(self, artifact: Artifact, sha256: str | None) -> bool:
         try:
-            return sha256_of(self._weights(sha256)) == sha256
+            return sha256 is not None and sha256_of(self._file(artifact, sha256)) == sha256
         except OSError:
             return False
 
-    def _weights(self, sha256: str) -> Path:
-        return self.folder / "weights" / f"{sha256}.safetensors"
+    def _file(self, artifact: Artifact, sha256: str) -> Path:
+        return self.folder / artifact / f"{sha256}.safetensors"
 
     def _note(self, path: Path, error: Exception) -> None:
         why = (error.strerror if isinstance(error, OSError) else str(error).partition("\n")[0]) or type(error).__name__
         self._problems[f"evaluation cache: {path} was left aside: {why}"] = None
+
+
+def _as_text(evaluation: Evaluation) -> str:
+    return evaluation.model_dump_json(indent=1) + "\n"
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -1,7 +1,7 @@
 """What happens in a study, one frozen model an event; the ledger keeps them in order.
 
-Displays, MLflow and schedulers derive from these alone. An event may come twice after a crash: its consumer keys it by trial,
-and by epoch where there is one.
+Displays, MLflow, budgets and schedulers derive from these alone, through one fold: `cbam_search.records.view`. An event may
+come twice after a crash: the fold keys it by trial or evaluation, and by epoch where there is one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from cbam_search.records.trials import Candidate, Outcome
+from cbam_search.metrics import LATENCY, Measured
+from cbam_search.records.evaluation import Evaluation
+from cbam_search.records.trials import Candidate, Outcome, with_spreads
 
 
 class _Event(BaseModel):
@@ -26,10 +28,23 @@ class StudyOpened(_Event):
 
     event: Literal["study_opened"] = "study_opened"
     resumed: bool
+    numerics_version: int = 1
+
+
+class StudyExtended(_Event):
+    """The study goes on beyond its budget. trials, hours: in all, from now on; hours None: without limit."""
+
+    event: Literal["study_extended"] = "study_extended"
+    trials: int
+    hours: float | None
 
 
 class TrialStarted(_Event):
-    """A training was started, or started again (attempt above 1) after its worker or driver died."""
+    """A training was started, or started again (attempt above 1) after its worker or driver died.
+
+    seed: of the training. anew: whether it begins again at its first epoch although epochs of it are recorded, which do not
+    count any more.
+    """
 
     event: Literal["trial_started"] = "trial_started"
     trial: int
@@ -38,6 +53,8 @@ class TrialStarted(_Event):
     label: str
     digest: str
     parameters: dict[str, str | int | float]
+    seed: int | None = None
+    anew: bool = False
 
 
 class TrialSkipped(_Event):
@@ -51,11 +68,18 @@ class TrialSkipped(_Event):
     outcome: Outcome
 
 
-class EpochFinished(_Event):
-    """One epoch of one trial; metrics: train_loss, validation_loss, accuracy, balanced_accuracy, macro_f1, learning_rate.
+class ArchitectureMeasured(_Event):
+    """What was measured of a trial's architecture before it is trained: latency_ms."""
 
-    Of a study that measures latencies, latency_ms and latency_spread_ms too, the same every epoch. replayed: whether it was
-    trained by another study, in `seconds` of that one's time.
+    event: Literal["architecture_measured"] = "architecture_measured"
+    trial: int
+    metrics: dict[str, Measured]
+
+
+class EpochFinished(_Event):
+    """One epoch of one trial; metrics and seconds: see `cbam_search.training.epoch.Epoch`.
+
+    replayed: whether it was trained by another study, in `seconds` of that one's time.
     """
 
     event: Literal["epoch_finished"] = "epoch_finished"
@@ -66,6 +90,24 @@ class EpochFinished(_Event):
     seconds: float
     replayed: bool = False
 
+    @property
+    def trained_metrics(self) -> dict[str, float]:
+        """Without the latency, which version 0.1 wrote among the metrics of every epoch."""
+        if LATENCY not in self.metrics:
+            return self.metrics
+        return {name: value for name, value in self.metrics.items() if not name.startswith(_LATENCY_OF_0_1)}
+
+    @property
+    def measured_metrics(self) -> dict[str, Measured]:
+        """That latency; none in a ledger of today, where it is an event of its own."""
+        if LATENCY not in self.metrics:
+            return {}
+        apart = {name: value for name, value in self.metrics.items() if name.startswith(_LATENCY_OF_0_1)}
+        return {name: Measured.model_validate(value) for name, value in with_spreads(apart).items()}
+
+
+_LATENCY_OF_0_1 = "latency_"
+
 
 class TrialFinished(_Event):
     """A training ended, in whatever state."""
@@ -73,6 +115,20 @@ class TrialFinished(_Event):
     event: Literal["trial_finished"] = "trial_finished"
     trial: int
     outcome: Outcome
+
+
+class EvaluationFinished(_Event):
+    """A training that is not the search's own ended: a trial's network with another seed, or one that belongs to no trial."""
+
+    event: Literal["evaluation_finished"] = "evaluation_finished"
+    evaluation: Evaluation
+
+
+class WeightsRemoved(_Event):
+    """Weights of these trials were removed while the study goes on, to stay within `records.keep_gib`."""
+
+    event: Literal["weights_removed"] = "weights_removed"
+    trials: tuple[int, ...]
 
 
 class FrontUpdated(_Event):
@@ -99,7 +155,17 @@ class StudyClosed(_Event):
 
 
 Event = Annotated[
-    StudyOpened | TrialStarted | TrialSkipped | EpochFinished | TrialFinished | FrontUpdated | StudyClosed,
+    StudyOpened
+    | StudyExtended
+    | TrialStarted
+    | TrialSkipped
+    | ArchitectureMeasured
+    | EpochFinished
+    | TrialFinished
+    | EvaluationFinished
+    | WeightsRemoved
+    | FrontUpdated
+    | StudyClosed,
     Field(discriminator="event"),
 ]
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)

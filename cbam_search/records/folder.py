@@ -11,10 +11,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
-from cbam_search.architecture.registry import unknown_name
 from cbam_search.durable import write_atomically, write_once
 from cbam_search.errors import RecordsError, StudyBusyError, StudyNotFoundError, UserError
 from cbam_search.records.manifest import STUDY_NAME, StudyManifest
+from cbam_search.records.older import completed, refuse_newer
+from cbam_search.registry import unknown_name
 
 STUDIES_VARIABLE = "CBAM_SEARCH_STUDIES"
 _REFERENCES: TypeAdapter[dict[str, float]] = TypeAdapter(dict[str, float])
@@ -56,8 +57,9 @@ class StudyFolder:
         return self.path / "ledger.jsonl"
 
     @property
-    def trials(self) -> Path:
-        return self.path / "trials"
+    def evaluations(self) -> Path:
+        """Holds one folder a training."""
+        return self.path / "evaluations"
 
     @property
     def mlflow_state(self) -> Path:
@@ -67,24 +69,27 @@ class StudyFolder:
     def log(self) -> Path:
         return self.path / "study.log"
 
-    def trial(self, number: int) -> Path:
-        """Folder of one trial: its epochs, its result, its checkpoint and its weights."""
-        return self.trials / f"{number:05d}"
+    def evaluation(self, name: str) -> Path:
+        """Folder of one training, by its id: its epochs, its result, its checkpoint and what is kept of it."""
+        return self.evaluations / name
 
-    def result(self, number: int) -> Path:
-        return self.trial(number) / "result.json"
+    def result(self, name: str) -> Path:
+        return self.evaluation(name) / "result.json"
 
-    def trial_latency(self, number: int) -> Path:
-        return self.trial(number) / "latency.json"
+    def measured(self, name: str) -> Path:
+        return self.evaluation(name) / "measured.json"
 
-    def epochs(self, number: int) -> Path:
-        return self.trial(number) / "epochs.jsonl"
+    def epochs(self, name: str) -> Path:
+        return self.evaluation(name) / "epochs.jsonl"
 
-    def checkpoint(self, number: int) -> Path:
-        return self.trial(number) / "checkpoint.safetensors"
+    def checkpoint(self, name: str) -> Path:
+        return self.evaluation(name) / "checkpoint.safetensors"
 
-    def weights(self, number: int) -> Path:
-        return self.trial(number) / "weights.safetensors"
+    def weights(self, name: str) -> Path:
+        return self.evaluation(name) / "weights.safetensors"
+
+    def predictions(self, name: str) -> Path:
+        return self.evaluation(name) / "predictions.safetensors"
 
     @property
     def run(self) -> str:
@@ -95,8 +100,12 @@ class StudyFolder:
     def read_manifest(self) -> StudyManifest:
         """The manifest, with the references that were fixed since; raises RecordsError when one of them is damaged."""
         try:
-            manifest = StudyManifest.model_validate_json(self.manifest.read_bytes())
+            content = json.loads(self.manifest.read_bytes())
+            refuse_newer(content, self.path)
+            manifest = StudyManifest.model_validate(completed(content, self.resolved_yaml))
         except (OSError, ValueError) as error:
+            if isinstance(error, UserError):
+                raise
             raise RecordsError(f"{self.manifest} cannot be read: {error}") from error
         try:
             return manifest.with_references(_REFERENCES.validate_json(self.references.read_bytes()))
@@ -173,7 +182,7 @@ def find_study(run: str, parent: Path | None = None) -> StudyFolder:
 def _created_seconds(folder: StudyFolder) -> float:
     try:
         return folder.read_manifest().created_seconds
-    except RecordsError:
+    except (RecordsError, UserError):
         # A damaged study must not hide the others; named, it is reported.
         return 0.0
 

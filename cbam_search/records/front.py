@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cbam_search import pareto
-from cbam_search.cost.config import LATENCY, LATENCY_SPREAD
+from cbam_search.metrics import tolerance
 from cbam_search.pareto_growing import GrowingFront
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.records.trials import Trial, TrialState
@@ -39,7 +39,7 @@ def point(trial: Trial, objectives: Sequence[ObjectiveAxis]) -> Point:
 def front_of(trials: Iterable[Trial], objectives: Sequence[ObjectiveAxis]) -> Front:
     """Front, ranks and hypervolume of the complete trials among `trials`.
 
-    Latencies that differ by no more than the larger of their spreads count as equal.
+    Values of a metric with ties that differ by no more than the larger of their errors count as equal.
     """
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
     points = [point(trial, objectives) for trial in complete]
@@ -121,6 +121,6 @@ def _hypervolume(front: Iterable[Point], objectives: Sequence[ObjectiveAxis]) ->
 
 
 def _tolerance(trial: Trial, objectives: Sequence[ObjectiveAxis]) -> Point:
-    """How exact each value is: latencies to their spread, everything else exactly."""
-    spread = trial.outcome.metrics.get(LATENCY_SPREAD, 0.0) if trial.outcome else 0.0
-    return tuple(spread if objective.name == LATENCY else 0.0 for objective in objectives)
+    """How exact each value is: to its error where the metric has ties, as latencies have, else exactly."""
+    measured = trial.outcome.metrics if trial.outcome else {}
+    return tuple(tolerance(objective.name, measured) for objective in objectives)

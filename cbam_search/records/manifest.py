@@ -9,7 +9,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from cbam_search.architecture import Architecture
+from cbam_search.metrics import Direction
 from cbam_search.pareto import Axis
+
+SCHEMA_VERSION = 2
+"""Of the whole folder. 1: version 0.1. 2: trainings lie in `evaluations`, metrics carry their errors."""
 
 STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -23,7 +27,7 @@ class ObjectiveAxis(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    direction: Literal["max", "min"]
+    direction: Direction
     reference: float | None
     ideal: float
 
@@ -94,15 +98,34 @@ class WarmStart(BaseModel):
         return tuple(member.architecture for member in self.members)
 
 
-class StudyManifest(BaseModel):
-    """Name, identity, versions, data, objectives and the size of the space.
+class BudgetChange(BaseModel):
+    """A study was allowed more, or less.
 
-    backbone_source: SHA-256 of the source of the user's own backbone, where it is one.
+    trials, hours: in all, from then on; hours None: without limit.
+    given: trials and hours of the YAML at that time.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: Literal[1] = 1
+    time_seconds: float
+    version: str
+    trials: int
+    hours: float | None
+    given: tuple[int, float | None]
+
+
+class StudyManifest(BaseModel):
+    """Name, identity, versions, data, objectives and the size of the space, as they were at launch.
+
+    trials, hours: the budget at launch.
+    seed: of the search's trainings.
+    backbone_source: SHA-256 of the source of the user's own backbone, where it is one.
+    history: what was asked for since, beyond that budget.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1, 2] = 2
     name: str
     study_id: str
     created_seconds: float
@@ -112,7 +135,9 @@ class StudyManifest(BaseModel):
     data: DataSummary
     objectives: tuple[ObjectiveAxis, ...]
     trials: int
+    hours: float | None = None
     epochs: int
+    seed: int = 0
     distinct_architectures: int
     parameters: int
     published: tuple[str, ...]
@@ -122,6 +147,18 @@ class StudyManifest(BaseModel):
     warm_start: WarmStart | None = None
     weights: dict[str, str] = {}
     """SHA-256 of the file that trainings start from, by backbone; a study is resumed on the same weights only."""
+
+    history: tuple[BudgetChange, ...] = ()
+
+    @property
+    def trials_allowed(self) -> int:
+        """Trainings in all, as asked for last."""
+        return self.history[-1].trials if self.history else self.trials
+
+    @property
+    def hours_allowed(self) -> float | None:
+        """Hours in all, as asked for last; None without limit."""
+        return self.history[-1].hours if self.history else self.hours
 
     def with_references(self, references: Mapping[str, float]) -> StudyManifest:
         """The same with the references of these objectives fixed."""

@@ -5,14 +5,20 @@ A driver that is interrupted or killed may never hear of the last epochs; the ne
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from cbam_search.durable import write_atomically
-from cbam_search.errors import RecordsError
+from pydantic import TypeAdapter
+
+from cbam_search.durable import put_aside, write_atomically
+from cbam_search.errors import DamagedFileError
+from cbam_search.metrics import Measured
+from cbam_search.records.older import epoch_of_line
 from cbam_search.records.trials import Outcome
+from cbam_search.training.epoch import EPOCH, Epoch
+
+_MEASURED: TypeAdapter[dict[str, Measured]] = TypeAdapter(dict[str, Measured])
 
 
 def write_result(path: Path, outcome: Outcome) -> None:
@@ -21,7 +27,7 @@ def write_result(path: Path, outcome: Outcome) -> None:
 
 
 def read_result(path: Path) -> Outcome | None:
-    """The outcome a worker left, or None where there is none; raises RecordsError when it is damaged."""
+    """The outcome a worker left, or None where there is none; raises DamagedFileError."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -29,32 +35,48 @@ def read_result(path: Path) -> Outcome | None:
     try:
         return Outcome.model_validate_json(content)
     except ValueError as error:
-        raise RecordsError(f"{path} is damaged: {error}") from error
+        raise DamagedFileError(f"{path} is damaged: {error}") from error
 
 
-def write_epochs(path: Path, rows: Iterable[Mapping[str, float]]) -> None:
+def take_result(path: Path) -> Outcome | None:
+    """The same, where a damaged file counts as none: it is put aside, and its training takes place again."""
+    try:
+        return read_result(path)
+    except DamagedFileError:
+        put_aside(path)
+        return None
+
+
+def write_measured(path: Path, metrics: Mapping[str, Measured]) -> None:
+    """Write what was measured of an architecture before its training."""
+    write_atomically(path, _MEASURED.dump_json(dict(metrics)).decode() + "\n")
+
+
+def read_measured(path: Path) -> dict[str, Measured] | None:
+    """The same again; None where there is none, or none that can be read: it is measured again then."""
+    try:
+        return _MEASURED.validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def write_epochs(path: Path, epochs: Iterable[Epoch]) -> None:
     """Write all epochs of a training, whole or not at all."""
-    write_atomically(path, "".join(json.dumps(dict(row)) + "\n" for row in rows))
+    write_atomically(path, b"".join(EPOCH.dump_json(epoch) + b"\n" for epoch in epochs))
 
 
-def append_epoch(path: Path, row: Mapping[str, float]) -> None:
-    """Add one epoch: its number, its metrics and its seconds."""
-    with path.open("a") as file:
-        file.write(json.dumps(dict(row)) + "\n")
+def append_epoch(path: Path, epoch: Epoch) -> None:
+    """Add one epoch."""
+    with path.open("ab") as file:
+        file.write(EPOCH.dump_json(epoch) + b"\n")
         file.flush()
         os.fsync(file.fileno())
 
 
-def read_epochs(path: Path) -> list[dict[str, float]]:
+def read_epochs(path: Path) -> list[Epoch]:
     """The epochs a worker left, repeated where it went on from an older checkpoint; without a line torn by a crash."""
     if not path.exists():
         return []
     whole_lines = path.read_text().split("\n")[:-1]
-    rows = []
-    for line in whole_lines:
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            # Torn by a crash, then continued by the next worker.
-            continue
-    return rows
+    # A line torn by a crash may be continued by the next worker.
+    return [epoch for line in whole_lines if (epoch := epoch_of_line(line)) is not None]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from optuna.storages import RDBStorage
+from optuna.storages._cached_storage import _CachedStorage
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 
@@ -17,6 +20,21 @@ from cbam_search.variables import VARIABLE, expanded, required
 
 _SETTING = "records.storage"
 _PASSWORD_VARIABLE = re.compile(rf"(?<=:){VARIABLE.pattern}(?=@)")
+
+
+class StudyStorage(_CachedStorage):
+    """Optuna's cache over a database, filled only when someone asks for trials that have ended.
+
+    Of the samplers here those are tpe, nsga2, nsga3 and gp. Who asks for running or waiting trials alone, as every proposal
+    does, gets them from the database. To read thousands of ended ones takes most of the time that a study needs to open.
+    """
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        if states is not None and not any(state in states for state in TrialState if state.is_finished()):
+            return self._backend.get_all_trials(study_id, deepcopy=deepcopy, states=states)
+        return super().get_all_trials(study_id, deepcopy=deepcopy, states=states)
 
 
 def open_storage(url: str | None, folder: StudyFolder) -> RDBStorage:

@@ -1,4 +1,4 @@
-"""One study's records, open: every change goes to disk first, then to whoever listens.
+"""One study's records, open: every change goes to disk first, then into the view, then to whoever listens.
 
 Two files hold a study. The Optuna storage holds its trials (parameters, candidate, outcome); the ledger holds every event and
 every epoch in order. A worker's own result file bridges the moment between the end of a training and the driver's note of it.
@@ -6,34 +6,49 @@ every epoch in order. A worker's own result file bridges the moment between the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
-from optuna.study import StudyDirection
 
-from cbam_search.errors import RecordsError
+from cbam_search.metrics import Measured
+from cbam_search.records.evaluation import Evaluation
 from cbam_search.records.events import (
+    ArchitectureMeasured,
     EpochFinished,
+    EvaluationFinished,
+    Event,
     FrontUpdated,
     StudyClosed,
+    StudyExtended,
     StudyOpened,
     TrialFinished,
     TrialSkipped,
     TrialStarted,
+    WeightsRemoved,
 )
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.front import StudyFront
-from cbam_search.records.ledger import Ledger, read_events
-from cbam_search.records.manifest import StudyManifest
-from cbam_search.records.storage import open_storage
-from cbam_search.records.trials import Candidate, Outcome, Trial, TrialState
-
-CANDIDATE = "candidate"
-OUTCOME = "outcome"
-ATTEMPTS = "attempts"
+from cbam_search.records.ledger import Ledger, Listener, read_events
+from cbam_search.records.manifest import SCHEMA_VERSION, BudgetChange, StudyManifest
+from cbam_search.records.older import bring_up_to_date
+from cbam_search.records.storage import StudyStorage, open_storage
+from cbam_search.records.stored_trials import (
+    ATTEMPTS,
+    CANDIDATE,
+    OUTCOME,
+    optuna_study_of,
+    read_doubtful_trials,
+    stored_candidate,
+)
+from cbam_search.records.trials import Candidate, Outcome, Trial, TrialState, evaluation_id
+from cbam_search.records.view import StudyView
+from cbam_search.training.epoch import Epoch
+from cbam_search.training.numerics import NUMERICS_VERSION
 
 
 class StudyRecords:
@@ -42,63 +57,97 @@ class StudyRecords:
     def __init__(self, folder: StudyFolder, manifest: StudyManifest, storage: BaseStorage, ledger: Ledger) -> None:
         self.folder = folder
         self.manifest = manifest
-        # Optuna's cache, which a study has anyway: a database looks through all trials for the one of a number.
-        self.storage = optuna.storages.get_storage(storage)
+        # A cache, since a database looks through all trials for the one of a number.
+        self.storage = StudyStorage(storage) if isinstance(storage, RDBStorage) else storage
         self._given_storage = storage
         self.ledger = ledger
-        self.optuna_study_id = _optuna_study(self.storage, manifest, folder)
-        self.trials: dict[int, Trial] = read_trials(self.storage, manifest)
+        self.optuna_study_id = optuna_study_of(self.storage, manifest, folder)
+        self.view = StudyView(seed=manifest.seed)
+        """The fold of all events so far; its trials are those of the storage."""
+        for event, _ in read_events(folder.ledger):
+            self.view.apply(event)
+        known = self.view.trials
+        self.view.reconcile(read_doubtful_trials(self.storage, self.optuna_study_id, manifest, known))
+        ledger.subscribe(self._take)
+        if manifest.schema_version < SCHEMA_VERSION:
+            bring_up_to_date(folder, self.trials.values())
+            self.manifest = manifest.model_copy(update={"schema_version": SCHEMA_VERSION})
+            folder.write_manifest(self.manifest)
         self.front = StudyFront(self.trials.values(), manifest.objectives)
         self.started = sum(trial.was_trained for trial in self.trials.values())
         """Trainings started, the figure that `trials` in the YAML bounds."""
+
+    @property
+    def trials(self) -> dict[int, Trial]:
+        """By number."""
+        return self.view.trials
+
+    def subscribe(self, listener: Listener) -> None:
+        """Have `listener` called with each event from now on, after it is on disk and in the view."""
+        self.ledger.subscribe(listener)
 
     def optuna_study(self, sampler: optuna.samplers.BaseSampler) -> optuna.Study:
         """The Optuna study, proposing with `sampler`."""
         return optuna.load_study(study_name=self.manifest.study_id, storage=self.storage, sampler=sampler)
 
     def opened(self, *, resumed: bool) -> None:
-        self.ledger.append(StudyOpened(resumed=resumed))
+        self.ledger.append(StudyOpened(resumed=resumed, numerics_version=NUMERICS_VERSION))
+
+    def extend(self, trials: int, hours: float | None, *, given: tuple[int, float | None]) -> None:
+        """Go on beyond the budget, or end before it. trials, hours: in all. given: those of the YAML, as it is now."""
+        change = BudgetChange(time_seconds=time.time(), version=version("cbam-search"), trials=trials, hours=hours, given=given)
+        self.manifest = self.manifest.model_copy(update={"history": (*self.manifest.history, change)})
+        self.folder.write_manifest(self.manifest)
+        self.ledger.append(StudyExtended(trials=trials, hours=hours))
 
     def start(self, number: int, candidate: Candidate, parameters: Mapping[str, Any]) -> Trial:
         """A candidate goes to training, as trial `number`."""
-        self._set(number, CANDIDATE, candidate.model_dump(mode="json"))
+        self._set(number, CANDIDATE, stored_candidate(candidate))
         self.started += 1
-        return self._note_start(Trial(number, candidate), parameters)
+        evaluations = (evaluation_id(candidate.digest, self.manifest.seed),)
+        return self._note_start(Trial(number, candidate, evaluations=evaluations), parameters)
 
-    def start_again(self, number: int, parameters: Mapping[str, Any]) -> Trial:
-        """A training that died with its worker or driver goes on, under the same number."""
+    def start_again(self, number: int, parameters: Mapping[str, Any], *, anew: bool = False) -> Trial:
+        """A training that died with its worker or driver goes on, under the same number. anew: from its first epoch."""
         trial = self.trials[number]
         trial = replace(trial, attempts=trial.attempts + 1)
         self._set(number, ATTEMPTS, trial.attempts)
-        return self._note_start(trial, parameters)
+        return self._note_start(trial, parameters, anew=anew)
 
     def skip(self, number: int, candidate: Candidate, outcome: Outcome) -> None:
         """A proposal that needs no training: infeasible, or a duplicate."""
         self._set(number, ATTEMPTS, 0)
         self._set(number, OUTCOME, outcome.model_dump(mode="json"))
-        self._set(number, CANDIDATE, candidate.model_dump(mode="json"))
-        self.trials[number] = Trial(number, candidate, outcome, attempts=0)
+        self._set(number, CANDIDATE, stored_candidate(candidate))
         self.ledger.append(
             TrialSkipped(trial=number, candidate=candidate, label=candidate.label, digest=candidate.digest, outcome=outcome)
         )
 
-    def epoch(self, number: int, epoch: int, metrics: Mapping[str, float], seconds: float, *, replayed: bool = False) -> None:
+    def measured(self, number: int, metrics: Mapping[str, Measured]) -> None:
+        """What was measured of a trial's architecture, before its training."""
+        self.ledger.append(ArchitectureMeasured(trial=number, metrics=dict(metrics)))
+
+    def epoch(self, number: int, epoch: Epoch, *, replayed: bool = False) -> None:
         """One more epoch of a running trial; replayed: trained by another study."""
         self.ledger.append(
             EpochFinished(
                 trial=number,
                 attempt=self.trials[number].attempts,
-                epoch=epoch,
-                metrics=dict(metrics),
-                seconds=seconds,
+                epoch=epoch.epoch,
+                metrics=epoch.metrics,
+                seconds=epoch.seconds,
                 replayed=replayed,
             )
         )
 
+    def evaluated(self, evaluation: Evaluation) -> None:
+        """A training that is not the search's own ended."""
+        self.ledger.append(EvaluationFinished(evaluation=evaluation))
+
     def finish(self, number: int, outcome: Outcome) -> None:
         """A training ended; the front follows."""
+        outcome = outcome.with_errors(self.manifest.data.validation)
         self._set(number, OUTCOME, outcome.model_dump(mode="json"))
-        self.trials[number] = replace(self.trials[number], outcome=outcome)
         self.ledger.append(TrialFinished(trial=number, outcome=outcome))
         self._note_front(changed=self.front.add(self.trials[number], self.manifest.objectives))
 
@@ -106,11 +155,14 @@ class StudyRecords:
         """Note in the ledger how a training ended, where a killed driver stored it and may have come no further."""
         outcome = self.trials[number].outcome
         assert outcome is not None
-        ends = (event for event, _ in read_events(self.folder.ledger) if isinstance(event, TrialFinished))
-        if all(event.trial != number for event in ends):
+        if not self.view.end_is_noted(number):
             self.ledger.append(TrialFinished(trial=number, outcome=outcome))
         # Whether the front was noted is not worth finding out: noted twice, it is the same.
         self._note_front(changed=True)
+
+    def weights_removed(self, numbers: Sequence[int]) -> None:
+        """Weights were removed while the study goes on, to stay within its bound."""
+        self.ledger.append(WeightsRemoved(trials=tuple(numbers)))
 
     def fix_references(self, references: Mapping[str, float]) -> None:
         """Fix the references of these objectives, for good; the next front has its hypervolume by them."""
@@ -137,8 +189,10 @@ class StudyRecords:
             )
         )
 
-    def _note_start(self, trial: Trial, parameters: Mapping[str, Any]) -> Trial:
-        self.trials[trial.number] = trial
+    def _take(self, event: Event) -> None:
+        self.view.apply(event)
+
+    def _note_start(self, trial: Trial, parameters: Mapping[str, Any], *, anew: bool = False) -> Trial:
         self.ledger.append(
             TrialStarted(
                 trial=trial.number,
@@ -147,9 +201,11 @@ class StudyRecords:
                 label=trial.candidate.label,
                 digest=trial.candidate.digest,
                 parameters=dict(parameters),
+                seed=self.manifest.seed,
+                anew=anew,
             )
         )
-        return trial
+        return self.trials[trial.number]
 
     def _set(self, number: int, key: str, value: Any) -> None:
         trial_id = self.storage.get_trial_id_from_study_id_trial_number(self.optuna_study_id, number)
@@ -162,48 +218,6 @@ def open_records(folder: StudyFolder, url: str | None) -> StudyRecords:
     return StudyRecords(folder, manifest, open_storage(url, folder), Ledger(folder.ledger))
 
 
-def read_trials(storage: BaseStorage, manifest: StudyManifest) -> dict[int, Trial]:
-    """Every trial that has a candidate, by number; none where no driver has begun the study yet."""
-    study_id = _find_optuna_study(storage, manifest)
-    if study_id is None:
-        return {}
-    trials = {}
-    for frozen in storage.get_all_trials(study_id, deepcopy=False):
-        if CANDIDATE not in frozen.user_attrs:
-            continue
-        outcome = frozen.user_attrs.get(OUTCOME)
-        trials[frozen.number] = Trial(
-            number=frozen.number,
-            candidate=Candidate.model_validate(frozen.user_attrs[CANDIDATE]),
-            outcome=Outcome.model_validate(outcome) if outcome else None,
-            attempts=int(frozen.user_attrs.get(ATTEMPTS, 1)),
-        )
-    return trials
-
-
 def running(trials: Mapping[int, Trial]) -> list[Trial]:
     """Trials without an outcome: in training now, or cut off by a crash."""
     return [trial for trial in trials.values() if trial.state is TrialState.RUNNING]
-
-
-def _find_optuna_study(storage: BaseStorage, manifest: StudyManifest) -> int | None:
-    try:
-        return storage.get_study_id_from_name(manifest.study_id)
-    except KeyError:
-        return None
-
-
-def _optuna_study(storage: BaseStorage, manifest: StudyManifest, folder: StudyFolder) -> int:
-    known = _find_optuna_study(storage, manifest)
-    if known is not None:
-        return known
-    if next(read_events(folder.ledger), None) is not None:
-        # Beginning anew would train everything again, under numbers whose folders hold other trials' results.
-        raise RecordsError(
-            f"the trials of study {manifest.name} are not in its storage, though {folder.ledger} tells of some. "
-            f"Put the database back, or point records.storage in {folder.given_yaml} to it"
-        )
-    directions = [
-        StudyDirection.MAXIMIZE if objective.maximise else StudyDirection.MINIMIZE for objective in manifest.objectives
-    ]
-    return storage.create_new_study(directions, study_name=manifest.study_id)

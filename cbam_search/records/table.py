@@ -26,11 +26,12 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -41,9 +42,15 @@ from pydantic import BaseModel, ConfigDict
 from cbam_search.architecture import Architecture
 from cbam_search.durable import write_atomically
 from cbam_search.errors import RecordsError
+from cbam_search.metrics import Measured
+from cbam_search.records.evaluation import Evaluation
 from cbam_search.records.manifest import ObjectiveAxis
+from cbam_search.records.trials import Outcome, TrialState
+from cbam_search.training.epoch import Epoch
 
 TABLE_SCHEMA_VERSION = 1
+TEST_ACCURACY = "test_accuracy"
+"""Among the metrics of a tabulated training's outcome."""
 METADATA_KEY = b"cbam_search"
 Floats = npt.NDArray[np.float64]
 
@@ -87,19 +94,16 @@ class TableEntry(BaseModel):
         return Architecture.model_validate_json(self.architecture)
 
 
-class TableTraining(BaseModel):
-    """One training. Curves hold one figure an epoch, see the columns above."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+class Cell(NamedTuple):
+    """Which training of a table: the architecture's digest, and the seed."""
 
     digest: str
     seed: int
-    state: Literal["complete", "diverged"]
-    validation_accuracy: tuple[float, ...]
-    train_loss: tuple[float, ...]
-    seconds: tuple[float, ...]
-    processor_seconds: tuple[float, ...]
-    test_accuracy: float
+
+    @classmethod
+    def of(cls, evaluation: Evaluation) -> Cell:
+        assert evaluation.architecture is not None
+        return cls(evaluation.architecture.digest, evaluation.seed)
 
 
 class TableIdentity(BaseModel):
@@ -107,7 +111,7 @@ class TableIdentity(BaseModel):
 
     settings: the YAML's sections that decide what is trained and how, as resolved. data, test: fingerprints of train and
     validation, and of the test images and their labels. weights: SHA-256 of the files that trainings start from, by backbone.
-    device: `cpu` or `cuda`; threads: torch's.
+    device: `cpu` or `cuda`; threads: torch's. numerics_version: of this package's own part in it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -119,12 +123,18 @@ class TableIdentity(BaseModel):
     weights: dict[str, str] = {}
     device: str
     threads: int
+    numerics_version: int = 1
 
     def differences(self, other: TableIdentity) -> tuple[str, ...]:
         """Names of what is not the same, as the YAML calls it."""
-        names = [name for name in self.settings if self.settings[name] != other.settings.get(name)]
+        names = [name for name in self.settings | other.settings if self.settings.get(name) != other.settings.get(name)]
         mine, others = self.model_dump(exclude={"settings"}), other.model_dump(exclude={"settings"})
-        words = {"data": "the images", "test": "the test images", "weights": "backbone.weights"}
+        words = {
+            "data": "the images",
+            "test": "the test images",
+            "weights": "backbone.weights",
+            "numerics_version": "how this version trains",
+        }
         return (*names, *(words.get(name, name) for name in mine if mine[name] != others[name]))
 
 
@@ -208,41 +218,73 @@ class Table:
         """The place of each architecture in `entries` and in the arrays, by digest."""
         return {entry.digest: place for place, entry in enumerate(self.entries)}
 
-    def trainings(self) -> Iterable[TableTraining]:
+    def evaluations(self) -> Iterable[Evaluation]:
         """Every training of the table, by architecture and seed."""
         for place, column in zip(*np.nonzero(self.trained), strict=True):
-            accuracy = self.test_accuracy[place, column]
-            yield TableTraining(
-                digest=self.entries[place].digest,
-                seed=self.seeds[column],
-                state="diverged" if np.isnan(accuracy) else "complete",
-                validation_accuracy=tuple(self.validation_accuracy[place, column].tolist()),
-                train_loss=tuple(self.train_loss[place, column].tolist()),
-                seconds=tuple(self.seconds[place, column].tolist()),
-                processor_seconds=tuple(self.processor_seconds[place, column].tolist()),
-                test_accuracy=float(accuracy),
+            yield self._evaluation(int(place), int(column))
+
+    def _evaluation(self, place: int, column: int) -> Evaluation:
+        accuracies = self.validation_accuracy[place, column]
+        losses, seconds, processor = (curve[place, column] for curve in (self.train_loss, self.seconds, self.processor_seconds))
+        diverged = bool(np.isnan(self.test_accuracy[place, column]))
+        # The epoch in which a training diverged took its time, and has no figures.
+        begun = int(np.isfinite(accuracies).sum()) + diverged
+        epochs = tuple(
+            Epoch(
+                number + 1,
+                {"train_loss": float(losses[number]), "accuracy": float(accuracies[number])},
+                float(seconds[number]),
+                float(processor[number]),
             )
+            for number in range(min(begun, self.metadata.epochs))
+        )
+        metrics = {} if diverged else {TEST_ACCURACY: Measured(value=float(self.test_accuracy[place, column]))}
+        state = TrialState.DIVERGED if diverged else TrialState.COMPLETE
+        return Evaluation(
+            architecture=self.entries[place].decoded(),
+            seed=self.seeds[column],
+            epochs=epochs,
+            outcome=Outcome(state=state, metrics=metrics, epochs=len(epochs) - diverged, seconds=float(seconds.sum())),
+        )
 
 
-def write_table(path: Path, metadata: TableMetadata, entries: Sequence[TableEntry], trainings: Iterable[TableTraining]) -> None:
+def write_table(path: Path, metadata: TableMetadata, entries: Sequence[TableEntry], evaluations: Iterable[Evaluation]) -> None:
     """Write what there is of a table, whole or not at all, by architecture in the order of `entries` and by seed.
 
-    trainings: of these entries, each at most once. Raises OSError.
+    evaluations: of these entries, each at most once. Raises OSError.
     """
     order = {entry.digest: place for place, entry in enumerate(entries)}
-    sorted_trainings = sorted(trainings, key=lambda training: (order[training.digest], training.seed))
-    rows = []
-    for training in sorted_trainings:
-        of_architecture = entries[order[training.digest]].model_dump()
-        if of_architecture["parameters"] is not None:
-            of_architecture["parameters"] = json.dumps(of_architecture["parameters"])
-        rows.append(of_architecture | training.model_dump())
+    by_cell = {Cell.of(evaluation): evaluation for evaluation in evaluations}
+    rows = [
+        _row(entries[order[cell.digest]], by_cell[cell], metadata.epochs)
+        for cell in sorted(by_cell, key=lambda cell: (order[cell.digest], cell.seed))
+    ]
     key_values = {METADATA_KEY: metadata.model_dump_json().encode()}
     buffer = io.BytesIO()
     pq.write_table(
         pa.Table.from_pylist(rows, schema=_SCHEMA.with_metadata(key_values)), buffer, compression="zstd", compression_level=15
     )
     write_atomically(path, buffer.getvalue())
+
+
+def _row(entry: TableEntry, evaluation: Evaluation, epochs: int) -> dict[str, Any]:
+    """A training as the columns have it: curves as long as a full training."""
+    assert evaluation.outcome is not None
+    found = list(evaluation.epochs)
+    missing = epochs - len(found)
+    of_architecture = entry.model_dump()
+    if of_architecture["parameters"] is not None:
+        of_architecture["parameters"] = json.dumps(of_architecture["parameters"])
+    test_accuracy = evaluation.outcome.value(TEST_ACCURACY)
+    return of_architecture | {
+        "seed": evaluation.seed,
+        "state": evaluation.state.value,
+        "validation_accuracy": [epoch.metrics["accuracy"] for epoch in found] + [math.nan] * missing,
+        "train_loss": [epoch.metrics["train_loss"] for epoch in found] + [math.nan] * missing,
+        "seconds": [epoch.seconds for epoch in found] + [0.0] * missing,
+        "processor_seconds": [epoch.processor_seconds or 0.0 for epoch in found] + [0.0] * missing,
+        TEST_ACCURACY: math.nan if test_accuracy is None else test_accuracy,
+    }
 
 
 def read_table(path: Path) -> Table:

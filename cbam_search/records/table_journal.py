@@ -6,20 +6,25 @@ begins, so that Ctrl-C and `kill -9` lose what is under way and nothing else. Th
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
+from cbam_search.architecture import Architecture
 from cbam_search.durable import cut_torn_line, write_atomically
 from cbam_search.errors import RecordsError, StudyBusyError, UserError
-from cbam_search.records.table import TableIdentity, TableSession, TableTraining, read_table
+from cbam_search.records.evaluation import Evaluation
+from cbam_search.records.older import evaluation_of_table_line
+from cbam_search.records.table import Cell, TableIdentity, TableSession, read_table
 
 _FILE = "trainings.jsonl"
+ReadIdentity = Callable[[TableIdentity], TableIdentity]
 
 
 class _Line(BaseModel):
@@ -27,21 +32,25 @@ class _Line(BaseModel):
 
     identity: TableIdentity | None = None
     session: TableSession | None = None
-    training: TableTraining | None = None
+    evaluation: Evaluation | None = None
 
     def encoded(self) -> bytes:
         return self.model_dump_json(exclude_none=True).encode() + b"\n"
 
 
 class TableJournal:
-    """Open for one process at a time. trainings: by digest and seed, those of the table and those since."""
+    """Open for one process at a time. evaluations: by architecture and seed, those of the table and those since."""
 
-    def __init__(self, output: Path, identity: TableIdentity) -> None:
+    def __init__(
+        self, output: Path, identity: TableIdentity, architectures: Mapping[str, Architecture], read: ReadIdentity
+    ) -> None:
         self.output = output
+        self._read = read
+        self._architectures = architectures
         self.folder = journal_folder(output)
         self._file_path = self.folder / _FILE
         self.sessions: list[TableSession] = []
-        self.trainings: dict[tuple[str, int], TableTraining] = {}
+        self.evaluations: dict[Cell, Evaluation] = {}
         self._read_output(identity)
         self._read_own(identity)
         self._file = self._file_path.open("ab")
@@ -51,11 +60,11 @@ class TableJournal:
         self.sessions.append(session)
         self._append(_Line(session=session))
 
-    def add(self, training: TableTraining) -> None:
+    def add(self, evaluation: Evaluation) -> None:
         """Force a finished training to disk; raises RecordsError when it cannot be written."""
         # First, so that Ctrl-C while the disk is at work does not part the two.
-        self.trainings[training.digest, training.seed] = training
-        self._append(_Line(training=training))
+        self.evaluations[Cell.of(evaluation)] = evaluation
+        self._append(_Line(evaluation=evaluation))
 
     def close(self) -> None:
         self._file.close()
@@ -82,7 +91,7 @@ class TableJournal:
             raise UserError(f"{error}. Give another --output") from None
         self._check(table.metadata.identity, identity)
         self.sessions.extend(table.metadata.sessions)
-        self._take(table.trainings())
+        self._take(table.evaluations())
 
     def _read_own(self, identity: TableIdentity) -> None:
         if not self._file_path.exists():
@@ -92,24 +101,34 @@ class TableJournal:
         with self._file_path.open("rb") as file:
             for number, text in enumerate(file, 1):
                 try:
-                    line = _Line.model_validate_json(text)
+                    line = _Line.model_validate(evaluation_of_table_line(json.loads(text), self._architectures))
+                except KeyError:
+                    raise UserError(others_would_be_lost(self.output, "trainings of other architectures")) from None
                 except ValueError as error:
                     raise RecordsError(f"{self._file_path} is damaged in line {number}: {error}") from error
                 if line.identity:
                     self._check(line.identity, identity)
                 if line.session and line.session not in self.sessions:
                     self.sessions.append(line.session)
-                self._take([line.training] if line.training else [])
+                self._take([line.evaluation] if line.evaluation else [])
 
-    def _take(self, trainings: Iterable[TableTraining]) -> None:
-        self.trainings |= {(training.digest, training.seed): training for training in trainings}
+    def _take(self, evaluations: Iterable[Evaluation]) -> None:
+        self.evaluations |= {Cell.of(evaluation): evaluation for evaluation in evaluations}
 
     def _check(self, found: TableIdentity, wanted: TableIdentity) -> None:
-        if differences := found.differences(wanted):
+        if differences := self._read(found).differences(self._read(wanted)):
             raise UserError(
                 f"{self.output} was begun with other settings or images: {', '.join(differences)}. Put them back, give another "
                 f"--output, or delete {self.output.name} and {self.folder.name} beside it to begin anew"
             )
+
+
+def others_would_be_lost(output: Path, which: str) -> str:
+    """Why a table is not gone on with that holds trainings which are not asked for now."""
+    return (
+        f"{output} has {which} than are asked for now, which would be lost. Give as many --seeds and "
+        f"--limit-architectures as before, or more; or another --output"
+    )
 
 
 def journal_folder(output: Path) -> Path:
@@ -131,8 +150,16 @@ def check_output(output: Path) -> None:
 
 
 @contextmanager
-def open_journal(output: Path, identity: TableIdentity) -> Iterator[TableJournal]:
+def open_journal(
+    output: Path,
+    identity: TableIdentity,
+    architectures: Mapping[str, Architecture],
+    read: ReadIdentity = lambda identity: identity,
+) -> Iterator[TableJournal]:
     """The journal of the table at `output`, made where there is none; no other process has it meanwhile.
+
+    architectures: by digest, those that the table may have. read: makes the identity of a table, maybe of another version,
+    comparable with today's.
 
     `check_output` is to have passed it. Raises UserError where it holds something else, StudyBusyError where another process
     makes it, RecordsError where the journal is damaged.
@@ -145,7 +172,7 @@ def open_journal(output: Path, identity: TableIdentity) -> Iterator[TableJournal
     except Timeout:
         raise StudyBusyError(f"another process is making {output}. Wait for it, or stop it with Ctrl-C") from None
     try:
-        journal = TableJournal(output, identity)
+        journal = TableJournal(output, identity, architectures, read)
         try:
             yield journal
         finally:

@@ -9,12 +9,11 @@ from typing import Any
 
 import plotly.io
 
-from cbam_search.cost.config import LATENCY, LATENCY_SPREAD
+from cbam_search.metrics import metric, tolerance
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.records.trials import Trial
 from cbam_search.report.front_points import Dot, Group, Plane, plane_of, value_of
 from cbam_search.report.label_placement import NEAR, Box, Name, Place, named_dots, obstacles, place_names
-from cbam_search.report.quantities import quantity
 from cbam_search.report.style import COLOURS, caption, legend_name, window_on
 from cbam_search.report.wording import with_spread
 
@@ -128,15 +127,15 @@ def _hover(dot: Dot, objectives: Sequence[ObjectiveAxis]) -> str:
     for name in shown:
         value = value_of(trial, name)
         if value is not None:
-            lines.append(f"{quantity(name).name}: {_with_spread(trial, name, value)}")
+            lines.append(f"{metric(name).name_in_words}: {_with_spread(trial, name, value)}")
     if dot.rank is not None:
         lines.append("on the Pareto front" if dot.rank == 0 else f"non-domination rank {dot.rank}")
     return "<br>".join(lines)
 
 
 def _with_spread(trial: Trial, name: str, value: float) -> str:
-    spread = trial.outcome.metrics.get(LATENCY_SPREAD) if trial.outcome and name == LATENCY else None
-    return quantity(name).text(value) if spread is None else f"{with_spread(value, spread, '±')} {quantity(name).unit}"
+    spread = tolerance(name, trial.outcome.metrics) if trial.outcome else 0.0
+    return f"{with_spread(value, spread, '±')} {metric(name).unit}" if spread else metric(name).text(value)
 
 
 def _layout(plane: Plane, objectives: Sequence[ObjectiveAxis], title: str) -> dict[str, Any]:

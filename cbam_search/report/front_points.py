@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
+from cbam_search.metrics import known_values, metric
 from cbam_search.records.front import Front, front_of
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.records.trials import Trial, TrialState
-from cbam_search.report.front_table import is_published
-from cbam_search.report.quantities import quantity
 
 TRIAL_TITLE = "trial"
 """Of the x axis where there is one objective: trials are numbered, so that it is never logarithmic."""
@@ -64,8 +63,8 @@ def plane_of(trials: Iterable[Trial], objectives: Sequence[ObjectiveAxis]) -> Pl
     single = len(objectives) == 1
     return Plane(
         dots=dots,
-        x_title=TRIAL_TITLE if single else quantity(objectives[1].name).title,
-        y_title=quantity(objectives[0].name).title,
+        x_title=TRIAL_TITLE if single else metric(objectives[1].name).title,
+        y_title=metric(objectives[0].name).title,
         line=_best_so_far(dots, objectives[0]) if single else _staircase(dots, objectives),
         front=front,
     )
@@ -73,16 +72,17 @@ def plane_of(trials: Iterable[Trial], objectives: Sequence[ObjectiveAxis]) -> Pl
 
 def value_of(trial: Trial, name: str) -> float | None:
     """An objective's recorded value; of a stopped trial, the metric of its last epoch or its known cost."""
-    costs = {"gflops": trial.candidate.gflops, "params": float(trial.candidate.params)}
-    measured = (trial.values or trial.outcome.metrics) if trial.outcome else {}
-    return measured.get(name, costs.get(name))
+    if trial.values and name in trial.values:
+        return trial.values[name]
+    last = trial.outcome.value(name) if trial.outcome and not trial.values else None
+    return known_values(trial.candidate).get(name) if last is None else last
 
 
 def _dot(trial: Trial, objectives: Sequence[ObjectiveAxis], front: Front) -> Dot | None:
     if trial.state not in (TrialState.COMPLETE, TrialState.STOPPED):
         return None
     shown = [
-        None if (value := value_of(trial, objective.name)) is None else quantity(objective.name).shown(value)
+        None if (value := value_of(trial, objective.name)) is None else metric(objective.name).shown(value)
         for objective in objectives[:2]
     ]
     y, x = shown[0], (float(trial.number) if len(objectives) == 1 else shown[1])
@@ -90,7 +90,7 @@ def _dot(trial: Trial, objectives: Sequence[ObjectiveAxis], front: Front) -> Dot
         return None
     rank = front.ranks.get(trial.number)
     group = Group.STOPPED if rank is None else Group.FRONT if rank == 0 else Group.DOMINATED
-    return Dot(trial=trial, x=x, y=y, group=group, published=is_published(trial), rank=rank)
+    return Dot(trial=trial, x=x, y=y, group=group, published=trial.is_published, rank=rank)
 
 
 def _staircase(dots: Iterable[Dot], objectives: Sequence[ObjectiveAxis]) -> tuple[tuple[float, float], ...]:

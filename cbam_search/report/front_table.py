@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from cbam_search.cost.config import LATENCY, LATENCY_SPREAD
+from cbam_search.metrics import error_name, metric, names_of
 from cbam_search.records.front import front_of
 from cbam_search.records.manifest import ObjectiveAxis
-from cbam_search.records.trials import Origin, Trial
+from cbam_search.records.trials import Trial
 
 
 def front_table(trials: Iterable[Trial], objectives: Sequence[ObjectiveAxis]) -> list[dict[str, Any]]:
@@ -16,11 +16,14 @@ def front_table(trials: Iterable[Trial], objectives: Sequence[ObjectiveAxis]) ->
 
     Keys: `trial`, `label`, `published`, every objective by its name (as recorded, not in per cent; None unless the trial is
     complete), `gflops` (1e9 multiply-adds), `params`, `pareto_rank` (0 is the front; None unless complete), `state`, `epochs`,
-    `origin` (who proposed it), `replayed_from` (`X, trial 3` where study X trained it, else None).
-    Where latencies were measured, `latency_ms` and `latency_spread_ms` (half the interquartile range), of all that have one.
+    `origin` (who proposed it), `numerics_version` (of the code that trained it), `replayed_from` (`X, trial 3` where study X
+    trained it, else None). Each trained objective has `..._standard_error` beside it. Where latencies were measured,
+    `latency_ms` and `latency_spread_ms` (half the interquartile range), of all that have one.
     """
     trials = list(trials)
-    timed = any(LATENCY in trial.outcome.metrics for trial in trials if trial.outcome)
+    measured = [
+        name for name in names_of("measured") if any(trial.outcome and name in trial.outcome.metrics for trial in trials)
+    ]
     ranks = front_of(trials, objectives).ranks
     last = objectives[-1]
 
@@ -29,28 +32,32 @@ def front_table(trials: Iterable[Trial], objectives: Sequence[ObjectiveAxis]) ->
         value = (trial.values or {}).get(last.name, float("inf"))
         return rank, -value if last.maximise and trial.values else value, trial.number
 
-    return [_row(trial, objectives, ranks.get(trial.number), timed=timed) for trial in sorted(trials, key=order)]
+    return [_row(trial, objectives, ranks.get(trial.number), measured) for trial in sorted(trials, key=order)]
 
 
-def is_published(trial: Trial) -> bool:
-    """Whether the trial is a published design, whoever proposed it."""
-    return trial.candidate.origin is Origin.PUBLISHED or trial.candidate.architecture.published_name is not None
-
-
-def _row(trial: Trial, objectives: Sequence[ObjectiveAxis], rank: int | None, *, timed: bool) -> dict[str, Any]:
+def _row(trial: Trial, objectives: Sequence[ObjectiveAxis], rank: int | None, measured: Sequence[str]) -> dict[str, Any]:
+    """measured: metrics that some trial's architecture was measured for; each comes with its error."""
     values = trial.values or {}
-    measured = trial.outcome.metrics if trial.outcome else {}
+    known = trial.outcome.metrics if trial.outcome else {}
+    errors = {
+        error_name(objective.name): known[objective.name].standard_error if objective.name in known else None
+        for objective in objectives
+        if metric(objective.name).source == "trained"
+    }
     return {
         "trial": trial.number,
         "label": trial.candidate.label,
-        "published": is_published(trial),
+        "published": trial.is_published,
         **{objective.name: values.get(objective.name) for objective in objectives},
-        **({name: measured.get(name) for name in (LATENCY, LATENCY_SPREAD)} if timed else {}),
+        **errors,
+        **{name: known[name].value if name in known else None for name in measured},
+        **{error_name(name): known[name].standard_error if name in known else None for name in measured},
         "gflops": trial.candidate.gflops,
         "params": trial.candidate.params,
         "pareto_rank": rank,
         "state": trial.state.value,
         "epochs": trial.outcome.epochs if trial.outcome else None,
         "origin": trial.candidate.origin.value,
+        "numerics_version": trial.outcome.numerics_version if trial.outcome else None,
         "replayed_from": f"{source.study}, trial {source.trial}" if (source := trial.replayed_from) else None,
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
 
@@ -11,11 +10,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from cbam_search.metrics import metric
 from cbam_search.records.trials import Trial, TrialState
-from cbam_search.report.front_table import is_published
 from cbam_search.report.placement import placement_text
 from cbam_search.report.progress_lines import skipped_text, states_text
-from cbam_search.report.quantities import quantity
 from cbam_search.report.replayed import replayed_text
 from cbam_search.report.tally import Tally
 from cbam_search.report.wording import duration, heading, hypervolume_text
@@ -27,16 +25,16 @@ _LINES_BESIDE_ROWS = 2
 
 
 class LiveView:
-    """The tally at the moment it is drawn, never higher than the console; `lock` keeps the tally still meanwhile."""
+    """The study at the moment it is drawn, never higher than the console; the view's lock keeps it still meanwhile."""
 
-    def __init__(self, tally: Tally, lock: threading.Lock, *, concurrent: int, started_seconds: float) -> None:
+    def __init__(self, tally: Tally, *, concurrent: int, started_seconds: float) -> None:
         self._tally = tally
-        self._lock = lock
+        self._view = tally.view
         self._concurrent = concurrent
         self._started_seconds = started_seconds
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        with self._lock:
+        with self._view.lock:
             parts = self._parts(console.height)
         yield from parts
 
@@ -46,7 +44,7 @@ class LiveView:
         parts: list[RenderableType] = [self._bar()]
         if room >= 0:
             parts.append(Text(self._counts(), no_wrap=True, overflow="ellipsis"))
-        running, front = _share(room, len(self._tally.running), len(self._tally.front))
+        running, front = _share(room, len(self._view.running), len(self._view.front))
         if running:
             parts += [Text(), self._running_table(running)]
         if front:
@@ -61,7 +59,7 @@ class LiveView:
         line.add_column(ratio=1)
         line.add_column(no_wrap=True)
         line.add_row(
-            Text(f"{tally.finished}/{tally.manifest.trials}", style="bold"),
+            Text(f"{self._view.finished}/{tally.manifest.trials_allowed}", style="bold"),
             ProgressBar(total=1.0, completed=tally.share_done),
             Text(
                 f"{duration(now - self._started_seconds)} elapsed, "
@@ -71,35 +69,32 @@ class LiveView:
         return line
 
     def _counts(self) -> str:
-        tally = self._tally
-        ended = states_text(tally, always=(TrialState.COMPLETE, TrialState.STOPPED, TrialState.FAILED))
-        skipped = f"; skipped: {skipped_text(tally)}" if tally.skipped else ""
-        text = replayed_text(tally.trials.values())
-        return f"{len(tally.running)} running, {ended}{skipped}" + (f"; {text}" if text else "")
+        view = self._view
+        ended = states_text(view, always=(TrialState.COMPLETE, TrialState.STOPPED, TrialState.FAILED))
+        skipped = f"; skipped: {skipped_text(view)}" if view.skipped else ""
+        text = replayed_text(view.trials.values())
+        return f"{len(view.running)} running, {ended}{skipped}" + (f"; {text}" if text else "")
 
     def _running_table(self, rows: int) -> Table:
         table = _table("running", ["epoch", "accuracy", heading("gflops"), "params"])
-        for number in sorted(self._tally.running)[-rows:]:
-            training = self._tally.running[number]
-            accuracy = "" if training.accuracy is None else quantity("accuracy").text(training.accuracy)
+        for number, training in list(self._tally.running.items())[-rows:]:
+            accuracy = "" if training.accuracy is None else metric("accuracy").text(training.accuracy)
             epoch = f"{training.epoch}/{self._tally.manifest.epochs}"
             table.add_row(str(number), epoch, accuracy, *_costs(training.trial), _design(training.trial))
         return table
 
     def _front_table(self, rows: int) -> Table:
-        tally = self._tally
-        objectives = [objective.name for objective in tally.manifest.objectives]
-        measured = [name for name in objectives if name not in ("gflops", "params")]
+        view = self._view
+        objectives = [objective.name for objective in self._tally.manifest.objectives]
+        measured = [name for name in objectives if metric(name).source != "known"]
         table = _table("front", [*map(heading, measured), heading("gflops"), "params"])
-        for number in _spread(tally.front, rows):
-            trial = tally.trials[number]
+        for number in _spread(view.front, rows):
+            trial = view.trials[number]
             values = trial.values or {}
-            table.add_row(
-                str(number), *(quantity(name).text(values[name]) for name in measured), *_costs(trial), _design(trial)
-            )
-        hidden = len(tally.front) - len(table.rows)
-        more = f", {hidden} of {len(tally.front)} not shown" if hidden else ""
-        table.columns[-1].header = Text(f"hypervolume {hypervolume_text(tally.hypervolume)}{more}", style="not bold")
+            table.add_row(str(number), *(metric(name).text(values[name]) for name in measured), *_costs(trial), _design(trial))
+        hidden = len(view.front) - len(table.rows)
+        more = f", {hidden} of {len(view.front)} not shown" if hidden else ""
+        table.columns[-1].header = Text(f"hypervolume {hypervolume_text(view.hypervolume)}{more}", style="not bold")
         return table
 
 
@@ -113,13 +108,13 @@ def _table(title: str, headings: Sequence[str]) -> Table:
 
 
 def _costs(trial: Trial) -> tuple[str, str]:
-    return quantity("gflops").text(trial.candidate.gflops), quantity("params").text(trial.candidate.params)
+    return metric("gflops").text(trial.candidate.gflops), metric("params").text(trial.candidate.params)
 
 
 def _design(trial: Trial) -> Text:
     """Published designs by name, others by their backbone and where attention sits."""
     architecture = trial.candidate.architecture
-    if is_published(trial):
+    if trial.is_published:
         return Text.assemble((trial.candidate.label, "yellow"), " published")
     return Text(f"{architecture.backbone.name} {placement_text(architecture)}")
 

@@ -13,8 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter
 
 from cbam_search.errors import UserError
+from cbam_search.metrics import metric
 from cbam_search.report.plan_text import large_number
-from cbam_search.report.quantities import quantity
 from cbam_search.report.style import COLOURS, WIDE_RATIO
 from cbam_search.search.plan import Design, Plan
 from cbam_search.search.space_costs import AXES, SCALES, BackboneCosts
@@ -84,7 +84,7 @@ def _dress(axes: Axes, title: str) -> None:
 def _draw_ranges(axes: Axes, plan: Plan, rows: Sequence[BackboneCosts], name: str) -> None:
     """From the cheapest to the costliest architecture of each backbone, on one axis."""
     _dress(axes, "from the cheapest to the costliest of each backbone")
-    axes.set_xlabel(quantity(name).title)
+    axes.set_xlabel(metric(name).title)
     if name == "params":
         axes.xaxis.set_major_formatter(EngFormatter())
     lows, highs = zip(*(entry.range(name) for entry in rows), strict=True)
@@ -105,7 +105,7 @@ def _draw_ranges(axes: Axes, plan: Plan, rows: Sequence[BackboneCosts], name: st
 def _draw_spreads(axes: Axes, plan: Plan, rows: Sequence[BackboneCosts], name: str) -> None:
     """How many architectures add how much to their bare backbone: one curve a backbone, as tall as the others."""
     _dress(axes, "share of the backbone's architectures, each counted once")
-    axes.set_xlabel(f"{quantity(name).title.partition(' (')[0]} above the bare backbone, %")
+    axes.set_xlabel(f"{metric(name).title.partition(' (')[0]} above the bare backbone, %")
     for row, entry in enumerate(rows):
         bare = int(entry.bare[AXES.index(name)])
         distribution = entry.distribution(name)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cbam_search.cost.config import LATENCY
+from cbam_search.metrics import LATENCY, metric
 from cbam_search.report.plan_warnings import plan_warnings
-from cbam_search.report.quantities import quantity
 from cbam_search.report.wording import count, duration, table
 from cbam_search.search.plan import QUANTILES, Plan, TimeEstimate
 from cbam_search.search.space_costs import AXES
@@ -63,11 +62,11 @@ def _latency(plan: Plan) -> Iterator[str]:
         f"device named '{latency.device}'"
     )
     if plan.latency_at_most is not None:
-        yield f"  those above {quantity(LATENCY).text(plan.latency_at_most)} are then not trained, and count as trials"
+        yield f"  those above {metric(LATENCY).text(plan.latency_at_most)} are then not trained, and count as trials"
 
 
 def _left(plan: Plan) -> str:
-    bounds = " and ".join(f"{name} at most {quantity(name).text(bound)}" for name, bound in plan.bounds.items())
+    bounds = " and ".join(f"{name} at most {metric(name).text(bound)}" for name, bound in plan.bounds.items())
     number = plan.architectures_left
     many = "" if number is None else f", {count(number, 'architecture')}"
     return f"{share_text(*plan.left)}{many} ({bounds})"
@@ -80,7 +79,7 @@ def _costs(plan: Plan) -> Iterator[str]:
     for name in AXES:
         low, high = plan.costs.range(name)
         values, off_by = plan.costs.quantiles(name, QUANTILES)
-        rows.append([_title(name), *(quantity(name).text(value) for value in (low, *values, high))])
+        rows.append([_title(name), *(metric(name).text(value) for value in (low, *values, high))])
         if off_by:
             inexact.append(f"{name} by at most {off_by:.2g}")
     yield "Costs, each distinct architecture counted once (smallest, quantiles, largest)"
@@ -111,8 +110,8 @@ def _designs(plan: Plan) -> Iterator[str]:
     rows = [
         [
             design.label,
-            quantity("gflops").text(design.cost.gflops),
-            quantity("params").text(design.cost.params),
+            metric("gflops").text(design.cost.gflops),
+            metric("params").text(design.cost.params),
             "excluded" if design.excluded else "trained",
         ]
         for design in plan.designs
@@ -136,7 +135,7 @@ def _time(plan: Plan) -> Iterator[str]:
     rows = [
         [
             network.label,
-            quantity("gflops").text(network.gflops),
+            metric("gflops").text(network.gflops),
             _seconds(network.epoch_seconds),
             f"{network.images:,}",
             f"{network.batch_size:,}",
@@ -184,7 +183,7 @@ def _title(name: str) -> str:
 
 
 def _ends(name: str, low: float, high: float) -> str:
-    text = quantity(name).text
+    text = metric(name).text
     return text(low) if low == high else f"{text(low)} to {text(high)}"
 
 

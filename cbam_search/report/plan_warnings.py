@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cbam_search.architecture import OwnBackbone
-from cbam_search.report.quantities import quantity
-from cbam_search.report.study_table import standard_error
+from cbam_search.metrics import binomial_error, metric
 from cbam_search.report.wording import count
 from cbam_search.search.plan import Plan
 from cbam_search.search.space_costs import AXES
@@ -36,7 +35,7 @@ def _of_axes(plan: Plan) -> Iterator[str]:
         low, high = plan.costs.range(name)
         high = max(low, min(high, plan.bounds.get(name, high)))
         if name in plan.objectives and high - low < FLAT_AXIS * high:
-            text = quantity(name).text
+            text = metric(name).text
             varied = f"varies by {100 * (high - low) / high:.2g} %" if high > low else "does not vary"
             yield (
                 f"{name} {varied} in this space ({text(low)} to {text(high)}), so that the front would trade accuracy for "
@@ -52,7 +51,7 @@ def _what_varies_backbones(plan: Plan) -> str:
 def _of_constraints(plan: Plan) -> Iterator[str]:
     for name, bound in plan.bounds.items():
         low, high = plan.costs.range(name)
-        text = quantity(name).text
+        text = metric(name).text
         if low > bound:
             yield f"constraints.{name} ({text(bound)}) excludes everything: the cheapest architecture has {text(low)}"
         elif high <= bound:
@@ -93,7 +92,7 @@ def _of_the_budget(plan: Plan) -> Iterator[str]:
 
 def _of_data(plan: Plan) -> Iterator[str]:
     images = plan.data.validation
-    if images is not None and (error := standard_error(0.9, images)) > LARGE_ERROR:
+    if images is not None and (error := binomial_error(0.9, images)) > LARGE_ERROR:
         yield (
             f"{count(images, 'validation image')}: one standard error of an accuracy of 90 % is {100 * error:.1f} points, "
             f"and smaller differences between candidates are noise. Raise dataset.validation_fraction, or use more images"

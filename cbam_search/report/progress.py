@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
@@ -14,7 +12,8 @@ from rich.text import Text
 
 from cbam_search.records.events import Event, FrontUpdated, TrialFinished
 from cbam_search.records.manifest import StudyManifest
-from cbam_search.records.trials import Trial, TrialState
+from cbam_search.records.trials import TrialState
+from cbam_search.records.view import StudyView
 from cbam_search.report.live_view import LiveView
 from cbam_search.report.progress_lines import end_line, finished_line, header_line, outcome_text
 from cbam_search.report.tally import Tally
@@ -23,20 +22,18 @@ REFRESHES_PER_SECOND = 4
 
 
 class Progress:
-    """Shows a study's events; use it as a context manager, and call it with each event, from any one thread.
+    """Shows a study's events; use it as a context manager, and call it with each event once it is in the view.
 
     On a terminal, events only change what rich's own thread draws. Failures are printed above the display, which is wiped at
     the end, so that one line with all counts remains.
     """
 
-    def __init__(
-        self, manifest: StudyManifest, trials: Iterable[Trial], *, console: Console | None = None, concurrent: int
-    ) -> None:
-        """trials: those recorded before, when the study is resumed. concurrent: how many trials run at once."""
+    def __init__(self, manifest: StudyManifest, view: StudyView, *, console: Console | None = None, concurrent: int) -> None:
+        """concurrent: how many trials run at once."""
         self._console = console or Console()
         self._concurrent = concurrent
-        self._tally = Tally(manifest, trials)
-        self._lock = threading.Lock()
+        self._view = view
+        self._tally = Tally(manifest, view)
         self._last_finished: int | None = None
         self._live: Live | None = None
         self._started_seconds = 0.0
@@ -45,7 +42,7 @@ class Progress:
         self._started_seconds = time.time()
         self._print(header_line(self._tally, self._concurrent))
         if self._console.is_terminal and self._console.is_interactive:
-            view = LiveView(self._tally, self._lock, concurrent=self._concurrent, started_seconds=self._started_seconds)
+            view = LiveView(self._tally, concurrent=self._concurrent, started_seconds=self._started_seconds)
             self._live = Live(view, console=self._console, refresh_per_second=REFRESHES_PER_SECOND, transient=True)
             self._live.start()
         return self
@@ -56,12 +53,10 @@ class Progress:
         self._print(end_line(self._tally, time.time() - self._started_seconds))
 
     def __call__(self, event: Event) -> None:
-        with self._lock:
-            self._tally.take(event)
         if isinstance(event, TrialFinished):
             self._last_finished = event.trial
             if self._live is not None and event.outcome.state is TrialState.FAILED:
-                self._print(outcome_text(self._tally.trials[event.trial], self._tally.manifest))
+                self._print(outcome_text(self._view.trials[event.trial], self._tally.manifest))
         elif isinstance(event, FrontUpdated) and self._live is None and self._last_finished is not None:
             left = self._tally.seconds_left(time.time(), self._concurrent)
             self._print(finished_line(self._tally, self._last_finished, left))

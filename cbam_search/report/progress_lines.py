@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from cbam_search.records.manifest import StudyManifest
 from cbam_search.records.trials import Origin, Outcome, Trial, TrialState
-from cbam_search.report.front_table import is_published
+from cbam_search.records.view import StudyView
 from cbam_search.report.replayed import replayed_text
 from cbam_search.report.tally import Tally
 from cbam_search.report.wording import count, duration, hypervolume_text, inline
@@ -18,41 +18,43 @@ _TRAINED = (TrialState.COMPLETE, TrialState.STOPPED, TrialState.DIVERGED, TrialS
 def header_line(tally: Tally, concurrent: int) -> str:
     """What is about to run, and what is there already."""
     manifest = tally.manifest
-    done = f"; {tally.finished} finished before" if tally.finished else ""
+    done = f"; {tally.view.finished} finished before" if tally.view.finished else ""
     return (
-        f"study {manifest.name}: {count(manifest.trials, 'training')} of {count(manifest.epochs, 'epoch')}, "
+        f"study {manifest.name}: {count(manifest.trials_allowed, 'training')} of {count(manifest.epochs, 'epoch')}, "
         f"{concurrent} at a time, on {count(manifest.data.train, 'image')}, validated on {manifest.data.validation:,}{done}"
     )
 
 
 def finished_line(tally: Tally, number: int, seconds_left: float | None) -> str:
     """One finished trial, with what it means for the front."""
-    trial = tally.trials[number]
+    view = tally.view
+    trial = view.trials[number]
     source = trial.replayed_from
     standing = (
-        ("published", is_published(trial)),
+        ("published", trial.is_published),
         ("warm start", trial.candidate.origin is Origin.WARM_START),
         (f"replayed from study {source.study}, trial {source.trial}" if source else "", source is not None),
-        ("on the front", number in tally.front),
+        ("on the front", number in view.front),
     )
     marks = [text for text, holds in standing if holds]
     marked = f" ({', '.join(marks)})" if marks else ""
     left = "estimating time left" if seconds_left is None else f"{duration(seconds_left)} left"
     return (
-        f"[{tally.finished}/{tally.manifest.trials}] {outcome_text(trial, tally.manifest)} - {trial.candidate.label}{marked}; "
-        f"hypervolume {hypervolume_text(tally.hypervolume)}, {left}"
+        f"[{view.finished}/{tally.manifest.trials_allowed}] {outcome_text(trial, tally.manifest)} - "
+        f"{trial.candidate.label}{marked}; hypervolume {hypervolume_text(view.hypervolume)}, {left}"
     )
 
 
 def end_line(tally: Tally, elapsed_seconds: float) -> str:
     """All counts, in one sentence."""
-    skipped = f"; skipped: {skipped_text(tally)}" if tally.skipped else ""
-    text = replayed_text(tally.trials.values())
+    view = tally.view
+    skipped = f"; skipped: {skipped_text(view)}" if view.skipped else ""
+    text = replayed_text(view.trials.values())
     replayed = f"; {text}" if text else ""
     return (
-        f"{tally.finished} of {count(tally.manifest.trials, 'training')} finished, {duration(elapsed_seconds)} elapsed: "
-        f"{states_text(tally)}{skipped}{replayed}; "
-        f"front of {len(tally.front)}, hypervolume {hypervolume_text(tally.hypervolume)}"
+        f"{view.finished} of {count(tally.manifest.trials_allowed, 'training')} finished, {duration(elapsed_seconds)} elapsed: "
+        f"{states_text(view)}{skipped}{replayed}; "
+        f"front of {len(view.front)}, hypervolume {hypervolume_text(view.hypervolume)}"
     )
 
 
@@ -62,15 +64,15 @@ def outcome_text(trial: Trial, manifest: StudyManifest) -> str:
     return f"trial {trial.number} {trial.state.value}: {', '.join(_particulars(trial.outcome, manifest))}"
 
 
-def states_text(tally: Tally, *, always: Iterable[TrialState] = (TrialState.COMPLETE,)) -> str:
+def states_text(view: StudyView, *, always: Iterable[TrialState] = (TrialState.COMPLETE,)) -> str:
     """How many trainings ended in each state; those of `always` even when there are none."""
-    states = tally.states
+    states = view.states
     return ", ".join(f"{states[state]} {state.value}" for state in _TRAINED if states[state] or state in always)
 
 
-def skipped_text(tally: Tally) -> str:
+def skipped_text(view: StudyView) -> str:
     """How many proposals needed no training, by reason; empty when there was none."""
-    return ", ".join(f"{number} {state.value}" for state, number in sorted(tally.skipped.items()) if number)
+    return ", ".join(f"{number} {state.value}" for state, number in sorted(view.skipped.items()) if number)
 
 
 def _particulars(outcome: Outcome, manifest: StudyManifest) -> list[str]:
@@ -78,5 +80,5 @@ def _particulars(outcome: Outcome, manifest: StudyManifest) -> list[str]:
         return [inline(objective.name, outcome.values[objective.name]) for objective in manifest.objectives]
     words = [" ".join((outcome.reason or "no reason given").split())[:_REASON_LENGTH]]
     if "accuracy" in outcome.metrics:
-        words.append(inline("accuracy", outcome.metrics["accuracy"]))
+        words.append(inline("accuracy", outcome.metrics["accuracy"].value))
     return words

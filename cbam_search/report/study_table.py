@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -13,18 +12,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cbam_search.cost.config import LATENCY, LATENCY_SPREAD
+from cbam_search.metrics import Measured, Metric, known_values, metric, names_of
 from cbam_search.records.front import Front, point
 from cbam_search.records.manifest import StudyManifest
 from cbam_search.records.trials import Origin, Trial, TrialState
-from cbam_search.report.front_table import is_published
 from cbam_search.report.placement import placement_legend, placement_text
-from cbam_search.report.quantities import quantity
 from cbam_search.report.replayed import replayed_text
 from cbam_search.report.wording import count, heading, hypervolume_text, with_spread
 
-_COSTS = ("gflops", "params")
-_LATENCY = (LATENCY, LATENCY_SPREAD)
 _UNBOUNDED = 1000
 _ASCII_BOX = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 
@@ -52,7 +47,8 @@ def study_table(
     Accuracies carry their binomial standard error. narrow: names of published designs may take two lines.
     """
     trials = list(trials)
-    rows = _Rows(manifest, ascii_only, narrow)
+    versions = numerics_versions(trials)
+    rows = _Rows(manifest, ascii_only, narrow, max(versions) if len(versions) > 1 else None)
     table = _empty_table(manifest, front, _caption(manifest, trials, ascii_only), ascii_only)
     for trial in front.members:
         table.add_row(*rows.of(trial, "yes"))
@@ -70,31 +66,28 @@ def study_table(
     return table
 
 
-def standard_error(accuracy: float, images: int) -> float:
-    """Binomial standard error of an accuracy in [0, 1] on so many images.
-
-    Half an image is added to the right and to the wrong ones (Jeffreys' prior), so that 100 % has an error too.
-    """
-    smoothed = (accuracy * images + 0.5) / (images + 1)
-    return math.sqrt(smoothed * (1 - smoothed) / images)
-
-
 @dataclass(frozen=True)
 class _Rows:
     manifest: StudyManifest
     ascii_only: bool
     narrow: bool
+    newest_numerics: int | None
 
     def of(self, trial: Trial, standing: str) -> list[Text]:
         """Cells of a trial."""
         architecture = trial.candidate.architecture
-        published = is_published(trial)
+        published = trial.is_published
         name = self._name(trial.candidate.label) if published else architecture.backbone.name
-        number = f"{trial.number}{'*' if published else '^' if _is_warm(trial) else ' '}"
-        latency = {name: value for name, value in (trial.outcome.metrics if trial.outcome else {}).items() if name in _LATENCY}
-        values = {**latency, **(trial.values or {}), "gflops": trial.candidate.gflops, "params": float(trial.candidate.params)}
-        figures = [self._figure(metric, values) for metric in _shown(self.manifest)]
+        number = f"{trial.number}{'*' if published else '^' if _is_warm(trial) else ' '}{self._other_numerics(trial)}"
+        figures = [self._figure(name, trial) for name in _shown(self.manifest)]
         return [Text(cell) for cell in (number, name, placement_text(architecture), *figures, standing)]
+
+    def _other_numerics(self, trial: Trial) -> str:
+        """A mark where the study has results of several numerics versions, and this is not of the newest."""
+        if self.newest_numerics is None:
+            return ""
+        older = trial.outcome is not None and trial.outcome.numerics_version < self.newest_numerics
+        return "!" if older else " "
 
     def of_name(self, label: str, standing: str) -> list[Text]:
         """Cells of a published design that has no trial."""
@@ -104,17 +97,30 @@ class _Rows:
     def _name(self, label: str) -> str:
         return label.replace("+", "\n+") if self.narrow else label
 
-    def _figure(self, name: str, values: Mapping[str, float]) -> str:
-        value = values.get(name)
-        if value is None:
+    def _figure(self, name: str, trial: Trial) -> str:
+        """A known cost of every trial, what was measured of all that were, and what was trained of complete ones."""
+        entry = metric(name)
+        if entry.source == "known":
+            return entry.bare(known_values(trial.candidate)[name])
+        found = trial.outcome.metrics.get(name) if trial.outcome else None
+        if entry.source == "measured":
+            return "" if found is None else self._with_spread(entry, found)
+        if trial.values is None or name not in trial.values:
             return ""
-        if name == LATENCY and LATENCY_SPREAD in values:
-            return with_spread(value, values[LATENCY_SPREAD], _plus_minus(self.ascii_only))
-        text = quantity(name).bare(value)
-        if name != "accuracy":
-            return text
-        error = 100 * standard_error(value, self.manifest.data.validation)
-        return f"{text} {_plus_minus(self.ascii_only)} {error:.2f}"
+        text, error = entry.bare(trial.values[name]), _error(trial, name)
+        return text if error is None else f"{text} {_plus_minus(self.ascii_only)} {entry.shown(error):.2f}"
+
+    def _with_spread(self, entry: Metric, found: Measured) -> str:
+        if found.standard_error is None:
+            return entry.bare(found.value)
+        return with_spread(found.value, found.standard_error, _plus_minus(self.ascii_only))
+
+
+def _error(trial: Trial, name: str) -> float | None:
+    """The standard error of an objective that was trained, of a complete trial; None where there is none."""
+    if trial.outcome is None or trial.values is None or metric(name).source != "trained" or name not in trial.outcome.metrics:
+        return None
+    return trial.outcome.metrics[name].standard_error
 
 
 def _is_warm(trial: Trial) -> bool:
@@ -123,7 +129,12 @@ def _is_warm(trial: Trial) -> bool:
 
 def _is_shown(trial: Trial) -> bool:
     """Whether it is worth a line even where it is not on the front."""
-    return is_published(trial) or _is_warm(trial)
+    return trial.is_published or _is_warm(trial)
+
+
+def numerics_versions(trials: Iterable[Trial]) -> list[int]:
+    """Of the code that trained them, each once, in order; a trial without an epoch says nothing of it."""
+    return sorted({trial.outcome.numerics_version for trial in trials if trial.outcome and trial.outcome.epochs > 0})
 
 
 def stopped_text(trials: Iterable[Trial]) -> str:
@@ -154,7 +165,7 @@ def _empty_table(manifest: StudyManifest, front: Front, caption: Text, ascii_onl
     table.add_column("architecture", overflow="fold")
     table.add_column("attention", overflow="fold")
     for name in _shown(manifest):
-        unit = f" ({quantity(name).unit})" if quantity(name).unit else ""
+        unit = f" ({metric(name).unit})" if metric(name).unit else ""
         table.add_column(heading(name) + unit, justify="right", no_wrap=True)
     table.add_column("on front", no_wrap=True)
     return table
@@ -166,7 +177,7 @@ def _caption(manifest: StudyManifest, trials: Sequence[Trial], ascii_only: bool)
         "",
         f"1 GFLOP = 1e9 multiply-adds; accuracy on {images}, after the last epoch, one seed a trial.",
     ]
-    if any(objective.name == "accuracy" for objective in manifest.objectives):
+    if any(_error(trial, objective.name) is not None for trial in trials for objective in manifest.objectives):
         sentences.append(
             f"{_plus_minus(ascii_only)} is one standard error of so many images: differences of that size are noise."
         )
@@ -174,6 +185,11 @@ def _caption(manifest: StudyManifest, trials: Sequence[Trial], ascii_only: bool)
         sentences.append(
             f"latency: one forward pass, {manifest.latency.text}; {_plus_minus(ascii_only)} is half the interquartile range, "
             f"and smaller differences are ties."
+        )
+    if len(versions := numerics_versions(trials)) > 1:
+        sentences.append(
+            f"! trained by an earlier version of cbam-search, which trains otherwise (numerics version "
+            f"{', '.join(map(str, versions[:-1]))}, the others {versions[-1]}): their figures need not compare."
         )
     if stopped := stopped_text(trials):
         sentences.append(stopped)
@@ -192,10 +208,10 @@ def _plus_minus(ascii_only: bool) -> str:
 
 def _shown(manifest: StudyManifest) -> list[str]:
     """Measured objectives, the latency even where it is a constraint alone, then the costs, which every trial has."""
-    measured = [objective.name for objective in manifest.objectives if objective.name not in _COSTS]
-    if manifest.latency is not None and LATENCY not in measured:
-        measured.append(LATENCY)
-    return measured + list(_COSTS)
+    measured = [objective.name for objective in manifest.objectives if metric(objective.name).source != "known"]
+    if manifest.latency is not None:
+        measured += [name for name in names_of("measured") if name not in measured]
+    return measured + list(names_of("known"))
 
 
 def _order(trial: Trial, manifest: StudyManifest) -> tuple[bool, float, int]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from cbam_search.records.table import TableMetadata, TableTraining
+from cbam_search.records.evaluation import Evaluation
+from cbam_search.records.table import TableMetadata
+from cbam_search.records.trials import TrialState
 from cbam_search.report.wording import count, duration, inline
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -36,21 +38,24 @@ class TabulationLines:
             f"validated on {table.data.validation:,}, tested on {table.data.test:,}; {count(self._workers, 'worker')}{before}"
         )
 
-    def finished(self, training: TableTraining) -> str | None:
+    def finished(self, evaluation: Evaluation) -> str | None:
         """A line for this training, or None where one was given a moment ago; those that diverged always have one."""
         self._finished += 1
         now = time.monotonic()
         is_last = self._finished == self._total
-        diverged = training.state == "diverged"
+        diverged = evaluation.state is TrialState.DIVERGED
         self._diverged += diverged
         if not (diverged or is_last or self._finished == self._before + 1 or now - self._last_line >= SECONDS_BETWEEN_LINES):
             return None
         self._last_line = now
         left = (now - self._began) / (self._finished - self._before) * (self._total - self._finished)
-        outcome = "diverged" if diverged else inline("accuracy", training.validation_accuracy[-1])
+        assert evaluation.architecture is not None
+        accuracy = evaluation.epochs[-1].metrics["accuracy"] if evaluation.epochs else 0.0
+        outcome = "diverged" if diverged else inline("accuracy", accuracy)
+        seconds = sum(epoch.seconds for epoch in evaluation.epochs)
         return (
-            f"[{self._finished:,}/{self._total:,}] {training.digest[:8]} with seed {training.seed}: {outcome}, "
-            f"{sum(training.seconds):.1f} s; {duration(left)} left"
+            f"[{self._finished:,}/{self._total:,}] {evaluation.architecture.digest[:8]} with seed {evaluation.seed}: "
+            f"{outcome}, {seconds:.1f} s; {duration(left)} left"
         )
 
     def closing(self, output: Path, *, complete: bool) -> str:

@@ -5,22 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from cbam_search.cost.config import LATENCY
-from cbam_search.report.quantities import quantity
+from cbam_search.metrics import metric
 
-_HEADINGS = {"gflops": "GFLOPs", "macro_f1": "macro F1", LATENCY: "latency"}
 _MOST_DECIMALS = 6
 
 
 def heading(name: str) -> str:
     """What a column of this objective or metric is called."""
-    return _HEADINGS.get(name, name.replace("_", " "))
+    return metric(name).heading
 
 
 def inline(name: str, value: float) -> str:
     """A recorded value in a sentence: `accuracy 97.22 %`, `0.001234 GFLOPs`, `12,345 params`."""
-    text = quantity(name).text(value)
-    return f"{text} {heading(name)}" if name in ("gflops", "params") else f"{heading(name)} {text}"
+    text = metric(name).text(value)
+    return f"{text} {heading(name)}" if metric(name).source == "known" else f"{heading(name)} {text}"
 
 
 def duration(seconds: float) -> str:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping
 
 from cbam_search.errors import StudyFailedError
-from cbam_search.records.events import EpochFinished
-from cbam_search.records.ledger import read_events
-from cbam_search.records.results import read_epochs
+from cbam_search.metrics import Measured
+from cbam_search.records.results import read_epochs, read_measured
 from cbam_search.records.trials import Outcome, Trial, TrialState
-from cbam_search.records.weights import collect_weights, discard
+from cbam_search.records.weights import Keep, WeightsKeeper
 from cbam_search.running.replays import Replays
 from cbam_search.search.proposer import NoCandidate, Proposer
 from cbam_search.search.rungs import Rungs
+from cbam_search.training.epoch import Epoch
+from cbam_search.training.numerics import NUMERICS_VERSION
 
 SAME_ERROR_AT_MOST = 3
 """After so many failures in a row for the same reason the study stops: the next trial would fail too."""
@@ -24,40 +24,33 @@ REPLAYING_SECONDS_A_CALL = 1.0
 """After that long the caller is let go for a moment: it has trials to watch, and Ctrl-C to heed."""
 
 
-@dataclass
-class _Trained:
-    """Of one trial, so far: its last epoch with its metrics, and the seconds of all epochs."""
-
-    epoch: int = 0
-    seconds: float = 0.0
-    metrics: Mapping[str, float] = field(default_factory=dict)
-
-
 class Conductor:
     """Hands out trials, takes in epochs and outcomes, and keeps weights and failures in check."""
 
     def __init__(
         self,
         proposer: Proposer,
-        keep: Literal["front", "all", "none"],
+        keep: Keep,
         *,
+        keep_bytes: float = float("inf"),
         rungs: Rungs | None = None,
         replays: Replays | None = None,
     ) -> None:
-        """rungs: where trials are stopped early; filled from the ledger here. replays: what other studies trained, where the
-        evaluation cache is on.
+        """keep, keep_bytes: see `WeightsKeeper`. rungs: where trials are stopped early; filled from the records here. replays:
+        what other studies trained, where the evaluation cache is on.
         """
         self.proposer = proposer
         self._replays = replays
         self.records = proposer.records
         self.rungs = rungs
-        self._keep: Literal["front", "all", "none"] = keep
-        self._trained: dict[int, _Trained] = {}
-        self._read_ledger()
+        if rungs is not None:
+            rungs.fill(self.records.view, self.records.manifest.objectives, without=proposer.begin_anew)
+        for number in proposer.begin_anew:
+            shutil.rmtree(self.records.folder.evaluation(self.records.trials[number].evaluation), ignore_errors=True)
         self._failures: list[str] = []
         self.exhausted: NoCandidate | None = None
         self.stopped_by: StudyFailedError | None = None
-        self._collect_weights(self.records.trials.values())
+        self.weights = WeightsKeeper(self.records, keep, at_most_bytes=keep_bytes)
         for number, outcome in proposer.left_behind.items():
             self.finish(number, outcome)
 
@@ -80,8 +73,6 @@ class Conductor:
         if isinstance(proposal, NoCandidate):
             self.exhausted = proposal if proposal is not NoCandidate.NOT_YET else None
             return None
-        if proposal.attempts == 1:
-            discard(self.records.folder, proposal.number)
         return proposal
 
     def _stopped_late(self, trial: Trial) -> bool:
@@ -93,23 +84,31 @@ class Conductor:
 
     def _replayed(self, trial: Trial) -> bool:
         """Whether the trial ended without a training; one that stands at a checkpoint goes on from there."""
-        if self._replays is None or self.records.folder.checkpoint(trial.number).exists():
+        if self._replays is None or self.records.folder.checkpoint(trial.evaluation).exists():
             return False
         outcome = self._replays.lay_down(trial)
         if outcome is not None:
             self.finish(trial.number, outcome)
         return outcome is not None
 
-    def epoch(self, number: int, epoch: int, metrics: Mapping[str, float], seconds: float, *, replayed: bool = False) -> None:
+    def measured(self, number: int, metrics: Mapping[str, Measured]) -> None:
+        """What was measured of a trial's architecture before its training; the same again is not recorded again."""
+        running = self.records.trials[number].state is TrialState.RUNNING
+        if metrics and running and self.records.view.measured(number) != metrics:
+            self.records.measured(number, metrics)
+
+    def epoch(self, number: int, epoch: Epoch, *, replayed: bool = False) -> None:
         """An epoch was trained; one that was reported before, or of a trial that ended, is not recorded again."""
-        known = self._trained.get(number, _Trained())
-        if epoch > known.epoch and self.records.trials[number].state is TrialState.RUNNING:
-            self._note_epoch(number, epoch, metrics, seconds)
-            self.records.epoch(number, epoch, metrics, seconds, replayed=replayed)
+        if epoch.epoch <= self.epochs_recorded(number) or self.records.trials[number].state is not TrialState.RUNNING:
+            return
+        if self.rungs is not None:
+            candidate, measured = self.records.trials[number].candidate, self.records.view.measured(number)
+            self.rungs.epoch(number, candidate, epoch.epoch, epoch.metrics, measured, self.records.manifest.objectives)
+        self.records.epoch(number, epoch, replayed=replayed)
 
     def epochs_recorded(self, number: int) -> int:
         """The last epoch of a trial that is in the ledger; 0 before the first."""
-        return self._trained.get(number, _Trained()).epoch
+        return self.records.view.epochs_recorded(number)
 
     def reason_to_stop(self, number: int) -> str | None:
         """Why a running trial is to be stopped at the rung that it has arrived at; None where it goes on.
@@ -122,12 +121,18 @@ class Conductor:
 
     def stop(self, number: int, reason: str) -> None:
         """A running trial was stopped, after the last epoch that is recorded of it."""
-        trained = self._trained.get(number, _Trained())
-        metrics, epochs, seconds = dict(trained.metrics), trained.epoch, trained.seconds
-        self.finish(
-            number,
-            Outcome(state=TrialState.STOPPED, metrics=metrics, epochs=epochs, seconds=seconds, reason=reason),
+        view = self.records.view
+        epochs = view.epochs(number)
+        last = {name: Measured(value=value) for name, value in epochs[-1].metrics.items()} if epochs else {}
+        outcome = Outcome(
+            state=TrialState.STOPPED,
+            metrics=last | view.measured(number),
+            epochs=view.epochs_recorded(number),
+            seconds=sum(epoch.seconds for epoch in epochs),
+            reason=reason,
+            numerics_version=NUMERICS_VERSION,
         )
+        self.finish(number, outcome.with_errors(self.records.manifest.data.validation))
 
     def stop_if_behind(self, number: int) -> bool:
         """Ask, and do what the answer is."""
@@ -149,51 +154,22 @@ class Conductor:
         if self._replays is not None:
             # Before it is recorded, and its weights may go: the other way round a crash would keep it from other studies.
             self._replays.keep(self.records.trials[number], outcome)
-        before = self.records.front.members
         self.proposer.finish(number, outcome)
-        self._forget(number)
-        front = set(self.records.front.numbers)
-        # Those still on the front have only what they keep.
-        left = [trial for trial in before if trial.number not in front]
-        self._collect_weights([self.records.trials[number], *left])
+        self.weights.ended(self.records.trials[number])
         self._note_failure(number, outcome)
 
     def collect_left(self) -> None:
         """Once no worker is left. One that was not used again after its trial was stopped saves a checkpoint as it goes."""
-        self._collect_weights(trial for trial in self.records.trials.values() if trial.state is TrialState.STOPPED)
-
-    def _read_ledger(self) -> None:
-        """How far each trial was trained, and what the rungs hold."""
-        for event, _ in read_events(self.records.folder.ledger):
-            if not isinstance(event, EpochFinished) or event.trial not in self.records.trials:
-                continue
-            if event.epoch > self._trained.get(event.trial, _Trained()).epoch:
-                self._note_epoch(event.trial, event.epoch, event.metrics, event.seconds)
-        for number, trained in self._trained.items():
-            if self.rungs is not None:
-                self.rungs.went_on(number, trained.epoch)
-            if self.records.trials[number].state is not TrialState.RUNNING:
-                self._forget(number)
-
-    def _forget(self, number: int) -> None:
-        """What is in the records of a trial that ended need not stay in memory, in a study of thousands."""
-        self._trained[number] = _Trained(self._trained.get(number, _Trained()).epoch)
-
-    def _note_epoch(self, number: int, epoch: int, metrics: Mapping[str, float], seconds: float) -> None:
-        known = self._trained.get(number, _Trained())
-        self._trained[number] = _Trained(epoch, known.seconds + seconds, metrics)
-        if self.rungs is not None:
-            candidate = self.records.trials[number].candidate
-            self.rungs.epoch(number, candidate, epoch, metrics, self.records.manifest.objectives)
-
-    def _collect_weights(self, trials: Iterable[Trial]) -> None:
-        collect_weights(self.records.folder, trials, self.records.front.numbers, self._keep)
+        for trial in self.records.trials.values():
+            if trial.state is TrialState.STOPPED:
+                self.weights.ended(trial)
 
     def _catch_up(self, number: int, *, replayed: bool = False) -> None:
-        """Record the epochs that a worker trained but that no driver heard of."""
-        for row in read_epochs(self.records.folder.epochs(number)):
-            metrics = {name: value for name, value in row.items() if name not in ("epoch", "seconds")}
-            self.epoch(number, int(row["epoch"]), metrics, row["seconds"], replayed=replayed)
+        """Record what a worker measured and trained but no driver heard of."""
+        folder, evaluation = self.records.folder, self.records.trials[number].evaluation
+        self.measured(number, read_measured(folder.measured(evaluation)) or {})
+        for epoch in read_epochs(folder.epochs(evaluation)):
+            self.epoch(number, epoch, replayed=replayed)
 
     def _note_failure(self, number: int, outcome: Outcome) -> None:
         if outcome.state is not TrialState.FAILED:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from cbam_search.architecture import Architecture
-from cbam_search.cost.config import LATENCY, LATENCY_SPREAD, LatencyConfig
+from cbam_search.cost.config import LatencyConfig
 from cbam_search.cost.device import Device, device_meant, devices_of_a_trial, physical_id
 from cbam_search.cost.device_lock import DeviceLock
 from cbam_search.cost.latency import LatencyBench, LatencySetting, Ratio
 from cbam_search.cost.latency_cache import LatencyCache, default_folder
-from cbam_search.durable import write_atomically
 from cbam_search.errors import ResourceError
+from cbam_search.metrics import LATENCY, Measured
 from cbam_search.records.folder import StudyFolder
-
-LATENCY_METRICS = (LATENCY, LATENCY_SPREAD)
+from cbam_search.records.results import read_measured, write_measured
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class LatencyJob:
 class LatencyMeter:
     """Latencies of one worker's candidates.
 
-    A trial's own record comes first, so that a training that goes on elsewhere keeps its figure; then the cache. What the
+    A training's own record comes first, so that a training that goes on elsewhere keeps its figure; then the cache. What the
     reference network takes is fixed once for the study, in its folder: every figure of a study has the same unit, even where
     nodes do not share a cache.
     """
@@ -59,9 +57,9 @@ class LatencyMeter:
         self._cache = cache or LatencyCache(default_folder())
         self._study_cache = LatencyCache(folder.latency)
 
-    def metrics(self, trial: int, architecture: Architecture) -> dict[str, float]:
-        """latency_ms and latency_spread_ms. Raises ResourceError on a device that the study is not for, DeviceMemoryError."""
-        recorded = _read(self._folder, trial)
+    def metrics(self, evaluation: str, architecture: Architecture) -> dict[str, Measured]:
+        """latency_ms. Raises ResourceError on a device that the study is not for, DeviceMemoryError."""
+        recorded = read_measured(self._folder.measured(evaluation))
         if recorded is not None:
             return recorded
         ratio, nominal_ms = self._known(architecture)
@@ -69,27 +67,31 @@ class LatencyMeter:
             self._check_device()
             with DeviceLock(physical_id(self._job.device.torch_device())).exclusive():
                 ratio, nominal_ms = self._measured(architecture)
-        metrics = ratio.metrics(self._study_cache.keep_nominal_ms(self._setting, nominal_ms))
-        self.note(trial, metrics)
+        metrics = self._in_milliseconds(ratio, nominal_ms)
+        self.note(evaluation, metrics)
         return metrics
 
-    def known(self, architecture: Architecture) -> dict[str, float] | None:
+    def known(self, architecture: Architecture) -> dict[str, Measured] | None:
         """The same where nothing needs to be measured: this very setting was measured before; else None."""
         ratio, nominal_ms = self._known(architecture)
         if ratio is None or nominal_ms is None:
             return None
-        return ratio.metrics(self._study_cache.keep_nominal_ms(self._setting, nominal_ms))
+        return self._in_milliseconds(ratio, nominal_ms)
 
-    def note(self, trial: int, metrics: Mapping[str, float]) -> None:
-        """Record a trial's figures, before anything is trained."""
-        write_atomically(self._folder.trial_latency(trial), json.dumps(dict(metrics)) + "\n")
+    def note(self, evaluation: str, metrics: Mapping[str, Measured]) -> None:
+        """Record a training's figures, before anything is trained."""
+        write_measured(self._folder.measured(evaluation), metrics)
 
-    def beyond(self, metrics: Mapping[str, float]) -> str | None:
+    def beyond(self, metrics: Mapping[str, Measured]) -> str | None:
         """Why a candidate of this latency is not trained; None where it is."""
         at_most = self._job.at_most
-        if at_most is None or metrics[LATENCY] <= at_most:
+        if at_most is None or metrics[LATENCY].value <= at_most:
             return None
-        return f"{LATENCY} {metrics[LATENCY]:.4g} is above {at_most:g}"
+        return f"{LATENCY} {metrics[LATENCY].value:.4g} is above {at_most:g}"
+
+    def _in_milliseconds(self, ratio: Ratio, nominal_ms: float) -> dict[str, Measured]:
+        unit_ms = self._study_cache.keep_nominal_ms(self._setting, nominal_ms)
+        return {LATENCY: ratio.measured_ms(unit_ms, self._setting.pairs)}
 
     def _known(self, architecture: Architecture) -> tuple[Ratio | None, float | None]:
         nominal_ms = self._study_cache.nominal_ms(self._setting) or self._cache.nominal_ms(self._setting)
@@ -118,11 +120,3 @@ class LatencyMeter:
                 f"the latencies of this study are for {self._job.device.name}, and this worker has {here}: nothing was "
                 f"measured here. Take such nodes out of the cluster, then resume the study"
             )
-
-
-def _read(folder: StudyFolder, trial: int) -> dict[str, float] | None:
-    try:
-        found = json.loads(folder.trial_latency(trial).read_text(encoding="utf-8"))
-        return {name: float(found[name]) for name in LATENCY_METRICS}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

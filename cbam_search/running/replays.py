@@ -6,26 +6,26 @@ whatever a crash cuts off, the next driver finds a finished training.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
-from hashlib import sha256
+from collections.abc import Collection, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
 from cbam_search.architecture import AnyBackbone, Architecture
+from cbam_search.attention.registry import outside_source
 from cbam_search.data.images import ImageData
-from cbam_search.records.evaluation_cache import KEPT_STATES, Epoch, Evaluation, EvaluationCache, EvaluationKey
+from cbam_search.identity import identity
+from cbam_search.metrics import names_of
+from cbam_search.records.evaluation import Evaluation, EvaluationKey, TrainedBy
+from cbam_search.records.evaluation_cache import KEPT_STATES, Artifact, EvaluationCache
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.manifest import StudyManifest
 from cbam_search.records.results import read_epochs, write_epochs, write_result
 from cbam_search.records.trials import Outcome, ReplayedFrom, Trial, TrialState
-from cbam_search.records.weights import discard
-from cbam_search.running.latency import LATENCY_METRICS, LatencyMeter
+from cbam_search.running.latency import LatencyMeter
 from cbam_search.training.config import TrainingConfig
 
-ROOMS_THAT_TRAIN = ("architecture", "attention", "backbones", "data", "training")
 CPU = "cpu"
 
 
@@ -37,12 +37,12 @@ class StudyKeys:
     ) -> None:
         """weights: SHA-256 of the file that trainings start from, by canonical backbone. device: `cpu`, or the GPU's model."""
         self._weights = weights
-        versions = {name: version(name) for name in ("cbam-search", "torch")}
+        versions = {"torch": version("torch")}
         if device != CPU:
             versions |= {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}  # type: ignore[no-untyped-call]
         self._shared = EvaluationKey(
             architecture="",
-            recipe=recipe.model_dump(mode="json"),
+            recipe=identity(recipe),
             seed=seed,
             data={
                 "fingerprint": data.fingerprint,
@@ -57,7 +57,7 @@ class StudyKeys:
             device=device,
             precision="float32" if device == CPU or recipe.mixed_precision == "off" else "mixed",
             versions=versions,
-            code=_code_that_trains(),
+            source=outside_source(),
         )
 
     def of(self, architecture: Architecture) -> EvaluationKey:
@@ -75,10 +75,10 @@ class Replays:
         folder: StudyFolder,
         manifest: StudyManifest,
         *,
-        weights_needed: bool,
+        needed: Collection[Artifact] = (),
         meter: LatencyMeter | None = None,
     ) -> None:
-        """weights_needed: whether front members keep theirs; a training whose weights are gone is then not replayed.
+        """needed: what complete trials keep; a training that lacks any of it is not replayed.
 
         meter: where the study measures latencies.
         """
@@ -86,7 +86,7 @@ class Replays:
         self._keys = keys
         self._folder = folder
         self._manifest = manifest
-        self._weights_needed = weights_needed
+        self._needed = needed
         self._meter = meter
 
     def lay_down(self, trial: Trial) -> Outcome | None:
@@ -102,21 +102,16 @@ class Replays:
         latency = self._meter.known(architecture) if self._meter else {}
         if latency is None or (self._meter and self._meter.beyond(latency)):
             return None
-        discard(self._folder, trial.number)
-        needed = self._weights_needed and found.outcome.state is TrialState.COMPLETE
-        if needed and not self.cache.lend_weights(found, self._folder.weights(trial.number)):
+        files = self._files(trial)
+        needed = self._needed if found.state is TrialState.COMPLETE else ()
+        if not all(self.cache.lend(artifact, found, files[artifact]) for artifact in needed):
             return None
         if self._meter:
-            self._meter.note(trial.number, latency)
-        rows = [{"epoch": row.epoch, **row.metrics, **latency, "seconds": row.seconds} for row in found.epochs]
-        write_epochs(self._folder.epochs(trial.number), rows)
-        outcome = found.outcome.model_copy(
-            update={
-                "metrics": found.outcome.metrics | latency,
-                "replayed_from": ReplayedFrom(study=found.study, study_id=found.study_id, trial=found.trial),
-            }
-        )
-        write_result(self._folder.result(trial.number), outcome)
+            self._meter.note(trial.evaluation, latency)
+        write_epochs(self._folder.epochs(trial.evaluation), found.epochs)
+        outcome = _replayed(found)
+        outcome = outcome.model_copy(update={"metrics": outcome.metrics | latency})
+        write_result(self._folder.result(trial.evaluation), outcome)
         return outcome
 
     def keep(self, trial: Trial, outcome: Outcome) -> None:
@@ -124,39 +119,36 @@ class Replays:
         if outcome.replayed_from is not None or outcome.state not in KEPT_STATES:
             return
         # A training that went on from an older checkpoint left some epochs twice.
-        rows = {int(row["epoch"]): row for row in read_epochs(self._folder.epochs(trial.number))}
-        if sorted(rows) != list(range(1, len(rows) + 1)) or len(rows) < outcome.epochs:
+        epochs = {epoch.epoch: epoch for epoch in read_epochs(self._folder.epochs(trial.evaluation))}
+        if sorted(epochs) != list(range(1, len(epochs) + 1)) or len(epochs) < outcome.epochs:
             return
-        apart = ("epoch", "seconds", *LATENCY_METRICS)
+        measured = names_of("measured")
+        trained = {name: entry for name, entry in outcome.metrics.items() if name not in measured}
         evaluation = Evaluation(
-            of=self._keys.of(trial.candidate.architecture),
-            study=self._manifest.name,
-            study_id=self._manifest.study_id,
+            architecture=trial.candidate.architecture,
+            seed=self._manifest.seed,
+            key=self._keys.of(trial.candidate.architecture),
             trial=trial.number,
-            outcome=outcome.model_copy(
-                update={"metrics": {name: at for name, at in outcome.metrics.items() if name not in apart}, "values": None}
+            epochs=tuple(epochs[number] for number in sorted(epochs)),
+            outcome=outcome.model_copy(update={"metrics": trained, "values": None}),
+            trained_by=TrainedBy(
+                study=self._manifest.name,
+                study_id=self._manifest.study_id,
+                hardware=self._manifest.hardware,
+                versions=self._manifest.versions,
             ),
-            epochs=tuple(
-                Epoch(
-                    epoch=number,
-                    metrics={name: value for name, value in rows[number].items() if name not in apart},
-                    seconds=rows[number]["seconds"],
-                )
-                for number in sorted(rows)
-            ),
-            weights=None,
-            hardware=self._manifest.hardware,
-            versions=self._manifest.versions,
         )
-        self.cache.keep(evaluation, self._folder.weights(trial.number))
+        self.cache.keep(evaluation, self._files(trial))
+
+    def _files(self, trial: Trial) -> dict[Artifact, Path]:
+        name = trial.evaluation
+        return {"weights": self._folder.weights(name), "predictions": self._folder.predictions(name)}
 
 
-@lru_cache(maxsize=1)
-def _code_that_trains() -> str:
-    """SHA-256 of the source of every room that a result depends on: a change of the code is another training."""
-    package = Path(__file__).parents[1]
-    digest = sha256()
-    for file in sorted(path for room in ROOMS_THAT_TRAIN for path in (package / room).rglob("*.py")):
-        text = file.read_bytes()
-        digest.update(f"{file.relative_to(package).as_posix()} {len(text)}\n".encode() + text)
-    return digest.hexdigest()
+def _replayed(found: Evaluation) -> Outcome:
+    """How another study's training ended, with its origin."""
+    assert found.outcome is not None
+    assert found.trained_by is not None
+    assert found.trial is not None
+    source = ReplayedFrom(study=found.trained_by.study, study_id=found.trained_by.study_id, trial=found.trial)
+    return found.outcome.model_copy(update={"replayed_from": source})

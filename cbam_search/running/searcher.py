@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
+from pydantic import TypeAdapter
 from ray.tune.search import Searcher
 
+from cbam_search.metrics import Measured
 from cbam_search.records.trials import Outcome, TrialState
 from cbam_search.running.conductor import Conductor
-from cbam_search.running.trainable import metrics_of
+from cbam_search.training.epoch import EPOCH
+
+_MEASURED: TypeAdapter[dict[str, Measured]] = TypeAdapter(dict[str, Measured])
 
 
 class StudySearcher(Searcher):
@@ -48,15 +52,21 @@ class StudySearcher(Searcher):
             for_good = self._conductor.exhausted or self._conductor.stopped_by
             return cast("dict[str, Any]", Searcher.FINISHED) if for_good else None
         self._numbers[trial_id] = trial.number
-        return {"trial": trial.number, "architecture": trial.candidate.architecture.model_dump_json()}
+        architecture = trial.candidate.architecture.model_dump_json()
+        return {"trial": trial.number, "evaluation": trial.evaluation, "architecture": architecture}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         with self._own_errors():
             self._epoch(self._numbers[trial_id], result)
 
     def _epoch(self, number: int, result: dict[str, Any]) -> None:
-        if "epoch" in result:
-            self._conductor.epoch(number, int(result["epoch"]), metrics_of(result), float(result["seconds"]))
+        if "epoch" not in result:
+            return
+        reported = _nested(result)
+        self._conductor.measured(number, _MEASURED.validate_python(reported.get("measured", {})))
+        # Tune adds entries of its own.
+        fields = ("epoch", "metrics", "seconds", "processor_seconds")
+        self._conductor.epoch(number, EPOCH.validate_python({name: reported[name] for name in fields if name in reported}))
 
     def stops(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether a trial that reported `result` is to be stopped; one that has ended by itself never is."""
@@ -107,3 +117,15 @@ class StudySearcher(Searcher):
 
     def __reduce__(self) -> tuple[type[Searcher], tuple[()]]:
         return Searcher, ()
+
+
+def _nested(result: dict[str, Any]) -> dict[str, Any]:
+    """A worker's result as it was reported: Tune hands it over as `metrics/accuracy: 0.5`."""
+    nested: dict[str, Any] = {}
+    for path, value in result.items():
+        *outer, name = path.split("/")
+        inner = nested
+        for key in outer:
+            inner = inner.setdefault(key, {})
+        inner[name] = value
+    return nested

@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -20,11 +19,16 @@ from cbam_search.architecture import Architecture, Backbone
 from cbam_search.backbones.pretrained import Pretrained, build_start, load_pretrained
 from cbam_search.data.images import ImageData, ImageSplit
 from cbam_search.errors import DivergedError
-from cbam_search.records.table import TableTraining
+from cbam_search.metrics import Measured, trained_values
+from cbam_search.records.evaluation import Evaluation
+from cbam_search.records.table import TEST_ACCURACY
+from cbam_search.records.trials import Outcome, TrialState
 from cbam_search.training.batches import DataOnDevice
 from cbam_search.training.config import TrainingConfig
 from cbam_search.training.determinism import deterministic
-from cbam_search.training.loop import EpochResult, evaluate, train
+from cbam_search.training.epoch import Epoch
+from cbam_search.training.loop import evaluate, train
+from cbam_search.training.numerics import NUMERICS_VERSION
 
 
 @dataclass(frozen=True)
@@ -45,15 +49,13 @@ class TableJob:
 
 @dataclass(frozen=True)
 class TableTask:
-    """A training to be done. architecture: as JSON."""
+    """A training to be done."""
 
-    digest: str
-    label: str
-    architecture: str
+    architecture: Architecture
     seed: int
 
     def __str__(self) -> str:
-        return f"training {self.label} with seed {self.seed}"
+        return f"training {self.architecture.label} with seed {self.seed}"
 
 
 class TableTrainer:
@@ -69,38 +71,38 @@ class TableTrainer:
         self._test = DataOnDevice(replace(job.data, validation=job.test), self._device)
         self._pretrained: Pretrained = {backbone: load_pretrained(path, backbone) for backbone, path in job.weights.items()}
 
-    def __call__(self, task: TableTask) -> TableTraining:
-        architecture = Architecture.model_validate_json(task.architecture)
+    def __call__(self, task: TableTask) -> Evaluation:
         with deterministic(task.seed, self._device):
-            network = build_start(architecture, self._pretrained)
-        epochs: list[EpochResult] = []
-        clocks: list[tuple[float, float]] = [_clocks()]
+            network = build_start(task.architecture, self._pretrained)
+        epochs: list[Epoch] = []
         training = train(network, self._data, self._recipe, seed=task.seed, device=self._device)
-        test_accuracy = math.nan
+        begun = _clocks()
+        metrics: dict[str, Measured] = {}
         try:
             for epoch in training:
                 epochs.append(epoch)
-                clocks.append(_clocks())
+                begun = _clocks()
         except DivergedError:
-            clocks.append(_clocks())
+            wall, processor = (after - before for before, after in zip(begun, _clocks(), strict=True))
+            lost = {"train_loss": math.nan, "accuracy": math.nan}
+            trained, state = len(epochs), TrialState.DIVERGED
+            epochs.append(Epoch(len(epochs) + 1, lost, wall, processor))
         else:
-            test_accuracy = evaluate(network, self._test, self._recipe)[1].accuracy
-        missing = self._recipe.epochs - len(epochs)
-        return TableTraining(
-            digest=task.digest,
+            trained, state = len(epochs), TrialState.COMPLETE
+            confusion = evaluate(network, self._test, self._recipe)[1]
+            metrics = {**training.measured, TEST_ACCURACY: trained_values(confusion)["accuracy"]}
+        return Evaluation(
+            architecture=task.architecture,
             seed=task.seed,
-            state="diverged" if missing else "complete",
-            validation_accuracy=(*(epoch.accuracy for epoch in epochs), *(math.nan,) * missing),
-            train_loss=(*(epoch.train_loss for epoch in epochs), *(math.nan,) * missing),
-            seconds=self._spent([wall for wall, _ in clocks]),
-            processor_seconds=self._spent([processor for _, processor in clocks]),
-            test_accuracy=test_accuracy,
+            epochs=tuple(epochs),
+            outcome=Outcome(
+                state=state,
+                metrics=metrics,
+                epochs=trained,
+                seconds=sum(epoch.seconds for epoch in epochs),
+                numerics_version=NUMERICS_VERSION,
+            ),
         )
-
-    def _spent(self, clock: list[float]) -> tuple[float, ...]:
-        """From what a clock showed before and after each epoch that was begun, the seconds of every epoch."""
-        spent = [after - before for before, after in pairwise(clock)]
-        return (*spent, *(0.0,) * (self._recipe.epochs - len(spent)))
 
 
 def _clocks() -> tuple[float, float]:

@@ -23,26 +23,28 @@ from cbam_search.cost.device import physical_id
 from cbam_search.cost.device_lock import DeviceLock
 from cbam_search.data.images import ImageData
 from cbam_search.errors import DeviceMemoryError, DivergedError, ResourceError
+from cbam_search.metrics import Measured
 from cbam_search.records.folder import StudyFolder
-from cbam_search.records.results import append_epoch, read_result, write_result
+from cbam_search.records.results import append_epoch, take_result, write_result
 from cbam_search.records.trials import Outcome, TrialState
-from cbam_search.running.latency import LATENCY_METRICS, LatencyJob, LatencyMeter
+from cbam_search.running.latency import LatencyJob, LatencyMeter
 from cbam_search.training.batches import DataOnDevice
-from cbam_search.training.checkpoint import save_weights
+from cbam_search.training.checkpoint import save_predictions, save_weights
 from cbam_search.training.config import TrainingConfig
 from cbam_search.training.determinism import deterministic
-from cbam_search.training.loop import EpochResult, Training, train
-
-NOT_METRICS = ("epoch", "seconds")
+from cbam_search.training.epoch import Epoch
+from cbam_search.training.loop import Training, train
+from cbam_search.training.numerics import NUMERICS_VERSION
 
 
 @dataclass(frozen=True)
 class TrainingJob:
     """What all trials of a study share.
 
-    seed: of initial weights, batch order and augmentation; the same for every trial. on_gpu: whether trials were given a GPU.
-    code_folder: where the user's own network is imported from, after the Python path; None: no such code may run.
-    latency: where it is an objective or a constraint.
+    seed: of initial weights, batch order and augmentation; the same for every trial. keep_weights, keep_predictions: of
+    complete trainings, in the study's folder. on_gpu: whether trials were given a GPU. code_folder: where the user's own
+    network is imported from, after the Python path; None: no such code may run. latency: where it is an objective or a
+    constraint.
     """
 
     recipe: TrainingConfig
@@ -53,12 +55,14 @@ class TrainingJob:
     on_gpu: bool
     code_folder: Path | None = None
     latency: LatencyJob | None = None
+    keep_predictions: bool = False
 
 
 class CandidateTrainable(tune.Trainable):
-    """Trains `config["architecture"]` as trial `config["trial"]`; each step returns one epoch's metrics, flat.
+    """Trains `config["architecture"]`, in the folder of `config["evaluation"]`; each step returns one epoch.
 
-    The last result has `done` and `outcome`, an `Outcome` as JSON, which is on disk by then.
+    A result has the fields of `Epoch`, and `measured`, which maps names to fields of `Measured`. The last one has `done` and
+    `outcome`, an `Outcome` as JSON, which is on disk by then.
     """
 
     def setup(  # type: ignore[override]
@@ -90,26 +94,25 @@ class CandidateTrainable(tune.Trainable):
         return True
 
     def _begin(self, config: dict[str, Any]) -> None:
-        self._trial = int(config["trial"])
+        self._evaluation = str(config["evaluation"])
         self._architecture = Architecture.model_validate_json(config["architecture"])
         self._training: Training | None = None
         self._network: torch.nn.Module | None = None
-        self._last: EpochResult | None = None
-        self._latency: dict[str, float] = {}
+        self._last: Epoch | None = None
+        self._measured: dict[str, Measured] = {}
         self._seconds = 0.0
 
     def step(self) -> dict[str, Any]:
         try:
             if self._training is None:
-                left_behind = read_result(self._folder.result(self._trial))
+                left_behind = take_result(self._folder.result(self._evaluation))
                 if left_behind is not None:
                     return self._done(left_behind)
                 if beyond := self._measure():
                     return self._ended(TrialState.INFEASIBLE, beyond)
             with self._device_shared():
                 last = self._last = next(self._training or self._start())
-            epoch = asdict(last) | self._latency
-            append_epoch(self._folder.epochs(self._trial), epoch)
+            append_epoch(self._folder.epochs(self._evaluation), last)
         except DivergedError as error:
             return self._ended(TrialState.DIVERGED, str(error))
         except DeviceMemoryError as error:
@@ -122,15 +125,18 @@ class CandidateTrainable(tune.Trainable):
             return self._ended(TrialState.FAILED, f"{type(error).__name__} at {where}: {error}")
         self._seconds += last.seconds
         if last.epoch == self._job.recipe.epochs:
-            return epoch | self._ended(TrialState.COMPLETE, None)
-        return epoch
+            return self._reported(last) | self._ended(TrialState.COMPLETE, None)
+        return self._reported(last)
+
+    def _reported(self, epoch: Epoch) -> dict[str, Any]:
+        return {**asdict(epoch), "measured": {name: entry.model_dump() for name, entry in self._measured.items()}}
 
     def _measure(self) -> str | None:
         """The candidate's latency, before anything is trained; returns why it is not to be trained, if so."""
         if not self._meter:
             return None
-        self._latency = self._meter.metrics(self._trial, self._architecture)
-        return self._meter.beyond(self._latency)
+        self._measured = self._meter.metrics(self._evaluation, self._architecture)
+        return self._meter.beyond(self._measured)
 
     @contextmanager
     def _device_shared(self) -> Iterator[None]:
@@ -141,7 +147,7 @@ class CandidateTrainable(tune.Trainable):
             yield
 
     def _start(self) -> Training:
-        self._folder.trial(self._trial).mkdir(parents=True, exist_ok=True)
+        self._folder.evaluation(self._evaluation).mkdir(parents=True, exist_ok=True)
         with deterministic(self._job.seed, self._device):
             folder = self._job.code_folder
             self._network = build_start(self._architecture, self._pretrained, allow_code=folder is not None, code_folder=folder)
@@ -151,7 +157,7 @@ class CandidateTrainable(tune.Trainable):
             self._job.recipe,
             seed=self._job.seed,
             device=self._device,
-            checkpoint=self._folder.checkpoint(self._trial),
+            checkpoint=self._folder.checkpoint(self._evaluation),
         )
         return self._training
 
@@ -159,20 +165,36 @@ class CandidateTrainable(tune.Trainable):
         """Leave weights and result on disk, then report."""
         outcome = Outcome(
             state=state,
-            metrics=(metrics_of(asdict(self._last)) if self._last and state is TrialState.COMPLETE else {}) | self._latency,
+            metrics=(self._last_metrics() if state is TrialState.COMPLETE else {}) | self._measured,
             epochs=self._last.epoch if self._last else 0,
             seconds=self._seconds,
             reason=reason,
+            numerics_version=NUMERICS_VERSION,
         )
         try:
-            if state is TrialState.COMPLETE and self._job.keep_weights:
-                assert self._network is not None
-                save_weights(self._network, self._folder.weights(self._trial))
-            write_result(self._folder.result(self._trial), outcome)
+            if state is TrialState.COMPLETE:
+                self._keep_artifacts()
+            write_result(self._folder.result(self._evaluation), outcome)
         except OSError as error:
             # Not a word of the trial in the reason: the same trouble in the next one must read the same.
             outcome = Outcome(state=TrialState.FAILED, reason=f"the study's folder cannot be written: {error.strerror}")
         return self._done(outcome)
+
+    def _last_metrics(self) -> dict[str, Measured]:
+        """Of the last epoch, with errors where they are known."""
+        assert self._last is not None
+        assert self._training is not None
+        plain = {name: Measured(value=value) for name, value in self._last.metrics.items()}
+        return plain | self._training.measured
+
+    def _keep_artifacts(self) -> None:
+        """Weights and predictions, where they are asked for."""
+        assert self._network is not None
+        assert self._training is not None
+        if self._job.keep_weights:
+            save_weights(self._network, self._folder.weights(self._evaluation))
+        if self._job.keep_predictions:
+            save_predictions(self._training.predicted, self._folder.predictions(self._evaluation))
 
     def _done(self, outcome: Outcome) -> dict[str, Any]:
         self._training = self._network = None
@@ -182,9 +204,3 @@ class CandidateTrainable(tune.Trainable):
         """Stopped in the middle: what was trained so far is kept for a resume."""
         if self._training is not None and self._training.epoch > self._training.resumed_epoch:
             self._training.save()
-
-
-def metrics_of(epoch: dict[str, Any]) -> dict[str, float]:
-    """The metrics in a reported epoch: everything that EpochResult has but the epoch's number and its time, and the latency."""
-    names = [name for name in EpochResult.__dataclass_fields__ if name not in NOT_METRICS]
-    return {name: float(epoch[name]) for name in (*names, *(name for name in LATENCY_METRICS if name in epoch))}

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from cbam_search.records.events import (
-    EpochFinished,
-    Event,
-    FrontUpdated,
-    StudyClosed,
-    StudyOpened,
-    TrialFinished,
-)
+from cbam_search.records.view import StudyView
 from cbam_search.search.config import HypervolumeStop, StopConfig
 
 
@@ -23,7 +16,8 @@ class Spent:
     """What a study took so far.
 
     seconds: of wall-clock, while a driver was in charge. epochs: trained, each trial's once, however often a crash had it
-    trained again. hypervolumes: after each training that ended; None while an axis has no end.
+    trained again. hypervolumes: after each training that ended, since the study was last extended; None while an axis has no
+    end.
     """
 
     seconds: float
@@ -65,56 +59,22 @@ def _stands_still(hypervolumes: Sequence[float | None], less_than: float, over_t
 
 
 class Budgets:
-    """Follows a study's events, those recorded before a resume first, and knows when a budget is used up."""
+    """Knows when a budget of a study is used up, from what its events come to."""
 
-    def __init__(self, config: StopConfig, recorded: Iterable[Event], clock: Callable[[], float] = time.time) -> None:
-        """clock: seconds since the epoch, as events carry them."""
+    def __init__(self, config: StopConfig, view: StudyView, clock: Callable[[], float] = time.time) -> None:
+        """clock: seconds since 1970, as events carry them."""
         self._config = config
+        self._view = view
         self._clock = clock
-        self._closed_sessions_seconds = 0.0
-        self._opened_seconds: float | None = None
-        self._last_event_seconds = 0.0
-        self._epochs: dict[int, int] = {}
-        self._total_epochs = 0
-        self._ended_trials: set[int] = set()
-        self._hypervolumes: list[float | None] = []
-        self._stood_still: Ended | None = None
-        for event in recorded:
-            self.take(event)
-
-    def take(self, event: Event) -> None:
-        """One more event; one that comes twice after a crash counts once."""
-        match event:
-            case StudyOpened():
-                # A driver that was killed closed nothing: its session ended with its last event.
-                self._end_session(self._last_event_seconds)
-                self._opened_seconds = event.time_seconds
-            case EpochFinished() if not event.replayed and event.epoch > self._epochs.get(event.trial, 0):
-                self._total_epochs += event.epoch - self._epochs.get(event.trial, 0)
-                self._epochs[event.trial] = event.epoch
-            case TrialFinished():
-                self._ended_trials.add(event.trial)
-            case FrontUpdated():
-                del self._hypervolumes[max(0, len(self._ended_trials) - 1) :]
-                self._hypervolumes.append(event.hypervolume)
-            case StudyClosed():
-                self._end_session(event.time_seconds)
-                if event.reason == "hypervolume" and (rule := self._config.hypervolume) is not None:
-                    # Trainings that were under way may have improved it since; the study has ended all the same. The event's
-                    # own message counts trainings too, which the next closing counts anew.
-                    self._stood_still = _stood_still(rule)
-        self._last_event_seconds = event.time_seconds
 
     @property
     def spent(self) -> Spent:
-        open_seconds = 0.0 if self._opened_seconds is None else max(0.0, self._clock() - self._opened_seconds)
-        return Spent(self._closed_sessions_seconds + open_seconds, self._total_epochs, self._hypervolumes)
+        view = self._view
+        return Spent(view.time.seconds(self._clock()), view.epochs_trained, view.hypervolumes)
 
     def ended(self) -> Ended | None:
         """The budget that is used up now, if any."""
-        return self._stood_still or budget_ended(self._config, self.spent)
-
-    def _end_session(self, time_seconds: float) -> None:
-        if self._opened_seconds is not None:
-            self._closed_sessions_seconds += max(0.0, time_seconds - self._opened_seconds)
-            self._opened_seconds = None
+        rule = self._config.hypervolume
+        if rule is not None and self._view.stood_still:
+            return _stood_still(rule)
+        return budget_ended(self._config, self.spent)

@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 from pydantic_core import PydanticCustomError
 
 from cbam_search.architecture import ATTENTION_KINDS
-from cbam_search.cost.config import LATENCY
+from cbam_search.identity import DECIDES_NOTHING
+from cbam_search.metrics import METRICS, Direction, Source, names_of
 from cbam_search.space.choices import Choices, OneOf
 
-Direction = Literal["max", "min"]
-MEASURED: tuple[str, ...] = ("accuracy", "balanced_accuracy", "macro_f1")
-KNOWN: tuple[str, ...] = ("gflops", "params")
-DIRECTIONS: dict[str, Direction] = {**dict.fromkeys(MEASURED, "max"), **dict.fromkeys((*KNOWN, LATENCY), "min")}
-
-ObjectiveName = Annotated[str, OneOf("objective", (*MEASURED, *KNOWN, LATENCY))]
+ObjectiveName = Annotated[str, OneOf("objective", METRICS.names())]
 
 
 def _sensible(objectives: dict[str, Direction]) -> dict[str, Direction]:
     for name, direction in objectives.items():
-        if direction != DIRECTIONS[name]:
-            raise PydanticCustomError("direction", "{name} is to be '{right}'", {"name": name, "right": DIRECTIONS[name]})
-    if not any(name in MEASURED for name in objectives):
+        right = METRICS[name].direction
+        if direction != right:
+            raise PydanticCustomError("direction", "{name} is to be '{right}'", {"name": name, "right": right})
+    trained = names_of("trained")
+    if not any(name in trained for name in objectives):
         raise PydanticCustomError(
-            "objectives", "name at least one that training measures: {names}", {"names": ", ".join(MEASURED)}
+            "objectives", "name at least one that training measures: {names}", {"names": ", ".join(trained)}
         )
     return objectives
 
@@ -36,18 +34,19 @@ Objectives = Annotated[dict[ObjectiveName, Direction], Field(min_length=1), Afte
 
 
 def known_cost_objectives(names: Iterable[str]) -> tuple[str, tuple[str, ...]]:
-    """The measured objective and the known ones, for sampler known_cost; raises ValueError for objectives that it cannot
-    take.
+    """The trained objective and the known ones, for sampler known_cost.
+
+    Raises ValueError for objectives that it cannot take.
     """
     names = list(names)
-    measured = [name for name in names if name in MEASURED]
-    other = [name for name in names if name not in MEASURED and name not in KNOWN]
+    trained = [name for name in names if METRICS[name].source == "trained"]
+    other = [name for name in names if METRICS[name].source == "measured"]
     if other:
         raise ValueError(f"sampler known_cost takes costs that are known before training; {other[0]} is measured by each trial")
-    if len(measured) != 1:
-        found = " and ".join(measured) or "none"
-        raise ValueError(f"sampler known_cost models one of {', '.join(MEASURED)}; found {found}")
-    return measured[0], tuple(name for name in names if name in KNOWN)
+    if len(trained) != 1:
+        found = " and ".join(trained) or "none"
+        raise ValueError(f"sampler known_cost models one of {', '.join(names_of('trained'))}; found {found}")
+    return trained[0], tuple(name for name in names if METRICS[name].source == "known")
 
 
 class Bound(BaseModel):
@@ -58,28 +57,39 @@ class Bound(BaseModel):
     at_most: float = Field(gt=0, allow_inf_nan=False, description="largest value allowed")
 
 
-class ConstraintsConfig(BaseModel):
-    """Bounds on costs; a candidate beyond them is never trained. gflops and params are known when it is proposed, latency_ms is
-    measured by its trial first.
+class Constraints(BaseModel):
+    """Bounds on costs; a candidate beyond them is never trained. Those of known metrics are looked at when it is proposed; what
+    is measured, its trial measures first.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    gflops: Bound | None = Field(default=None, description="1e9 multiply-adds of convolutions and linear layers, one image")
-    params: Bound | None = Field(default=None, description="number of parameters")
-
-    latency_ms: Bound | None = Field(
-        default=None, description="milliseconds of one forward pass of one batch; needs the section `latency`"
-    )
+    def _bounds_of(self, source: Source) -> dict[str, float]:
+        given = {name: getattr(self, name) for name in names_of(source)}
+        return {name: bound.at_most for name, bound in given.items() if bound is not None}
 
     def bounds(self) -> dict[str, float]:
         """Upper bound by name, of those that are set on costs that are known before anything runs."""
-        given = {"gflops": self.gflops, "params": self.params}
-        return {name: bound.at_most for name, bound in given.items() if bound is not None}
+        return self._bounds_of("known")
 
     def measured_bounds(self) -> dict[str, float]:
         """The same of costs that trials measure."""
-        return {LATENCY: self.latency_ms.at_most} if self.latency_ms is not None else {}
+        return self._bounds_of("measured")
+
+
+if TYPE_CHECKING:
+    ConstraintsConfig = Constraints
+else:
+    # One key a metric that can be bounded.
+    ConstraintsConfig = create_model(
+        "ConstraintsConfig",
+        __base__=Constraints,
+        __doc__=Constraints.__doc__,
+        **{
+            name: (Bound | None, Field(default=None, description=METRICS[name].description))
+            for name in names_of("known", "measured")
+        },
+    )
 
 
 class SchedulerConfig(BaseModel):
@@ -166,7 +176,9 @@ class SearchConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    trials: int = Field(default=100, ge=1, description="trainings to start, published designs included")
+    trials: Annotated[int, DECIDES_NOTHING] = Field(
+        default=100, ge=1, description="trainings to start, published designs included"
+    )
     sampler: Annotated[str, OneOf("sampler", (AUTO, *SAMPLERS))] = Field(
         default=AUTO,
         description="known_cost, which models accuracy alone since costs are known (docs/known-cost.md); an Optuna sampler; or "
@@ -187,12 +199,12 @@ class SearchConfig(BaseModel):
         description="another study (its name, its folder, or latest) whose front is trained first, mapped into this space; "
         "see docs/reuse.md",
     )
-    evaluation_cache: Annotated[bool | Annotated[str, Field(min_length=1)], BeforeValidator(_no_word)] = Field(
+    evaluation_cache: Annotated[bool | Annotated[str, Field(min_length=1)], BeforeValidator(_no_word), DECIDES_NOTHING] = Field(
         default=False,
         description="replay what any study trained before in the very same way, and keep what this one trains: true, for a "
         "folder of your user account, or a folder; see docs/reuse.md",
     )
-    stop: StopConfig = Field(default=StopConfig(), description="budgets beside trials")
+    stop: Annotated[StopConfig, DECIDES_NOTHING] = Field(default=StopConfig(), description="budgets beside trials")
 
     def sampler_for(self, objectives: Iterable[str]) -> str:
         """The sampler of a search with these objectives: as set, or what auto comes to."""

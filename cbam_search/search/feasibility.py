@@ -3,24 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
-from cbam_search.records.trials import Outcome
-
-
-class Costed(Protocol):
-    """A `Cost`, or a `Candidate`, which carries its own."""
-
-    @property
-    def gflops(self) -> float: ...
-
-    @property
-    def params(self) -> int: ...
-
-
-def known_values(cost: Costed) -> dict[str, float]:
-    """The objectives that need no training, by name."""
-    return {"gflops": cost.gflops, "params": float(cost.params)}
+from cbam_search.metrics import Costed, Measured, known_values
 
 
 def excess(cost: Costed, bounds: Mapping[str, float]) -> float:
@@ -29,11 +13,6 @@ def excess(cost: Costed, bounds: Mapping[str, float]) -> float:
     return max((max(0.0, values[name] / bound - 1.0) for name, bound in bounds.items()), default=0.0)
 
 
-def excess_of(metrics: Mapping[str, float], bounds: Mapping[str, float]) -> float:
+def measured_excess(metrics: Mapping[str, Measured], bounds: Mapping[str, float]) -> float:
     """The same of what a trial measured; 0.0 too where it measured nothing of the kind."""
-    return max((max(0.0, metrics[name] / bound - 1.0) for name, bound in bounds.items() if name in metrics), default=0.0)
-
-
-def measured_excess(outcome: Outcome, bounds: Mapping[str, float]) -> float:
-    """The same of a trial that ended."""
-    return excess_of(outcome.metrics, bounds)
+    return max((max(0.0, metrics[name].value / bound - 1.0) for name, bound in bounds.items() if name in metrics), default=0.0)

@@ -8,7 +8,8 @@ from itertools import pairwise
 from cbam_search.architecture import Architecture
 from cbam_search.cost.config import LatencyConfig
 from cbam_search.cost.cost import Cost
-from cbam_search.search.config import Direction, SchedulerConfig, StopConfig
+from cbam_search.metrics import Direction
+from cbam_search.search.config import SchedulerConfig, StopConfig
 from cbam_search.search.early_stopping import rung_levels
 from cbam_search.search.space_costs import SpaceCosts
 

@@ -17,14 +17,15 @@ from optuna.trial import create_trial
 
 from cbam_search.architecture import Architecture
 from cbam_search.cost.cost import CostFunction
-from cbam_search.records.ledger import read_events
+from cbam_search.errors import DamagedFileError
+from cbam_search.metrics import known_values
 from cbam_search.records.results import read_result
 from cbam_search.records.study_records import StudyRecords, running
 from cbam_search.records.trials import Candidate, Origin, Outcome, Trial, TrialState
 from cbam_search.search.budget import Budgets, Ended
-from cbam_search.search.config import SearchConfig, StopConfig, known_cost_objectives
-from cbam_search.search.feasibility import excess, known_values, measured_excess
-from cbam_search.search.known_cost.recorded import RecordedObservations
+from cbam_search.search.config import SearchConfig, known_cost_objectives
+from cbam_search.search.feasibility import excess, measured_excess
+from cbam_search.search.known_cost.observations import RecordedObservations
 from cbam_search.search.reference import measured_reference
 from cbam_search.search.samplers import ParameterCodec, Task, build_sampler
 from cbam_search.search.telling import Worthless, tell, told_as, worthless_for
@@ -83,7 +84,7 @@ class Proposer:
         self._bounds = bounds
         self._measured_bounds = measured_bounds or {}
         self._published_digests = frozenset(design.digest for design in published)
-        self._trials = config.trials
+        self.trials = records.manifest.trials_allowed if records.manifest.history else config.trials
         self._objectives = [objective.name for objective in records.manifest.objectives]
         sampler_name = config.sampler_for(self._objectives)
         self._grid = sampler_name == "grid"
@@ -93,17 +94,24 @@ class Proposer:
         # A resumed study must not propose again what its first driver proposed from the same seed.
         seed = seed + len(records.trials)
         task = self._task() if sampler_name == "known_cost" else None
-        sampler = build_sampler(sampler_name, seed=seed, trials=config.trials, codec=self._codec, task=task)
+        # A study that was extended goes on with the sampler that it began with.
+        sampler = build_sampler(sampler_name, seed=seed, trials=records.manifest.trials, codec=self._codec, task=task)
         self._study = records.optuna_study(sampler)
         self._by_digest = {trial.candidate.digest: number for number, trial in records.trials.items() if trial.was_trained}
         self._sampler_name = sampler_name
-        self._budgets = self._follow_budgets(config, clock)
+        hours = records.manifest.hours_allowed if records.manifest.history else config.stop.hours
+        stop = config.stop.model_copy(update={"hours": hours})
+        self._budgets = Budgets(stop, records.view, clock)
         self.ended: Ended | None = None
         """The budget of `search.stop` that was used up, once one was."""
         self.left_behind: dict[int, Outcome] = {}
         """Trainings that ended before a killed driver noted it, by trial: whoever conducts finishes them first."""
+        self.problems: list[str] = []
+        """What was damaged, in words."""
         self._settle()
         self._unfinished = [trial.number for trial in running(records.trials) if trial.number not in self.left_behind]
+        self.begin_anew = frozenset(filter(records.view.is_of_other_numerics, self._unfinished))
+        """Trainings that were cut off and begin again at their first epoch, as this version trains otherwise."""
         given = [(design, Origin.PUBLISHED) for design in published] + [(design, Origin.WARM_START) for design in warm_start]
         self._given = [(design, origin) for design, origin in given if design.digest not in self._by_digest]
         self._enumeration: Iterator[Architecture] | None = None
@@ -113,18 +121,18 @@ class Proposer:
     def _task(self) -> Task:
         """For samplers that know more than Optuna's storage."""
         objectives = self.records.manifest.objectives
-        measured, _ = known_cost_objectives(objective.name for objective in objectives)
+        known_cost_objectives(objective.name for objective in objectives)
         axes = [axis for objective in objectives if (axis := objective.axis()) is not None]
-        return Task(self.space, self._cost, axes, self._bounds, RecordedObservations(self.records, measured))
+        return Task(self.space, self._cost, axes, self._bounds, RecordedObservations(self.records))
 
     def next(self) -> Trial | NoCandidate:
         """The next trial to train, recorded as started; or why there is none."""
         if self._unfinished:
             number = self._unfinished.pop(0)
-            return self.start_again(number)
-        if self.records.started >= self._trials:
+            return self.start_again(number, anew=number in self.begin_anew)
+        if self.records.started >= self.trials:
             return NoCandidate.BUDGET_USED
-        self.ended = self.ended or (self._budgets.ended() if self._budgets else None)
+        self.ended = self.ended or self._budgets.ended()
         if self.ended is not None:
             return NoCandidate.STOPPED
         proposal = self._next_given() or self._sampled()
@@ -140,21 +148,14 @@ class Proposer:
         """Record how training ended and tell Optuna; a complete trial gets the values of its objectives here."""
         trial = self.records.trials[number]
         if outcome.state is TrialState.COMPLETE:
-            measured_and_known = outcome.metrics | known_values(trial.candidate)
-            values = {name: measured_and_known[name] for name in self._objectives}
+            known = {name: measured.value for name, measured in outcome.metrics.items()} | known_values(trial.candidate)
+            values = {name: known[name] for name in self._objectives}
             outcome = outcome.model_copy(update={"values": values})
         self._fix_references(replace(trial, outcome=outcome))
         self.records.finish(number, outcome)
         beyond = self._excess_after_start(outcome)
         self._tell(self.records.trials[number], beyond)
         return outcome
-
-    def _follow_budgets(self, config: SearchConfig, clock: Callable[[], float]) -> Budgets | None:
-        if config.stop == StopConfig():
-            return None
-        budgets = Budgets(config.stop, (event for event, _ in read_events(self.records.folder.ledger)), clock)
-        self.records.ledger.subscribe(budgets.take)
-        return budgets
 
     def _tell(self, trial: Trial, excess: float) -> None:
         worthless = self._worthless
@@ -166,7 +167,7 @@ class Proposer:
 
     def _excess_after_start(self, outcome: Outcome) -> float:
         """Of a trial that was found infeasible: beyond a measured bound, or else 1.0, as the device could not hold it."""
-        return measured_excess(outcome, self._measured_bounds) or 1.0
+        return measured_excess(outcome.metrics, self._measured_bounds) or 1.0
 
     def _fix_references(self, ended: Trial) -> None:
         """Once enough was measured, before the trial that makes it enough is recorded: its front has a hypervolume."""
@@ -175,13 +176,13 @@ class Proposer:
             return
         trials = (self.records.trials | {ended.number: ended}).values()
         for name in open_ended:
-            reference = measured_reference(name, trials, self._published_digests, self._trials)
+            reference = measured_reference(name, trials, self._published_digests, self.trials)
             if reference is not None:
                 self.records.fix_references({name: reference})
 
-    def start_again(self, number: int) -> Trial:
-        """A running trial lost its worker and goes on elsewhere, as the next attempt."""
-        return self.records.start_again(number, self._parameters_of(number))
+    def start_again(self, number: int, *, anew: bool = False) -> Trial:
+        """A running trial lost its worker and goes on elsewhere, as the next attempt. anew: from its first epoch."""
+        return self.records.start_again(number, self._parameters_of(number), anew=anew)
 
     def _next_given(self) -> _Proposal | None:
         while self._given:
@@ -279,8 +280,16 @@ class Proposer:
                 if trial.was_trained:
                     self.records.settle(number)
                 self._tell_again(trial)
-            elif (left_behind := read_result(self.records.folder.result(number))) is not None:
+            elif (left_behind := self._left_behind(trial)) is not None:
                 self.left_behind[number] = left_behind
+
+    def _left_behind(self, trial: Trial) -> Outcome | None:
+        """How a training ended that a killed driver did not note. A damaged file is named, and it is trained again."""
+        try:
+            return read_result(self.records.folder.result(trial.evaluation))
+        except DamagedFileError as error:
+            self.problems.append(f"trial {trial.number} is trained again, since what was left of it cannot be read: {error}")
+            return None
 
     def _tell_again(self, trial: Trial) -> None:
         outcome = trial.outcome

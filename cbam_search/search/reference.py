@@ -9,12 +9,11 @@ from collections.abc import Collection, Iterable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from cbam_search.cost.config import LATENCY
 from cbam_search.cost.model import CostModel
 from cbam_search.errors import DataError
+from cbam_search.metrics import METRICS, Direction, trained_values
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.records.trials import Trial, TrialState
-from cbam_search.search.config import KNOWN, Direction
 from cbam_search.search.space_costs import space_costs
 from cbam_search.space.space import Space
 
@@ -33,19 +32,21 @@ def objective_axes(
     runs from 0 to its constraint, or else to what `measured_reference` says later. An accuracy runs from what the majority
     class alone would score to 1. Raises DataError where that is 1 already.
     """
-    known = [name for name in objectives if name in KNOWN]
+    known = [name for name in objectives if METRICS[name].source == "known"]
     costs = space_costs(space, cost) if known else None
     largest = {name: costs.range(name)[1] for name in known} if costs else {}
     majority = majority_scores(validation_labels)
     if majority["accuracy"] == 1.0:
         raise DataError("the validation images are all of one class, so that no candidate could be told from a constant answer")
     references = {name: BEYOND_THE_WORST * min(largest[name], bounds.get(name, largest[name])) for name in known}
+    ends = {"known": references, "measured": bounds, "trained": majority}
     return tuple(
-        ObjectiveAxis(name=name, direction=direction, reference=references[name], ideal=0.0)
-        if name in KNOWN
-        else ObjectiveAxis(name=name, direction=direction, reference=bounds.get(name), ideal=0.0)
-        if name == LATENCY
-        else ObjectiveAxis(name=name, direction=direction, reference=majority[name], ideal=1.0)
+        ObjectiveAxis(
+            name=name,
+            direction=direction,
+            reference=ends[METRICS[name].source].get(name),
+            ideal=1.0 if METRICS[name].source == "trained" else 0.0,
+        )
         for name, direction in objectives.items()
     )
 
@@ -72,16 +73,12 @@ def measured_reference(name: str, trials: Iterable[Trial], published: Collection
     chosen = [trial for trial in complete if trial.candidate.digest in published]
     if not chosen and len(complete) >= min(FIRST_COMPLETE, budget):
         chosen = complete
-    return BEYOND_THE_WORST * max(trial.outcome.metrics[name] for trial in chosen if trial.outcome) if chosen else None
+    return BEYOND_THE_WORST * max(trial.outcome.metrics[name].value for trial in chosen if trial.outcome) if chosen else None
 
 
 def majority_scores(labels: npt.NDArray[np.int64]) -> dict[str, float]:
-    """What a predictor of the most frequent class scores on these labels.
-
-    Its recall is 1 on that class and 0 elsewhere; its F1 there is 2p / (1 + p), with p the share of that class. Classes without
-    a label here do not count, as in `training.metrics`.
-    """
+    """What a predictor of the most frequent class scores on these labels, in every trained metric."""
     counts = np.bincount(labels)
-    share = float(counts.max() / counts.sum())
-    present = int((counts > 0).sum())
-    return {"accuracy": share, "balanced_accuracy": 1.0 / present, "macro_f1": 2.0 * share / (1.0 + share) / present}
+    confusion = np.zeros((len(counts), len(counts)), dtype=np.int64)
+    confusion[:, counts.argmax()] = counts
+    return {name: measured.value for name, measured in trained_values(confusion).items()}

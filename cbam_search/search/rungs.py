@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from math import nan
 
-from cbam_search.cost.config import LATENCY, LATENCY_SPREAD
+from cbam_search.metrics import Measured, known_values, tolerance
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.records.trials import Candidate, Origin
+from cbam_search.records.view import StudyView
 from cbam_search.search.config import SchedulerConfig
 from cbam_search.search.early_stopping import RungRecord, rung_levels
-from cbam_search.search.feasibility import excess, excess_of, known_values
+from cbam_search.search.feasibility import excess, measured_excess
 from cbam_search.search.rung import Rung
 
 EXEMPT = frozenset({Origin.PUBLISHED, Origin.WARM_START})
@@ -55,26 +56,38 @@ class Rungs:
         candidate: Candidate,
         epoch: int,
         metrics: Mapping[str, float],
+        measured: Mapping[str, Measured],
         objectives: Sequence[ObjectiveAxis],
     ) -> None:
-        """A trial finished an epoch, the first time that it is recorded."""
+        """A trial finished an epoch, the first time that it is recorded. measured: of its architecture, before the training."""
         if epoch not in self._rungs:
             return
-        known = {**metrics, **known_values(candidate)}
+        known = {**metrics, **{name: entry.value for name, entry in measured.items()}, **known_values(candidate)}
         record = RungRecord(
             trial=trial,
             values=tuple(known.get(objective.name, nan) for objective in objectives),
-            tolerances=tuple(metrics.get(LATENCY_SPREAD, 0.0) if entry.name == LATENCY else 0.0 for entry in objectives),
-            excess=max(excess(candidate, self._bounds), excess_of(metrics, self._measured_bounds)),
+            tolerances=tuple(tolerance(objective.name, measured) for objective in objectives),
+            excess=max(excess(candidate, self._bounds), measured_excess(measured, self._measured_bounds)),
             exempt=candidate.origin in EXEMPT,
         )
         self._positions[trial] = epoch, len(self._rungs[epoch].records)
         self._rungs[epoch].add(record)
 
-    def went_on(self, trial: int, epoch: int) -> None:
-        """An earlier driver let the trial train up to `epoch`, so past every rung before."""
-        if trial in self._positions and epoch > self._positions[trial][0]:
-            self._passed[trial] = self._positions[trial][0]
+    def fill(self, view: StudyView, objectives: Sequence[ObjectiveAxis], *, without: Container[int] = ()) -> None:
+        """With all that earlier drivers recorded, but of these trials. One that trained beyond a rung was let past it, and past
+        those before.
+        """
+        for level in self._rungs:
+            for trial in view.arrivals.get(level, ()):
+                if trial in without:
+                    continue
+                epoch = view.epoch_of(trial, level)
+                assert epoch is not None
+                candidate = view.trials[trial].candidate
+                self.epoch(trial, candidate, level, epoch.metrics, view.measured(trial), objectives)
+        for trial, (level, _) in self._positions.items():
+            if view.epochs_recorded(trial) > level:
+                self._passed[trial] = level
 
     def reason_to_stop(self, trial: int, objectives: Sequence[ObjectiveAxis]) -> str | None:
         """Why the trial does not go on past the last rung that it reached; None where it does, or reached none yet."""

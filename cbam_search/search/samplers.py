@@ -14,9 +14,9 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, NSGAIISample
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from cbam_search.architecture.registry import Registry
 from cbam_search.cost.cost import CostFunction
 from cbam_search.pareto import Axis
+from cbam_search.registry import Registry
 from cbam_search.search.known_cost.observations import Observations
 from cbam_search.search.known_cost.sampler import KnownCostSampler
 from cbam_search.search.tpe import FullTrainingTPE

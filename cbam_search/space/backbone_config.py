@@ -11,7 +11,8 @@ from pydantic_core import PydanticCustomError
 from cbam_search.architecture import FAMILIES, Backbone
 from cbam_search.architecture.backbone import Variant
 from cbam_search.architecture.geometry import Stem
-from cbam_search.architecture.registry import unknown_name
+from cbam_search.identity import DECIDES_NOTHING
+from cbam_search.registry import unknown_name
 from cbam_search.space.choices import Choices, OneOf
 
 FamilyName = Annotated[str, OneOf("backbone family", FAMILIES.names())]
@@ -47,7 +48,8 @@ class BackboneConfig(BaseModel):
         default=None,
         description="imagenet (7x7 of stride 2, max pooling) or cifar (3x3 of stride 1); the default is the family's own",
     )
-    weights: WeightsPath | dict[str, WeightsPath] | None = Field(
+    # Known by the files' content, not by where they lie.
+    weights: Annotated[WeightsPath | dict[str, WeightsPath] | None, DECIDES_NOTHING] = Field(
         default=None,
         description="trained weights to start from: a file (safetensors, or a state dict of torch.save), or, for several "
         "backbones, a mapping from their names to files; see docs/pretrained.md",

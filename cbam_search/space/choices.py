@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from cbam_search.architecture.registry import unknown_name
+from cbam_search.registry import unknown_name
 
 T = TypeVar("T")
 

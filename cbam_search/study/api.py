@@ -8,11 +8,13 @@ import uuid
 from dataclasses import replace
 from pathlib import Path
 
-import yaml
+from pydantic import BaseModel
 
 from cbam_search.architecture import OwnBackbone
 from cbam_search.durable import write_atomically
-from cbam_search.errors import ResourceError, StudyFailedError, UserError
+from cbam_search.errors import ConfigError, ResourceError, StudyFailedError, UserError
+from cbam_search.identity import differences
+from cbam_search.metrics import LATENCY
 from cbam_search.own_source import source_digest, source_files
 from cbam_search.records.events import StudyClosed
 from cbam_search.records.folder import StudyFolder, create_study_folder, find_study
@@ -21,6 +23,7 @@ from cbam_search.running.cluster import TrialResources, ray_running, trial_resou
 from cbam_search.running.latency import LatencyJob
 from cbam_search.running.nodes import latency_device
 from cbam_search.space.own_config import OwnBackboneConfig
+from cbam_search.study.budgets import budget_asked
 from cbam_search.study.config import StudyConfig, read_study_config
 from cbam_search.study.driver import drive
 from cbam_search.study.environment import hardware, versions
@@ -29,8 +32,6 @@ from cbam_search.study.screen import Screen, Silence
 from cbam_search.study.spaces import require_code_permission
 from cbam_search.study.study import Study, open_study, read_study
 from cbam_search.study.warm_start import resolve_warm_start
-
-FIXED_SECTIONS = ("seed", "backbone", "attention", "objectives", "constraints", "latency", "training", "search")
 
 __all__ = ["Study", "launch", "open_study", "resume"]
 
@@ -63,19 +64,26 @@ def launch(space: str | Path, *, allow_code: bool = False, verbose: bool = False
 
 
 def resume(
-    run: str | Path = "latest", *, allow_code: bool = False, verbose: bool = False, screen: Screen | None = None
+    run: str | Path = "latest",
+    *,
+    trials: int | None = None,
+    hours: float | None = None,
+    allow_code: bool = False,
+    verbose: bool = False,
+    screen: Screen | None = None,
 ) -> Study:
-    """Go on with a study that was interrupted or killed: no finished trial is lost, none is trained twice.
+    """Go on with a study that was interrupted or killed, or beyond its budget: no finished trial is lost, none trained twice.
 
-    run: a study's name, its folder, or `latest`. The rest as for `launch`. Raises UserError when data, weights or the source of
-    your own backbone have changed.
+    run: a study's name, its folder, or `latest`. trials, hours: what the study may take in all, from now on, in place of
+    `search.trials` and `search.stop.hours`. The rest as for `launch`. Raises UserError when data, weights or the source of your
+    own backbone have changed, and where the study has taken that much already.
     """
     screen = screen or Silence()
     folder = find_study(str(run))
     manifest = folder.read_manifest()
     config, _ = read_study_config(folder.given_yaml, base=Path(manifest.yaml_folder))
     with folder.lock():
-        _check_same_settings(folder, config)
+        _check_same_settings(folder, manifest, config)
         _check_same_source(manifest, config, allow_code=allow_code)
         prepared = replace(prepare(config, allow_code=allow_code), warm_start=manifest.warm_start)
         _check_same_data(manifest, prepared)
@@ -84,7 +92,8 @@ def resume(
             resources = trial_resources(config.resources)
             latency = _latency_job(config, resources)
             _check_same_device(manifest, latency, config)
-            closed = drive(folder, prepared, resources, latency, resumed=True, screen=screen, verbose=verbose)
+            budget = budget_asked(manifest, config, trials=trials, hours=hours)
+            closed = drive(folder, prepared, resources, latency, resumed=True, screen=screen, verbose=verbose, budget=budget)
     return _close(folder, closed, screen)
 
 
@@ -92,9 +101,8 @@ def _latency_job(config: StudyConfig, resources: TrialResources) -> LatencyJob |
     """Where latency is used; raises ResourceError where the cluster has not the device, or several."""
     if config.latency is None:
         return None
-    at_most = config.constraints.latency_ms
     device = latency_device(config.latency.device, resources)
-    return LatencyJob(config.latency, device, at_most.at_most if at_most else None)
+    return LatencyJob(config.latency, device, config.constraints.measured_bounds().get(LATENCY))
 
 
 def _create(prepared: Preparation, text: str, yaml_folder: Path, latency: LatencyJob | None) -> StudyFolder:
@@ -120,7 +128,9 @@ def _manifest(
         data=summary(prepared.data),
         objectives=prepared.objectives,
         trials=config.search.trials,
+        hours=config.search.stop.hours,
         epochs=config.training.epochs,
+        seed=config.seed,
         distinct_architectures=prepared.space.count(),
         parameters=len(prepared.space.parameters),
         published=tuple(design.label for design in prepared.published.trained),
@@ -141,21 +151,33 @@ def _latency_summary(latency: LatencyJob, config: StudyConfig) -> LatencySummary
     )
 
 
-def _check_same_settings(folder: StudyFolder, config: StudyConfig) -> None:
-    """What candidates are and how they are judged is fixed; where they run and what is kept may change."""
-    began_with = yaml.safe_load(folder.resolved_yaml.read_text())
-    now = yaml.safe_load(config.resolved_yaml())
-    for document in (began_with, now):
-        # A file may move; that it is the same is checked by its digest.
-        document["backbone"].pop("weights", None)
-        # Replayed or trained, a result is the same.
-        document["search"].pop("evaluation_cache", None)
-    changed = [section for section in FIXED_SECTIONS if began_with.get(section) != now[section]]
+def _check_same_settings(folder: StudyFolder, manifest: StudyManifest, config: StudyConfig) -> None:
+    """What candidates are and how they are judged is fixed; where they run, how many and what is kept may change.
+
+    Both YAMLs are read by today's models, so that a key that has come since means in both what it does by default.
+    """
+    try:
+        began_with, _ = read_study_config(folder.resolved_yaml, base=Path(manifest.yaml_folder))
+    except ConfigError as error:
+        made_by = manifest.versions.get("cbam-search", "another version")
+        raise UserError(
+            f"study {manifest.name} was made by cbam-search {made_by}, and this version cannot read its settings:\n{error}"
+        ) from None
+    sections = differences(began_with, config)
+    changed = [name for section in sections for name in _changed_in(section, began_with, config)]
     if changed:
         raise UserError(
             f"{folder.given_yaml} was edited since the study began: {', '.join(changed)}. A study keeps its settings; "
             f"put them back, or launch a new study"
         )
+
+
+def _changed_in(section: str, began_with: StudyConfig, config: StudyConfig) -> list[str]:
+    """`training.epochs`, or the section itself where it is no more than one setting."""
+    before, now = getattr(began_with, section), getattr(config, section)
+    if not isinstance(before, BaseModel) or type(before) is not type(now):
+        return [section]
+    return [f"{section}.{name}" for name in differences(before, now)]
 
 
 def _check_same_source(manifest: StudyManifest, config: StudyConfig, *, allow_code: bool) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from cbam_search.cost.config import LATENCY, LatencyConfig
+from cbam_search.cost.config import LatencyConfig
 from cbam_search.data.config import DatasetConfig
+from cbam_search.identity import DECIDES_NOTHING
+from cbam_search.metrics import LATENCY
 from cbam_search.records.config import RecordsConfig
 from cbam_search.records.manifest import STUDY_NAME
 from cbam_search.running.config import ResourcesConfig
@@ -28,9 +30,12 @@ class StudyConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(description="names the study and its folder: letters, digits, '.', '_' and '-'")
+    name: Annotated[str, DECIDES_NOTHING] = Field(
+        description="names the study and its folder: letters, digits, '.', '_' and '-'"
+    )
     seed: int = Field(default=0, ge=0, lt=2**31, description="of splits, proposals and every training")
-    dataset: DatasetConfig = Field(description="the images")
+    # Known by the images, not by where they lie.
+    dataset: Annotated[DatasetConfig, DECIDES_NOTHING] = Field(description="the images")
     backbone: AnyBackboneConfig = Field(
         description="the networks that attention is placed in: a family, or your own by `module`"
     )
@@ -43,9 +48,13 @@ class StudyConfig(BaseModel):
     latency: LatencyConfig | None = Field(default=None, description="what latency_ms is measured on")
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="one recipe for every candidate")
     search: SearchConfig = Field(default_factory=SearchConfig, description="how many candidates, and who proposes them")
-    resources: ResourcesConfig = Field(default_factory=ResourcesConfig, description="what one trial may use")
-    records: RecordsConfig = Field(default_factory=RecordsConfig, description="where the study is kept")
-    tracking: TrackingConfig = Field(default_factory=TrackingConfig, description="MLflow")
+    resources: Annotated[ResourcesConfig, DECIDES_NOTHING] = Field(
+        default_factory=ResourcesConfig, description="what one trial may use"
+    )
+    records: Annotated[RecordsConfig, DECIDES_NOTHING] = Field(
+        default_factory=RecordsConfig, description="where the study is kept"
+    )
+    tracking: Annotated[TrackingConfig, DECIDES_NOTHING] = Field(default_factory=TrackingConfig, description="MLflow")
 
     @field_validator("name")
     @classmethod

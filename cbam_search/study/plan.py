@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cbam_search.cost.config import LATENCY
 from cbam_search.cost.model import CostModel
 from cbam_search.data.config import DatasetConfig
 from cbam_search.data.images import ImageData
 from cbam_search.data.load import load
 from cbam_search.errors import DataError, ResourceError, UserError
+from cbam_search.metrics import LATENCY
 from cbam_search.search.plan import Design, Plan, PlannedData
 from cbam_search.search.space_costs import space_costs
 from cbam_search.space.space import Space

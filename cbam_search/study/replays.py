@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from cbam_search.records.config import RecordsConfig
+from cbam_search.records.evaluation_cache import Artifact
 from cbam_search.records.study_records import StudyRecords
 from cbam_search.running.cluster import TrialResources
 from cbam_search.running.latency import LatencyJob, LatencyMeter
 from cbam_search.running.nodes import gpu_models
 from cbam_search.running.replays import CPU, Replays, StudyKeys
 from cbam_search.study.preparation import Preparation
+
+
+def kept_artifacts(config: RecordsConfig) -> list[Artifact]:
+    """What complete trials keep."""
+    kept: list[Artifact] = ["weights"] if config.keep != "none" else []
+    return [*kept, "predictions"] if config.predictions else kept
 
 
 def replays_of(
@@ -40,6 +48,6 @@ def replays_of(
         keys,
         records.folder,
         records.manifest,
-        weights_needed=config.records.keep != "none",
+        needed=kept_artifacts(config.records),
         meter=meter,
     )

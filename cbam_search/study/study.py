@@ -6,16 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from cbam_search import pareto
 from cbam_search.errors import ExportError
 from cbam_search.export.module import write_module
+from cbam_search.metrics import error_name
 from cbam_search.records.folder import StudyFolder, find_study
 from cbam_search.records.front import Front, front_of, point
 from cbam_search.records.manifest import StudyManifest
+from cbam_search.records.older import weights_path
 from cbam_search.records.storage import open_storage
-from cbam_search.records.study_records import read_trials
+from cbam_search.records.stored_trials import read_trials
 from cbam_search.records.trials import Trial
 from cbam_search.study.config import StudyConfig, read_study_config
 from cbam_search.study.spaces import require_code_permission
@@ -51,7 +54,7 @@ class Study:
             points = [point(trial, self.manifest.objectives) for trial in members]
             return members[pareto.knee(points, [objective.maximise for objective in self.manifest.objectives])]
         if choice == "best-accuracy":
-            return max(members, key=lambda trial: trial.outcome.metrics["accuracy"] if trial.outcome else 0.0)
+            return max(members, key=lambda trial: (trial.outcome.value("accuracy") if trial.outcome else None) or 0.0)
         raise ExportError(f"'{choice}' picks nothing. Allowed: knee, best-accuracy, or the number of a trial")
 
     def export(self, output: str | Path, pick: str = "knee", *, allow_code: bool = False) -> Path:
@@ -62,16 +65,23 @@ class Study:
         """
         require_code_permission(self.config, allow_code=allow_code)
         trial = self.pick(pick)
-        weights = self.folder.weights(trial.number)
+        weights = weights_path(self.folder, trial)
         if not weights.is_file():
             raise ExportError(
                 f"the weights of trial {trial.number} were not kept: records.keep is {self.config.records.keep}. With 'front', "
-                f"the default, members of the front keep theirs, with 'all' every trial"
+                f"the default, the front keeps its weights, and so do the bare, SE and CBAM networks on its backbones; with "
+                f"'all' every trial does"
             )
+        try:
+            tensors = load_file(weights)
+        except (OSError, SafetensorError) as error:
+            raise ExportError(
+                f"the weights of trial {trial.number} cannot be read: {weights}: {error}. Export another trial"
+            ) from None
         data = self.manifest.data
         return write_module(
             trial.candidate.architecture,
-            load_file(weights),
+            tensors,
             Path(output),
             class_names=data.class_names,
             mean=data.mean,
@@ -106,4 +116,7 @@ def open_study(run: str | Path = "latest") -> Study:
 
 def _figures(trial: Trial) -> dict[str, Any]:
     assert trial.outcome is not None
-    return {"gflops": trial.candidate.gflops, "params": trial.candidate.params, **trial.outcome.metrics}
+    metrics = trial.outcome.metrics
+    values = {name: entry.value for name, entry in metrics.items()}
+    errors = {error_name(name): entry.standard_error for name, entry in metrics.items() if entry.standard_error is not None}
+    return {"gflops": trial.candidate.gflops, "params": trial.candidate.params, **values, **errors}

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
-from cbam_search.cost.config import LATENCY, LATENCY_SPREAD
+from cbam_search.metrics import Measured, error_name, names_of
 from cbam_search.records.events import (
+    ArchitectureMeasured,
     EpochFinished,
     Event,
     FrontUpdated,
     StudyClosed,
+    StudyExtended,
     StudyOpened,
     TrialFinished,
     TrialSkipped,
@@ -19,9 +21,9 @@ from cbam_search.records.events import (
 from cbam_search.records.front import front_of
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.records.trials import TrialState
+from cbam_search.records.view import StudyView
 from cbam_search.tracking.notes import trial_note
 from cbam_search.tracking.run_changes import MetricRow, NewRun, RunChanges, RunStatus, milliseconds
-from cbam_search.tracking.view import StudyView
 
 STUDY = None
 """Key of the parent run; a trial's run goes by the trial's number."""
@@ -61,6 +63,10 @@ class Draft:
             case StudyOpened():
                 self.runs[STUDY].ended("RUNNING", None)
                 self.runs[STUDY].tags["state"] = "running"
+            case StudyExtended():
+                self.runs[STUDY].tags["extended_to"] = f"{event.trials} trainings" + (
+                    f", {event.hours:g} h" if event.hours else ""
+                )
             case StudyClosed():
                 self._close(event, now)
             case TrialStarted():
@@ -70,10 +76,12 @@ class Draft:
                 count = self.view.count(state, trained=False)
                 self._study_metric(f"proposals_{state}", count, now, step=len(self.view.trials))
             case EpochFinished():
-                metrics = {**event.metrics, "epoch_seconds": event.seconds}
-                if event.epoch > 1:  # the same as in the first
-                    metrics = {name: value for name, value in metrics.items() if name not in (LATENCY, LATENCY_SPREAD)}
+                metrics = {**event.trained_metrics, "epoch_seconds": event.seconds}
+                if event.epoch == 1:  # version 0.1 told it with every epoch
+                    self._measured(event.trial, event.measured_metrics, now)
                 self.runs[event.trial].metrics += [MetricRow(name, value, now, event.epoch) for name, value in metrics.items()]
+            case ArchitectureMeasured():
+                self._measured(event.trial, event.metrics, now)
             case TrialFinished():
                 self._finish(event, now)
             case FrontUpdated():
@@ -127,11 +135,17 @@ class Draft:
             self._study_metric("trials_replayed", self.view.replayed, now)
         if outcome.state is not TrialState.COMPLETE:
             changes.tags["on_front"] = "false"
-        if outcome.epochs == 0:  # found too slow: no epoch told of its latency
-            measured = {name: outcome.metrics[name] for name in (LATENCY, LATENCY_SPREAD) if name in outcome.metrics}
-            changes.metrics += [MetricRow(name, value, now, 0) for name, value in measured.items()]
+        if not self.view.measured(event.trial):  # version 0.1 told it of a trial found too slow with its end alone
+            known = {name: outcome.metrics[name] for name in names_of("measured") if name in outcome.metrics}
+            self._measured(event.trial, known, now)
         changes.metrics.append(MetricRow("training_seconds", outcome.seconds, now, outcome.epochs))
         self._study_metric(f"trials_{outcome.state}", self.view.count(outcome.state, trained=True), now)
+
+    def _measured(self, trial: int, metrics: Mapping[str, Measured], now: int) -> None:
+        """What was measured before the training, each with its error."""
+        for name, measured in metrics.items():
+            rows = {name: measured.value, error_name(name): measured.standard_error}
+            self.runs[trial].metrics += [MetricRow(row, value, now, 0) for row, value in rows.items() if value is not None]
 
     def _front(self, event: FrontUpdated, now: int) -> None:
         self.front_changed = self.front_changed or event.changed

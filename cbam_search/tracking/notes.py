@@ -34,7 +34,7 @@ def study_note(manifest: StudyManifest) -> str:
         f"- one nested run a training; those on the front have the tag `on_front = true`\n"
         f"- data: {data.train} training and {data.validation} validation images of {height_width}, "
         f"{len(data.class_names)} classes, fingerprint `{data.fingerprint[:16]}`; the test split is not touched by the search\n"
-        f"{latency}- space: {manifest.distinct_architectures:,} distinct architectures; {manifest.trials} trainings of "
+        f"{latency}- space: {manifest.distinct_architectures:,} distinct architectures; {manifest.trials_allowed} trainings of "
         f"{manifest.epochs} epochs were asked for{excluded}\n\n"
         f"The study's own records are the truth and this is a view of them: "
         f"`cbam-search front {manifest.name}` lists the front, `cbam-search export {manifest.name}` takes the best away."

@@ -11,6 +11,7 @@ from itertools import islice
 from cbam_search.records.events import StudyClosed
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.ledger import read_events
+from cbam_search.records.view import StudyView
 from cbam_search.tracking.address import expanded, redacted
 from cbam_search.tracking.config import TrackingConfig
 from cbam_search.tracking.cursor import Cursor, read_cursor, write_cursor
@@ -18,7 +19,6 @@ from cbam_search.tracking.draft import STUDY, Draft
 from cbam_search.tracking.parent_run import front_files, study_files, study_params, study_tags
 from cbam_search.tracking.run_changes import NewRun, RunChanges, milliseconds
 from cbam_search.tracking.store import MlflowStore
-from cbam_search.tracking.view import StudyView
 
 EVENTS_AT_ONCE = 2000
 
@@ -98,7 +98,7 @@ class Session:
 
     def _view_at(self, offset: int) -> StudyView:
         """The study as it was when everything before `offset` had been written."""
-        view = StudyView()
+        view = StudyView(seed=self.manifest.seed)
         for event, after in read_events(self.folder.ledger) if offset else ():
             if after > offset:
                 break

@@ -7,17 +7,19 @@ what it belongs to.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
 from cbam_search.durable import write_atomically
-from cbam_search.errors import RecordsError
+from cbam_search.errors import DamagedFileError, RecordsError
 
 FORMAT = "cbam-search checkpoint 1"
 
@@ -27,6 +29,20 @@ Tensors = dict[str, torch.Tensor]
 def save_weights(model: nn.Module, path: Path) -> None:
     """Write the model's state dict, contiguous and on CPU."""
     write_atomically(path, save(_to_cpu(model.state_dict())))
+
+
+def save_predictions(predicted: npt.NDArray[np.int64], path: Path) -> None:
+    """Write the predicted class of each validation image, (N,), in the order of the split."""
+    write_atomically(path, save({"predicted": torch.from_numpy(predicted)}))
+
+
+def load_predictions(path: Path) -> npt.NDArray[np.int64]:
+    """The same again, (N,); raises RecordsError if the file is damaged."""
+    tensors, _ = _read(path)
+    if "predicted" not in tensors:
+        raise RecordsError(f"{path}: holds no predictions")
+    predicted: npt.NDArray[np.int64] = tensors["predicted"].numpy()
+    return predicted
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -60,9 +76,16 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, *, belongs_to: Mapping[str, Any]
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    belongs_to: Mapping[str, Any],
+    read: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
 ) -> dict[str, Any]:
     """Restore model and optimiser in place, and give back the progress that was saved.
+
+    read: makes what was saved, maybe by another version, and what must be equal comparable.
 
     Raises RecordsError, with both untouched, if the file is damaged, or was written for another model, recipe, seed or
     data set.
@@ -70,8 +93,8 @@ def load_checkpoint(
     tensors, metadata = _read(path)
     if metadata.get("format") != FORMAT:
         raise RecordsError(f"{path}: not a checkpoint of this version")
-    saved = json.loads(metadata["belongs_to"])
-    different = sorted(key for key in {*saved, *belongs_to} if saved.get(key) != belongs_to.get(key))
+    saved, wanted = read(json.loads(metadata["belongs_to"])), read(belongs_to)
+    different = sorted(key for key in {*saved, *wanted} if saved.get(key) != wanted.get(key))
     if different:
         raise RecordsError(f"{path}: this checkpoint belongs to another training; different: {', '.join(different)}")
     weights = _under("model.", tensors)
@@ -119,4 +142,4 @@ def _read(path: Path) -> tuple[Tensors, dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except SafetensorError as error:
-        raise RecordsError(f"{path}: damaged, or not a safetensors file: {error}") from None
+        raise DamagedFileError(f"{path}: damaged, or not a safetensors file: {error}") from None

@@ -1,48 +1,35 @@
-"""The training loop: one EpochResult an epoch."""
+"""The training loop: one `Epoch` an epoch."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from cbam_search.data.images import ImageData
-from cbam_search.errors import DeviceMemoryError, DivergedError
+from cbam_search.durable import put_aside
+from cbam_search.errors import DamagedFileError, DeviceMemoryError, DivergedError
+from cbam_search.identity import identity
+from cbam_search.metrics import Confusion, Measured, confusion_matrix, trained_values
 from cbam_search.training.batches import DataOnDevice, steps_per_epoch
 from cbam_search.training.checkpoint import load_checkpoint, save_checkpoint
 from cbam_search.training.config import TrainingConfig
 from cbam_search.training.determinism import derived_seed, deterministic
-from cbam_search.training.metrics import Metrics, confusion_matrix, metrics_of
+from cbam_search.training.epoch import Epoch
+from cbam_search.training.numerics import NUMERICS_VERSION
 from cbam_search.training.optimization import build_optimizer, learning_rate_at, set_learning_rate
 from cbam_search.training.precision import Precision
 
 # Evaluation keeps no activations for a backward pass, so that four times the batch fits.
 EVALUATION_BATCH_FACTOR = 4
-
-
-@dataclass(frozen=True)
-class EpochResult:
-    """What an epoch came to.
-
-    epoch: from 1. train_loss: the mean over the epoch's images, with label smoothing, while the weights change.
-    validation_loss: plain cross entropy. accuracy, balanced_accuracy, macro_f1: of validation, in [0, 1], see `Metrics`.
-    learning_rate: of the last step. seconds: of training and evaluation.
-    """
-
-    epoch: int
-    train_loss: float
-    validation_loss: float
-    accuracy: float
-    balanced_accuracy: float
-    macro_f1: float
-    learning_rate: float
-    seconds: float
 
 
 def train(
@@ -55,14 +42,16 @@ def train(
     checkpoint: Path | None = None,
     checkpoint_every_seconds: float = 30.0,
 ) -> Training:
-    """Train `model` in place: an iterator of EpochResult, which trains one epoch each time it is asked.
+    """Train `model` in place: an iterator of `Epoch`, which trains one epoch each time it is asked.
 
     model: (N, C, H, W) float32 -> (N, classes) logits; its weights are the caller's. Moved to `device`.
     data: a `DataOnDevice` serves many trainings; an `ImageData` is put on the device for this one.
     seed: of batch order, augmentation and the model's own randomness; not negative.
     checkpoint: gone on from if the file exists, and written at least `checkpoint_every_seconds` apart.
 
-    Raises RecordsError if the checkpoint is damaged or another training's, DeviceMemoryError if the device has too
+    A damaged checkpoint is put aside, and training begins at its first epoch.
+
+    Raises RecordsError if the checkpoint is another training's, DeviceMemoryError if the device has too
     little memory; the iterator raises DivergedError when a loss is not finite, and DeviceMemoryError.
     """
     try:
@@ -75,12 +64,14 @@ def train(
     raise DeviceMemoryError(failure)
 
 
-class Training(Iterator[EpochResult]):
+class Training(Iterator[Epoch]):
     """A training under way.
 
     resumed_epoch: epochs that the checkpoint brought along, which are not given again; 0 from scratch.
     epoch: epochs done. A checkpoint of epoch k is written when epoch k + 1 is asked for, so that whoever asks has
     recorded epoch k by then, or when `save()` is called.
+    measured: what the last epoch's validation came to, with errors. predicted: (N,), the class that it gave each validation
+    image, in the order of the split. Both are empty before the first epoch.
     """
 
     def __init__(
@@ -106,8 +97,10 @@ class Training(Iterator[EpochResult]):
         self._checkpoint_time = time.monotonic()
         self.epoch = self._resume(checkpoint) if checkpoint is not None and checkpoint.exists() else 0
         self.resumed_epoch = self.epoch
+        self.measured: dict[str, Measured] = {}
+        self.predicted: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
-    def __next__(self) -> EpochResult:
+    def __next__(self) -> Epoch:
         if self.epoch == self._config.epochs:
             raise StopIteration
         due = time.monotonic() - self._checkpoint_time >= self._checkpoint_every_seconds
@@ -128,7 +121,13 @@ class Training(Iterator[EpochResult]):
         self._checkpoint_time = time.monotonic()
 
     def _resume(self, checkpoint: Path) -> int:
-        progress = load_checkpoint(checkpoint, self._model, self._optimizer, belongs_to=self._identity())
+        try:
+            progress = load_checkpoint(
+                checkpoint, self._model, self._optimizer, belongs_to=self._identity(), read=_as_read_today
+            )
+        except DamagedFileError:
+            put_aside(checkpoint)
+            return 0
         if progress["gradient_scaler"]:
             self._scaler.load_state_dict(progress["gradient_scaler"])
         return int(progress["epoch"])
@@ -138,26 +137,25 @@ class Training(Iterator[EpochResult]):
             "recipe": self._config.model_dump(mode="json"),
             "seed": self._seed,
             "data": self._data.fingerprint,
+            "numerics_version": NUMERICS_VERSION,
         }
 
-    def _train_and_evaluate(self) -> EpochResult:
-        start = time.monotonic()
+    def _train_and_evaluate(self) -> Epoch:
+        start, processor_start = time.monotonic(), time.process_time()
         train_loss = self._train_epoch()
-        validation_loss, metrics = evaluate(self._model, self._data, self._config)
+        validation_loss, confusion, self.predicted = evaluate(self._model, self._data, self._config)
+        self.measured = trained_values(confusion)
         self.epoch += 1
         for name, loss in (("training", train_loss), ("validation", validation_loss)):
             if not math.isfinite(loss):
                 raise DivergedError(f"the {name} loss of epoch {self.epoch} is {loss}; a lower lr may help")
-        return EpochResult(
-            epoch=self.epoch,
-            train_loss=train_loss,
-            validation_loss=validation_loss,
-            accuracy=metrics.accuracy,
-            balanced_accuracy=metrics.balanced_accuracy,
-            macro_f1=metrics.macro_f1,
-            learning_rate=self._learning_rate(self.epoch * self._steps_per_epoch - 1),
-            seconds=time.monotonic() - start,
-        )
+        metrics = {
+            "train_loss": train_loss,
+            "validation_loss": validation_loss,
+            **{name: measured.value for name, measured in self.measured.items()},
+            "learning_rate": self._learning_rate(self.epoch * self._steps_per_epoch - 1),
+        }
+        return Epoch(self.epoch, metrics, time.monotonic() - start, time.process_time() - processor_start)
 
     def _train_epoch(self) -> float:
         config = self._config
@@ -194,21 +192,32 @@ class Training(Iterator[EpochResult]):
         )
 
 
+def _as_read_today(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint belongs to, with what decides of its recipe, and what version 0.1 did not write."""
+    try:
+        recipe: Any = identity(TrainingConfig.model_validate(saved.get("recipe")))
+    except ValueError:
+        recipe = saved.get("recipe")
+    return {"numerics_version": 1, **saved, "recipe": recipe}
+
+
 @torch.inference_mode()
-def evaluate(model: nn.Module, data: DataOnDevice, config: TrainingConfig) -> tuple[float, Metrics]:
-    """Plain cross entropy and metrics over the validation split of `data`, on whose device the model lies.
+def evaluate(model: nn.Module, data: DataOnDevice, config: TrainingConfig) -> tuple[float, Confusion, npt.NDArray[np.int64]]:
+    """Plain cross entropy, confusion matrix and predicted classes (N,) over the validation split of `data`, on whose device the
+    model lies.
 
     The model is left in eval mode.
     """
     precision = Precision.of(config, data.device)
     model.eval()
     loss_sum = torch.zeros((), device=data.device)
-    predictions, labels = [], []
+    parts, labels = [], []
     for x, y in data.evaluation_batches(EVALUATION_BATCH_FACTOR * config.batch_size):
         with precision.autocast():
             logits = model(x.contiguous(memory_format=precision.memory_format)).float()
         loss_sum += cross_entropy(logits, y, reduction="sum")
-        predictions.append(logits.argmax(dim=1))
+        parts.append(logits.argmax(dim=1))
         labels.append(y)
-    confusion = confusion_matrix(torch.cat(labels).cpu().numpy(), torch.cat(predictions).cpu().numpy(), data.classes)
-    return loss_sum.item() / len(data.validation), metrics_of(confusion)
+    predicted = torch.cat(parts).cpu().numpy()
+    confusion = confusion_matrix(torch.cat(labels).cpu().numpy(), predicted, data.classes)
+    return loss_sum.item() / len(data.validation), confusion, predicted

@@ -14,21 +14,25 @@ from search_quality_report import at, first_reached, reached_for_good
 from simulation import Setting, Simulated, simulate
 
 from cbam_search.cost.model import CostModel
+from cbam_search.metrics import Measured
 from cbam_search.pareto import Axis, hypervolume
+from cbam_search.records.evaluation import Evaluation
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.records.table import (
+    TEST_ACCURACY,
     Table,
     TableData,
     TableEntry,
     TableIdentity,
     TableMetadata,
-    TableTraining,
     read_table,
     write_table,
 )
+from cbam_search.records.trials import Outcome, TrialState
 from cbam_search.space.space import Space
 from cbam_search.study.config import StudyConfig
 from cbam_search.study.yaml_file import parse_yaml
+from cbam_search.training.epoch import Epoch
 
 EPOCHS, SEEDS = 8, (0, 1, 2)
 YAML = """\
@@ -47,7 +51,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     space = Space(config.backbone, config.attention, in_channels=1, classes=10)
     cost = CostModel((8, 8)).cost
     rng = np.random.default_rng(0)
-    entries, trainings = [], []
+    entries, evaluations = [], []
     for architecture in space.enumerate():
         price = cost(architecture)
         entry = TableEntry(
@@ -64,19 +68,14 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
         true = 0.45 + 0.1 * np.log10(price.gflops / 5e-5) + 0.1 * ((0, "se") in placed) + 0.3 * ((2, "cbam") in placed)
         for seed in SEEDS:
             last = true + rng.normal(0.0, 0.01)
-            curve = tuple(float(last * (1 - 0.5 ** (epoch + 1))) for epoch in range(EPOCHS))
-            trainings.append(
-                TableTraining(
-                    digest=entry.digest,
-                    seed=seed,
-                    state="complete",
-                    validation_accuracy=curve,
-                    train_loss=(1.0,) * EPOCHS,
-                    seconds=(2.0,) * EPOCHS,
-                    processor_seconds=(1.0,) * EPOCHS,
-                    test_accuracy=float(true + rng.normal(0.0, 0.01)),
-                )
+            curve = [float(last * (1 - 0.5 ** (epoch + 1))) for epoch in range(EPOCHS)]
+            epochs = tuple(
+                Epoch(number, {"accuracy": accuracy, "train_loss": 1.0}, seconds=2.0, processor_seconds=1.0)
+                for number, accuracy in enumerate(curve, start=1)
             )
+            test = Measured(value=float(true + rng.normal(0.0, 0.01)))
+            outcome = Outcome(state=TrialState.COMPLETE, metrics={TEST_ACCURACY: test}, epochs=EPOCHS)
+            evaluations.append(Evaluation(architecture=architecture, seed=seed, epochs=epochs, outcome=outcome))
     axes = (
         ObjectiveAxis(name="accuracy", direction="max", reference=0.1, ideal=1.0),
         ObjectiveAxis(name="gflops", direction="min", reference=max(entry.gflops for entry in entries), ideal=0.0),
@@ -100,7 +99,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
         resolved_yaml=config.resolved_yaml(),
     )
     found = tmp_path_factory.mktemp("table") / "made-up.parquet"
-    write_table(found, metadata, entries, trainings)
+    write_table(found, metadata, entries, evaluations)
     return found
 
 

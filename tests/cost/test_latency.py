@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cbam_search.architecture import Architecture
 from cbam_search.cost import latency as latency_module
-from cbam_search.cost.config import LATENCY, LATENCY_SPREAD, LatencyConfig
+from cbam_search.cost.config import LatencyConfig
 from cbam_search.cost.device import Device, devices_of_a_trial
 from cbam_search.cost.latency import LatencyBench, LatencySetting, Ratio
 from cbam_search.errors import DeviceMemoryError
@@ -92,7 +92,8 @@ def test_the_nominal_figure_is_the_reference_network_s_own_median(monkeypatch: p
 
 
 def test_milliseconds_are_ratios_times_the_nominal_figure() -> None:
-    assert Ratio(2.0, 0.1).metrics(1.5) == {LATENCY: 3.0, LATENCY_SPREAD: pytest.approx(0.15)}
+    measured = Ratio(2.0, 0.1).measured_ms(1.5, pairs=PAIRS)
+    assert (measured.value, measured.standard_error, measured.n) == (3.0, pytest.approx(0.15), PAIRS)
 
 
 def test_too_little_memory_is_said_as_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-SWEEPS = ("tests/attention/test_kind_contract.py", "tests/architecture/test_registry.py", "tests/cost/test_cost.py")
+SWEEPS = ("tests/attention/test_kind_contract.py", "tests/test_registry.py", "tests/cost/test_cost.py")
 
 
 @pytest.mark.slow

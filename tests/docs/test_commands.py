@@ -57,6 +57,8 @@ def test_command(command: str, workplace: Path, root: Path, command_line: Comman
         case ["cbam-search", name, space] if name in ONLY_VALIDATED:
             read_study_config(workplace / space)
         case ["cbam-search", name, *arguments] if name in IN_A_PROCESS_OF_ITS_OWN:
+            if "--trials" in arguments:  # one more than the fixture has: a hundred would take minutes
+                arguments[arguments.index("--trials") + 1] = "5"
             finished = command_line(name, *arguments, cwd=workplace)
             assert finished.returncode == 0, finished.stdout + finished.stderr
         case ["cbam-search", *arguments]:

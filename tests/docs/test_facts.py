@@ -68,9 +68,10 @@ def test_the_files_of_a_study(root: Path, finished_study: Path) -> None:
     listed = _first_cells(_text(root, "docs/records.md"), "The folder")
     folder = StudyFolder(Path("studies/NAME"))
     named = [folder.given_yaml, folder.resolved_yaml, folder.manifest, folder.database, folder.ledger, folder.mlflow_state]
-    named += [folder.log, folder.path / "lock", folder.result(7), folder.checkpoint(7), folder.weights(7)]
+    named += [folder.log, folder.path / "lock", folder.references, folder.evaluation("ID"), folder.result("ID")]
+    named += [folder.measured("ID"), folder.checkpoint("ID"), folder.weights("ID"), folder.predictions("ID")]
     for path in named:
-        assert path.relative_to(folder.path).as_posix() in listed
+        assert path.relative_to(folder.path).as_posix() in {entry.rstrip("/") for entry in listed}
     for path in (finished_study / "studies" / "tiny").iterdir():
         assert path.name in {entry.partition("/")[0] for entry in listed} or path.name.startswith("optuna.db-")
 

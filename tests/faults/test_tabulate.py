@@ -46,13 +46,13 @@ def start(folder: Path) -> subprocess.Popen[str]:
 
 
 def recorded(folder: Path) -> list[tuple[str, int]]:
-    """Digest and seed of each training in the journal, in order."""
+    """Architecture and seed of each training in the journal, in order."""
     try:
         lines = (folder / "small.parquet.progress" / "trainings.jsonl").read_text().split("\n")[:-1]
     except FileNotFoundError:
         return []
-    trainings = [json.loads(line).get("training") for line in lines]
-    return [(training["digest"], training["seed"]) for training in trainings if training]
+    trainings = [json.loads(line).get("evaluation") for line in lines]
+    return [(json.dumps(training["architecture"]), training["seed"]) for training in trainings if training]
 
 
 def wait_for_trainings(folder: Path, process: subprocess.Popen[str], number: int) -> None:

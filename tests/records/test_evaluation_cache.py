@@ -11,16 +11,10 @@ from typing import Any
 import pytest
 
 from cbam_search.errors import UserError
-from cbam_search.records.evaluation_cache import (
-    Epoch,
-    Evaluation,
-    EvaluationCache,
-    EvaluationKey,
-    default_folder,
-    link_or_copy,
-    open_cache,
-)
+from cbam_search.records.evaluation import Evaluation, EvaluationKey, TrainedBy
+from cbam_search.records.evaluation_cache import EvaluationCache, default_folder, link_or_copy, open_cache
 from cbam_search.records.trials import Outcome, TrialState
+from cbam_search.training.epoch import Epoch
 
 KEY = EvaluationKey(
     architecture="a" * 64,
@@ -31,10 +25,9 @@ KEY = EvaluationKey(
     device="cpu",
     precision="float32",
     versions={"torch": "2.13.0"},
-    code="c" * 64,
 )
 OTHERS: dict[str, Any] = {
-    "key_version": 2,
+    "key_version": 3,
     "architecture": "b" * 64,
     "recipe": {**KEY.recipe, "augment": ["crop", "flip"]},
     "seed": 1,
@@ -42,22 +35,22 @@ OTHERS: dict[str, Any] = {
     "weights": "9" * 64,
     "device": "NVIDIA H100 80GB HBM3",
     "precision": "mixed",
+    "numerics_version": KEY.numerics_version + 1,
     "versions": {"torch": "2.14.0"},
-    "code": "d" * 64,
+    "source": "d" * 64,
 }
 
 
 def evaluation(key: EvaluationKey = KEY, accuracy: float = 0.9, trial: int = 3) -> Evaluation:
     return Evaluation(
-        of=key,
-        study="first",
-        study_id="1" * 32,
+        architecture=None,
+        seed=key.seed,
+        key=key,
         trial=trial,
         outcome=Outcome(state=TrialState.COMPLETE, metrics={"accuracy": accuracy}, epochs=2, seconds=0.2),
         epochs=tuple(Epoch(epoch=number, metrics={"accuracy": accuracy}, seconds=0.1) for number in (1, 2)),
         weights=None,
-        hardware="2 cores",
-        versions={"torch": "2.13.0"},
+        trained_by=TrainedBy(study="first", study_id="1" * 32, hardware="2 cores", versions={"torch": "2.13.0"}),
     )
 
 
@@ -90,11 +83,11 @@ def test_no_part_of_the_key_is_left_out_above() -> None:
 def test_weights_are_lent_and_outlive_the_study_that_left_them(tmp_path: Path) -> None:
     cache = EvaluationCache(tmp_path / "cache")
     given = weights_file(tmp_path)
-    cache.keep(evaluation(), given)
+    cache.keep(evaluation(), {"weights": given})
     given.unlink()
     found = cache.find(KEY)
     assert found is not None
-    assert cache.lend_weights(found, tmp_path / "trials" / "weights.safetensors")
+    assert cache.lend("weights", found, tmp_path / "trials" / "weights.safetensors")
     assert (tmp_path / "trials" / "weights.safetensors").read_bytes() == b"weights"
     assert not list(tmp_path.rglob(".*"))
 
@@ -102,15 +95,15 @@ def test_weights_are_lent_and_outlive_the_study_that_left_them(tmp_path: Path) -
 def test_weights_that_are_gone_or_damaged_are_not_lent_and_come_back(tmp_path: Path) -> None:
     cache = EvaluationCache(tmp_path / "cache")
     given = weights_file(tmp_path)
-    cache.keep(evaluation(), given)
+    cache.keep(evaluation(), {"weights": given})
     found = cache.find(KEY)
     assert found is not None
     [stored] = (tmp_path / "cache" / "weights").iterdir()
     for damage in (lambda: stored.unlink(), lambda: (stored.unlink(), stored.write_bytes(b"other"))):
         damage()
-        assert not cache.lend_weights(found, tmp_path / "lent")
-        cache.keep(evaluation(), given)
-        assert cache.lend_weights(found, tmp_path / "lent")
+        assert not cache.lend("weights", found, tmp_path / "lent")
+        cache.keep(evaluation(), {"weights": given})
+        assert cache.lend("weights", found, tmp_path / "lent")
     [problem] = cache.problems
     assert str(stored) in problem
 
@@ -120,13 +113,13 @@ def test_a_training_with_weights_replaces_one_without_and_no_other(tmp_path: Pat
     cache.keep(evaluation(trial=1))
     cache.keep(evaluation(trial=2))
     assert cache.find(KEY).trial == 1
-    cache.keep(evaluation(trial=3), weights_file(tmp_path))
+    cache.keep(evaluation(trial=3), {"weights": weights_file(tmp_path)})
     assert cache.find(KEY).trial == 3
-    cache.keep(evaluation(trial=4), weights_file(tmp_path))
+    cache.keep(evaluation(trial=4), {"weights": weights_file(tmp_path)})
     assert cache.find(KEY).trial == 3
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"of": 1}', "\x00\x00", "[]"])
+@pytest.mark.parametrize("content", ["", "{", '{"key": 1}', "\x00\x00", "[]"])
 def test_a_damaged_file_is_left_aside_named_and_replaced(tmp_path: Path, content: str) -> None:
     cache = EvaluationCache(tmp_path)
     cache.keep(evaluation())
@@ -158,7 +151,7 @@ cache = EvaluationCache(Path(sys.argv[1]))
 weights = Path(sys.argv[1]) / f"given-{{sys.argv[2]}}"
 weights.write_bytes(b"weights" * 1000)
 for number in range(60):
-    cache.keep(evaluation(KEY.model_copy(update={{"seed": number}}), trial=int(sys.argv[2])), weights)
+    cache.keep(evaluation(KEY.model_copy(update={{"seed": number}}), trial=int(sys.argv[2])), {{"weights": weights}})
     assert cache.find(KEY.model_copy(update={{"seed": number}})) is not None, cache.problems
 assert not cache.problems, cache.problems
 """
@@ -180,7 +173,7 @@ def test_several_processes_write_the_same_keys(tmp_path: Path) -> None:
     for number in range(60):
         found = cache.find(KEY.model_copy(update={"seed": number}))
         assert found is not None
-        assert cache.lend_weights(found, tmp_path / "lent")
+        assert cache.lend("weights", found, tmp_path / "lent")
     assert not [path for path in tmp_path.rglob(".*") if path.is_file()]
 
 
@@ -188,7 +181,7 @@ def test_a_folder_that_cannot_be_written_later_costs_nothing_but_time(tmp_path: 
     blocked = tmp_path / "cache"
     blocked.write_text("a file where the folder should be")
     cache = EvaluationCache(blocked)
-    cache.keep(evaluation(), weights_file(tmp_path))
+    cache.keep(evaluation(), {"weights": weights_file(tmp_path)})
     assert cache.find(KEY) is None
     assert cache.problems
 

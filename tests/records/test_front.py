@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from studies import StudyBench, landscape, manifest_of, new_folder, space_of
 from synthetic_study import ACCURACY, GFLOPS, PARAMS, candidate, complete, ended
 
-from cbam_search.cost.config import LATENCY, LATENCY_SPREAD
 from cbam_search.errors import RecordsError
+from cbam_search.metrics import LATENCY, Measured
 from cbam_search.records.front import StudyFront, front_of
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.records.trials import Outcome, Trial, TrialState
@@ -22,7 +22,7 @@ FIXED = OPEN.model_copy(update={"reference": 5.0})
 
 
 def timed(number: int, accuracy: float, latency: float, spread: float) -> Trial:
-    metrics = {"accuracy": accuracy, LATENCY: latency, LATENCY_SPREAD: spread}
+    metrics = {"accuracy": Measured(value=accuracy), LATENCY: Measured(value=latency, standard_error=spread, n=5)}
     values = {"accuracy": accuracy, LATENCY: latency, "gflops": 0.001}
     return Trial(number, candidate(), Outcome(state=TrialState.COMPLETE, metrics=metrics, values=values))
 

@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 from studies import StudyBench, landscape, manifest_of, new_folder, space_of
 
+from cbam_search.architecture import published
 from cbam_search.errors import RecordsError
 from cbam_search.records.events import FrontUpdated, TrialFinished, TrialSkipped, TrialStarted
 from cbam_search.records.front import front_of
 from cbam_search.records.ledger import read_events
 from cbam_search.records.results import read_result, write_result
 from cbam_search.records.storage import open_storage
-from cbam_search.records.study_records import open_records, read_trials
+from cbam_search.records.stored_trials import read_trials
+from cbam_search.records.study_records import open_records
 from cbam_search.records.trials import Outcome, Trial, TrialState
 from cbam_search.search.config import SearchConfig
 
@@ -67,16 +69,22 @@ def test_weights_of_the_front_stay_and_others_go(tmp_path: Path) -> None:
     bench = bench_of(tmp_path)
 
     def trainer(trial: Trial) -> Outcome:
-        folder = bench.folder.trial(trial.number)
-        folder.mkdir(parents=True)
-        bench.folder.weights(trial.number).write_bytes(b"w")
-        bench.folder.checkpoint(trial.number).write_bytes(b"c")
+        bench.folder.evaluation(trial.evaluation).mkdir(parents=True)
+        bench.folder.weights(trial.evaluation).write_bytes(b"w")
+        bench.folder.checkpoint(trial.evaluation).write_bytes(b"c")
         return landscape(trial)
 
     bench.run(trainer)
-    kept = {number for number in bench.records.trials if bench.folder.weights(number).exists()}
-    assert kept == set(bench.records.front.numbers)
-    assert not any(bench.folder.checkpoint(number).exists() for number in bench.records.trials)
+    trials = [trial for trial in bench.records.trials.values() if trial.was_trained]
+    bench.conductor.weights.closed()
+    kept = {trial.number for trial in trials if bench.folder.weights(trial.evaluation).exists()}
+    front = bench.records.front.members
+    backbones = {trial.candidate.architecture.backbone for trial in front}
+    plain = {published(backbone, kind).digest for backbone in backbones for kind in (None, "se", "cbam")}
+    compared_with = {trial.number for trial in trials if trial.candidate.digest in plain}
+    assert kept == {trial.number for trial in front} | compared_with
+    assert kept < {trial.number for trial in trials}
+    assert not any(bench.folder.checkpoint(trial.evaluation).exists() for trial in trials)
 
 
 def test_results_survive_the_round_trip(tmp_path: Path) -> None:

@@ -15,20 +15,24 @@ import pytest
 
 from cbam_search.architecture import Architecture
 from cbam_search.errors import RecordsError, StudyBusyError, UserError
+from cbam_search.metrics import Measured
 from cbam_search.records import table as records_table
+from cbam_search.records.evaluation import Evaluation
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.records.table import (
     METADATA_KEY,
+    TEST_ACCURACY,
     TableData,
     TableEntry,
     TableIdentity,
     TableMetadata,
     TableSession,
-    TableTraining,
     read_table,
     write_table,
 )
 from cbam_search.records.table_journal import journal_folder, open_journal
+from cbam_search.records.trials import Outcome, TrialState
+from cbam_search.training.epoch import Epoch
 
 NAMES = ("cifar_resnet8_0.25+se", "cifar_resnet8_0.25", "cifar_resnet8_0.5+cbam")
 SEEDS, EPOCHS = (4, 5), 3
@@ -57,21 +61,26 @@ def entry_of(name: str) -> TableEntry:
 
 
 ENTRIES = tuple(map(entry_of, NAMES))
+ARCHITECTURES = {entry.digest: entry.decoded() for entry in ENTRIES}
 
 
-def training_of(entry: TableEntry, seed: int, *, diverged_in: int | None = None) -> TableTraining:
+def training_of(entry: TableEntry, seed: int, *, diverged_in: int | None = None) -> Evaluation:
     sound = EPOCHS if diverged_in is None else diverged_in - 1
-    lost = (math.nan,) * (EPOCHS - sound)
-    spent = tuple(0.25 * (epoch + 1) if epoch <= sound else 0.0 for epoch in range(EPOCHS))
-    return TableTraining(
-        digest=entry.digest,
+    epochs = []
+    for place in range(diverged_in or EPOCHS):
+        loss, accuracy = (2.0 - place / 4, seed / 8 + place / 64) if place < sound else (math.nan, math.nan)
+        seconds = 0.25 * (place + 1)
+        epochs.append(Epoch(place + 1, {"train_loss": loss, "accuracy": accuracy}, seconds, seconds / 2))
+    return Evaluation(
+        architecture=ARCHITECTURES[entry.digest],
         seed=seed,
-        state="complete" if diverged_in is None else "diverged",
-        validation_accuracy=(*(seed / 8 + epoch / 64 for epoch in range(sound)), *lost),
-        train_loss=(*(2.0 - epoch / 4 for epoch in range(sound)), *lost),
-        seconds=spent,
-        processor_seconds=tuple(seconds / 2 for seconds in spent),
-        test_accuracy=0.875 if diverged_in is None else math.nan,
+        epochs=tuple(epochs),
+        outcome=Outcome(
+            state=TrialState.COMPLETE if diverged_in is None else TrialState.DIVERGED,
+            metrics={TEST_ACCURACY: Measured(value=0.875)} if diverged_in is None else {},
+            epochs=sound,
+            seconds=sum(epoch.seconds for epoch in epochs),
+        ),
     )
 
 
@@ -101,7 +110,7 @@ ALL = [
 ]
 
 
-def same(left: TableTraining, right: TableTraining) -> bool:
+def same(left: Evaluation, right: Evaluation) -> bool:
     """Equal, NaN being itself."""
     return left.model_dump_json() == right.model_dump_json()
 
@@ -117,7 +126,7 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert table.rows == {entry.digest: place for place, entry in enumerate(ENTRIES)}
     assert [entry.decoded().label for entry in table.entries] == list(NAMES)
     assert table.validation_accuracy[0, 1].tolist() == [5 / 8, 5 / 8 + 1 / 64, 5 / 8 + 2 / 64]
-    assert all(map(same, table.trainings(), ALL))
+    assert all(map(same, table.evaluations(), ALL))
     assert [path.name for path in tmp_path.iterdir()] == ["table.parquet"]
 
 
@@ -139,7 +148,7 @@ def test_what_was_not_trained_yet_is_missing_and_said_to_be(tmp_path: Path) -> N
     assert not table.metadata.complete
     assert table.trained.tolist() == [[True, True], [True, False]]
     assert np.isnan(table.seconds[1, 1]).all()
-    assert len(list(table.trainings())) == 3
+    assert len(list(table.evaluations())) == 3
     write_table(tmp_path / "table.parquet", metadata_of(complete=False), ENTRIES, [])
     assert read_table(tmp_path / "table.parquet").entries == ()
 
@@ -173,7 +182,7 @@ def test_a_table_is_read_without_torch(tmp_path: Path) -> None:
 class TestJournal:
     def test_trainings_are_there_again_even_behind_a_torn_line(self, tmp_path: Path) -> None:
         output = tmp_path / "table.parquet"
-        with open_journal(output, IDENTITY) as journal:
+        with open_journal(output, IDENTITY, ARCHITECTURES) as journal:
             journal.begin(SESSION)
             for training in ALL[:4]:
                 journal.add(training)
@@ -181,18 +190,18 @@ class TestJournal:
         whole = file.read_bytes()
         for torn in range(1, len(whole.splitlines()[-1]), 7):  # killed within the last line, or just before its end
             file.write_bytes(whole[:-torn])
-            with open_journal(output, IDENTITY) as journal:
-                assert list(journal.trainings) == [(training.digest, training.seed) for training in ALL[:3]]
+            with open_journal(output, IDENTITY, ARCHITECTURES) as journal:
+                assert list(journal.evaluations) == [(training.architecture.digest, training.seed) for training in ALL[:3]]
                 assert journal.sessions == [SESSION]
                 journal.add(ALL[3])
-            with open_journal(output, IDENTITY) as journal:
-                assert all(map(same, journal.trainings.values(), ALL[:4]))
+            with open_journal(output, IDENTITY, ARCHITECTURES) as journal:
+                assert all(map(same, journal.evaluations.values(), ALL[:4]))
 
     def test_the_table_s_own_trainings_count_too(self, tmp_path: Path) -> None:
         output = tmp_path / "table.parquet"
         write_table(output, metadata_of(complete=False), ENTRIES, ALL[:2])
-        with open_journal(output, IDENTITY) as journal:
-            assert len(journal.trainings) == 2
+        with open_journal(output, IDENTITY, ARCHITECTURES) as journal:
+            assert len(journal.evaluations) == 2
             assert journal.sessions == [SESSION]
             journal.remove()
             assert journal_folder(output).exists()
@@ -215,27 +224,30 @@ class TestJournal:
         if where == "table":
             write_table(output, metadata_of(), ENTRIES, ALL)
         else:
-            with open_journal(output, IDENTITY):
+            with open_journal(output, IDENTITY, ARCHITECTURES):
                 pass
         other = TableIdentity.model_validate(IDENTITY.model_dump() | change)
-        with pytest.raises(UserError, match=rf"other settings or images: {words}\. "), open_journal(output, other):
+        with (
+            pytest.raises(UserError, match=rf"other settings or images: {words}\. "),
+            open_journal(output, other, ARCHITECTURES),
+        ):
             pass
 
     def test_one_process_at_a_time(self, tmp_path: Path) -> None:
         with (
-            open_journal(tmp_path / "table.parquet", IDENTITY),
+            open_journal(tmp_path / "table.parquet", IDENTITY, ARCHITECTURES),
             pytest.raises(StudyBusyError, match="another process"),
-            open_journal(tmp_path / "table.parquet", IDENTITY),
+            open_journal(tmp_path / "table.parquet", IDENTITY, ARCHITECTURES),
         ):
             pass
 
     def test_a_damaged_line_is_named(self, tmp_path: Path) -> None:
         output = tmp_path / "table.parquet"
-        with open_journal(output, IDENTITY) as journal:
+        with open_journal(output, IDENTITY, ARCHITECTURES) as journal:
             journal.add(ALL[0])
         file = journal_folder(output) / "trainings.jsonl"
         file.write_bytes(file.read_bytes().replace(b'"state"', b'"stat"'))
-        with pytest.raises(RecordsError, match="line 2"), open_journal(output, IDENTITY):
+        with pytest.raises(RecordsError, match="line 2"), open_journal(output, IDENTITY, ARCHITECTURES):
             pass
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import math
 
+import pytest
 from synthetic_study import ACCURACY, GFLOPS, candidate, complete, ended
 
 from cbam_search.records.trials import Origin, Trial, TrialState
@@ -31,12 +33,15 @@ def test_a_row_holds_recorded_values_and_known_costs() -> None:
         "label": "cifar_resnet8_0.5",
         "published": True,
         "accuracy": 0.875,
+        # Of 180 images, with half an image added to the right ones and to the wrong ones.
+        "accuracy_standard_error": pytest.approx(math.sqrt(158 / 181 * 23 / 181 / 180)),
         "gflops": 0.002,
         "params": 30000,
         "pareto_rank": 0,
         "state": "complete",
         "epochs": 8,
         "origin": "published",
+        "numerics_version": 1,
         "replayed_from": None,
     }
 

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable
 
 from rich.console import Console
-from synthetic_study import ACCURACY, candidate, ended, manifest
+from synthetic_study import ACCURACY, candidate, ended, manifest, view_of
 
-from cbam_search.cost.config import LATENCY, LATENCY_SPREAD
+from cbam_search.metrics import LATENCY, Measured
 from cbam_search.records.front import front_of
 from cbam_search.records.manifest import LatencySummary, ObjectiveAxis, StudyManifest
 from cbam_search.records.trials import Outcome, Trial, TrialState
@@ -23,11 +23,12 @@ from cbam_search.report.wording import with_spread
 
 OPEN = ObjectiveAxis(name=LATENCY, direction="min", reference=None, ideal=0.0)
 OBJECTIVES = (ACCURACY, OPEN.model_copy(update={"reference": 5.0}))
+LATENCY_SPREAD = "latency_spread_ms"
 DEVICE = LatencySummary(device="AMD EPYC 9B14", batch_size=1, precision="float32", threads=2)
 
 
 def timed(number: int, accuracy: float, latency: float, spread: float = 0.05) -> Trial:
-    metrics = {"accuracy": accuracy, LATENCY: latency, LATENCY_SPREAD: spread}
+    metrics = {"accuracy": Measured(value=accuracy), LATENCY: Measured(value=latency, standard_error=spread)}
     values = {"accuracy": accuracy, LATENCY: latency}
     return Trial(number, candidate(), Outcome(state=TrialState.COMPLETE, metrics=metrics, values=values, epochs=8))
 
@@ -35,7 +36,7 @@ def timed(number: int, accuracy: float, latency: float, spread: float = 0.05) ->
 TOO_SLOW = ended(
     7,
     TrialState.INFEASIBLE,
-    metrics={LATENCY: 9.0, LATENCY_SPREAD: 0.2},
+    metrics={LATENCY: Measured(value=9.0, standard_error=0.2)},
     reason="latency_ms 9 is above 5",
 )
 TRIALS = (timed(0, 0.90, 3.21), timed(1, 0.95, 4.5))
@@ -69,7 +70,7 @@ def test_a_latency_that_is_a_constraint_alone_is_shown_too() -> None:
 def test_there_is_no_figure_for_a_hypervolume_without_a_reference() -> None:
     described = manifest_of((ACCURACY, OPEN))
     assert "hypervolume not defined yet" in printed(TRIALS, described)
-    assert "hypervolume not defined yet" in end_line(Tally(described, TRIALS), 1.0)
+    assert "hypervolume not defined yet" in end_line(Tally(described, view_of(TRIALS, described)), 1.0)
     assert "hypervolume not defined yet" in front_html(TRIALS, described.objectives, title="x")
     assert front_png(TRIALS, described.objectives, title="x")
 
@@ -97,7 +98,7 @@ def test_figures_have_the_unit_on_the_axis_and_the_spread_at_each_dot() -> None:
 def test_lines_of_progress_name_it_with_its_unit() -> None:
     assert "latency 3.21 ms" in outcome_text(TRIALS[0], manifest_of())
     assert "latency_ms 9 is above 5" in outcome_text(TOO_SLOW, manifest_of())
-    assert "1 infeasible" in end_line(Tally(manifest_of(), (*TRIALS, TOO_SLOW)), 1.0)
+    assert "1 infeasible" in end_line(Tally(manifest_of(), view_of((*TRIALS, TOO_SLOW), manifest_of())), 1.0)
 
 
 def test_decimals_follow_the_spread() -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from synthetic_study import SyntheticStudy, complete, random_candidates, synthetic_study
+from synthetic_study import SyntheticStudy, complete, random_candidates, synthetic_study, view_of
 
 from cbam_search.records.events import FrontUpdated, TrialFinished, TrialStarted
-from cbam_search.records.trials import Outcome, TrialState
+from cbam_search.records.trials import Outcome, Trial, TrialState
+from cbam_search.records.view import StudyView
 from cbam_search.report.live_view import LiveView
 from cbam_search.report.progress import Progress
 from cbam_search.report.tally import Tally
@@ -23,6 +24,13 @@ SHOW_CURSOR, HIDE_CURSOR = "\x1b[?25h", "\x1b[?25l"
 @pytest.fixture
 def study(tmp_path: Path) -> SyntheticStudy:
     return synthetic_study(tmp_path)
+
+
+def followed(study: SyntheticStudy, *trials: Trial) -> StudyView:
+    """What these trials and the events from now on come to."""
+    view = view_of(trials, study.manifest)
+    study.ledger.subscribe(view.apply)
+    return view
 
 
 def piped() -> Console:
@@ -40,14 +48,14 @@ def text_of(console: Console) -> str:
 
 def picture(tally: Tally, width: int, height: int) -> list[str]:
     console = Console(file=io.StringIO(), width=width, height=height)
-    console.print(LiveView(tally, threading.Lock(), concurrent=2, started_seconds=0.0))
+    console.print(LiveView(tally, concurrent=2, started_seconds=0.0))
     return text_of(console).splitlines()
 
 
 def test_a_line_a_finished_trial_where_there_is_no_terminal(study: SyntheticStudy) -> None:
     console = piped()
     proposals = random_candidates(15)
-    with Progress(study.manifest, [], console=console, concurrent=2) as progress:
+    with Progress(study.manifest, followed(study), console=console, concurrent=2) as progress:
         study.ledger.subscribe(progress)
         study.open()
         study.train(0, proposals[0], 0.95)
@@ -74,7 +82,7 @@ def test_a_line_a_finished_trial_where_there_is_no_terminal(study: SyntheticStud
 def test_a_stopped_trial_says_at_which_epoch_and_why(study: SyntheticStudy) -> None:
     console = piped()
     proposal = random_candidates(1)[0]
-    with Progress(study.manifest, [], console=console, concurrent=1) as progress:
+    with Progress(study.manifest, followed(study), console=console, concurrent=1) as progress:
         study.ledger.subscribe(progress)
         study.start(0, proposal)
         reason = "at epoch 3, not among the best 4 of 14 there"
@@ -88,7 +96,7 @@ def test_a_stopped_trial_says_at_which_epoch_and_why(study: SyntheticStudy) -> N
 
 def test_a_resumed_study_counts_on(study: SyntheticStudy) -> None:
     console = piped()
-    with Progress(study.manifest, [complete(0, 0.9, 0.001)], console=console, concurrent=1) as progress:
+    with Progress(study.manifest, followed(study, complete(0, 0.9, 0.001)), console=console, concurrent=1) as progress:
         study.ledger.subscribe(progress)
         study.train(1, random_candidates(1)[0], 0.95)
     lines = text_of(console).splitlines()
@@ -98,7 +106,7 @@ def test_a_resumed_study_counts_on(study: SyntheticStudy) -> None:
 
 def test_a_dumb_terminal_gets_plain_lines(study: SyntheticStudy) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=200, _environ={"TERM": "dumb"})
-    with Progress(study.manifest, [], console=console, concurrent=1) as progress:
+    with Progress(study.manifest, followed(study), console=console, concurrent=1) as progress:
         study.ledger.subscribe(progress)
         study.train(0, random_candidates(1)[0], 0.9)
     assert "[1/24] trial 0 complete" in text_of(console)
@@ -108,7 +116,7 @@ def test_a_dumb_terminal_gets_plain_lines(study: SyntheticStudy) -> None:
 def test_a_terminal_is_left_clean_after_ctrl_c(study: SyntheticStudy) -> None:
     console = terminal()
     out, err = sys.stdout, sys.stderr
-    with pytest.raises(KeyboardInterrupt), Progress(study.manifest, [], console=console, concurrent=1) as progress:
+    with pytest.raises(KeyboardInterrupt), Progress(study.manifest, followed(study), console=console, concurrent=1) as progress:
         study.ledger.subscribe(progress)
         study.train(0, random_candidates(1)[0], 0.9)
         raise KeyboardInterrupt
@@ -121,7 +129,7 @@ def test_a_terminal_is_left_clean_after_ctrl_c(study: SyntheticStudy) -> None:
 
 def test_a_failure_stays_readable_on_a_terminal(study: SyntheticStudy) -> None:
     console = terminal()
-    with Progress(study.manifest, [], console=console, concurrent=1) as progress:
+    with Progress(study.manifest, followed(study), console=console, concurrent=1) as progress:
         study.ledger.subscribe(progress)
         study.start(0, random_candidates(1)[0])
         study.finish(0, TrialState.FAILED)
@@ -131,7 +139,7 @@ def test_a_failure_stays_readable_on_a_terminal(study: SyntheticStudy) -> None:
 @pytest.mark.parametrize("is_terminal", [False, True])
 def test_a_reason_is_printed_as_it_is_on_one_line(study: SyntheticStudy, is_terminal: bool) -> None:
     console = Console(file=io.StringIO(), force_terminal=is_terminal, width=200, height=30, color_system=None)
-    with Progress(study.manifest, [], console=console, concurrent=1) as progress:
+    with Progress(study.manifest, followed(study), console=console, concurrent=1) as progress:
         study.ledger.subscribe(progress)
         study.start(0, random_candidates(1)[0])
         failed = Outcome(state=TrialState.FAILED, reason="RuntimeError: [red]\n  [/bold] :smile:")
@@ -144,7 +152,7 @@ def test_no_color_is_respected(study: SyntheticStudy) -> None:
     console = Console(
         file=io.StringIO(), force_terminal=True, width=100, height=30, _environ={"NO_COLOR": "1", "TERM": "xterm"}
     )
-    with Progress(study.manifest, [], console=console, concurrent=1) as progress:
+    with Progress(study.manifest, followed(study), console=console, concurrent=1) as progress:
         study.ledger.subscribe(progress)
         study.train(0, random_candidates(1)[0], 0.9)
     assert not re.search(r"\x1b\[[0-9;]*(3[0-7]|38;)[0-9;]*m", text_of(console))
@@ -153,8 +161,7 @@ def test_no_color_is_respected(study: SyntheticStudy) -> None:
 @pytest.fixture
 def busy(study: SyntheticStudy) -> Tally:
     """15 trials on the front, 12 in training."""
-    tally = Tally(study.manifest, [])
-    study.ledger.subscribe(tally.take)
+    tally = Tally(study.manifest, followed(study))
     proposals = random_candidates(27)
     for number in range(15):
         cost = {"gflops": 0.001 * (number + 1)}
@@ -162,7 +169,7 @@ def busy(study: SyntheticStudy) -> Tally:
     for number in range(15, 27):
         study.start(number, proposals[number])
         study.epoch(number, 3, 0.5)
-    assert len(tally.front) == 15
+    assert len(tally.view.front) == 15
     return tally
 
 
@@ -189,7 +196,7 @@ def test_the_picture_fits_any_terminal(busy: Tally) -> None:
 
 
 def test_nothing_to_show_yet(study: SyntheticStudy) -> None:
-    lines = picture(Tally(study.manifest, []), 80, 24)
+    lines = picture(Tally(study.manifest, followed(study)), 80, 24)
     assert lines[0].endswith("estimating")
     assert lines[1].strip() == "0 running, 0 complete, 0 stopped, 0 failed"
     assert len(lines) == 2
@@ -199,14 +206,14 @@ def test_drawing_and_events_do_not_disturb_each_other(study: SyntheticStudy) -> 
     proposed = random_candidates(1)[0]
     common = {"attempt": 1, "candidate": proposed, "label": proposed.label, "digest": proposed.digest, "parameters": {}}
     started = [TrialStarted(trial=number, **common) for number in range(4000)]
-    tally, lock, done = Tally(study.manifest, []), threading.Lock(), threading.Event()
-    view = LiveView(tally, lock, concurrent=4, started_seconds=0.0)
+    tally, done = Tally(study.manifest, view_of([], study.manifest)), threading.Event()
+    shown = LiveView(tally, concurrent=4, started_seconds=0.0)
     errors: list[Exception] = []
 
     def draw() -> None:
         while not done.is_set():
             try:
-                terminal().print(view)
+                terminal().print(shown)
             except Exception as error:
                 errors.append(error)
 
@@ -216,8 +223,7 @@ def test_drawing_and_events_do_not_disturb_each_other(study: SyntheticStudy) -> 
     try:
         drawing.start()
         for event in started:
-            with lock:
-                tally.take(event)
+            tally.view.apply(event)
     finally:
         done.set()
         drawing.join()

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from architectures import with_attention
 from rich.console import Console
-from synthetic_study import backbone, complete, ended, manifest
+from synthetic_study import backbone, complete, ended, manifest, view_of
 
 from cbam_search.architecture import SeSpec
 from cbam_search.records.events import EpochFinished, StudyClosed
@@ -47,16 +47,16 @@ def test_how_the_study_closed() -> None:
 
 
 def test_progress() -> None:
-    tally = Tally(MANIFEST, [complete(0, 0.9, 0.002), replayed(complete(1, 0.95, 0.002))])
+    tally = Tally(MANIFEST, view_of([complete(0, 0.9, 0.002), replayed(complete(1, 0.95, 0.002))], MANIFEST))
     assert "(published, replayed from study X, trial 3, on the front)" in finished_line(tally, 1, None)
     assert "1 of 2 results replayed from study X" in end_line(tally, 1.0)
-    assert "replayed" not in end_line(Tally(MANIFEST, [complete(0, 0.9, 0.002)]), 1.0)
+    assert "replayed" not in end_line(Tally(MANIFEST, view_of([complete(0, 0.9, 0.002)], MANIFEST)), 1.0)
 
 
 def test_replayed_epochs_say_nothing_of_this_studys_pace() -> None:
-    tally = Tally(MANIFEST, [])
+    tally = Tally(MANIFEST, view_of([], MANIFEST))
     for epoch in range(1, 9):
-        tally.take(EpochFinished(trial=0, attempt=1, epoch=epoch, metrics={}, seconds=100.0, replayed=True))
+        tally.view.apply(EpochFinished(trial=0, attempt=1, epoch=epoch, metrics={}, seconds=100.0, replayed=True))
     assert tally.seconds_left(0.0, 1) is None
 
 

@@ -9,10 +9,11 @@ from rich.console import Console
 from synthetic_study import ACCURACY, GFLOPS, PALETTE, PARAMS, backbone, complete, ended, manifest
 
 from cbam_search.architecture.architecture import published
+from cbam_search.metrics import binomial_error
 from cbam_search.records.front import front_of
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.records.trials import Origin, Trial, TrialState
-from cbam_search.report.study_table import print_study_table, standard_error, stopped_text
+from cbam_search.report.study_table import print_study_table, stopped_text
 
 FOUND = with_attention(backbone(14, 0.5), (None, PALETTE[1], PALETTE[2], None, None, None))
 BARE, SE, CBAM = (published(backbone(14, 0.5), kind) for kind in (None, "se", "cbam"))
@@ -113,10 +114,10 @@ def test_no_complete_trial_yet() -> None:
 
 
 def test_standard_error_is_binomial_and_never_zero() -> None:
-    assert standard_error(0.9, 10_000) == pytest.approx(math.sqrt(0.9 * 0.1 / 10_000), rel=1e-3)
-    assert standard_error(0.9, 500) == pytest.approx(0.0134, abs=1e-4)
-    assert standard_error(1.0, 180) > 0
-    assert standard_error(0.0, 180) == pytest.approx(standard_error(1.0, 180))
+    assert binomial_error(0.9, 10_000) == pytest.approx(math.sqrt(0.9 * 0.1 / 10_000), rel=1e-3)
+    assert binomial_error(0.9, 500) == pytest.approx(0.0134, abs=1e-4)
+    assert binomial_error(1.0, 180) > 0
+    assert binomial_error(0.0, 180) == pytest.approx(binomial_error(1.0, 180))
 
 
 def test_stopped_trials_are_counted_by_their_epoch_below_the_table() -> None:

@@ -3,7 +3,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from synthetic_study import SyntheticStudy, candidate, complete, ended, manifest, random_candidates, synthetic_study
+from synthetic_study import (
+    SyntheticStudy,
+    candidate,
+    complete,
+    ended,
+    manifest,
+    random_candidates,
+    synthetic_study,
+    view_of,
+)
 
 from cbam_search.records.events import EpochFinished
 from cbam_search.records.trials import Trial, TrialState
@@ -17,9 +26,9 @@ def study(tmp_path: Path) -> SyntheticStudy:
 
 
 def following(study: SyntheticStudy, *trials: Trial) -> Tally:
-    tally = Tally(study.manifest, trials)
-    study.ledger.subscribe(tally.take)
-    return tally
+    view = view_of(trials, study.manifest)
+    study.ledger.subscribe(view.apply)
+    return Tally(study.manifest, view)
 
 
 def test_counts_follow_the_events(study: SyntheticStudy) -> None:
@@ -32,12 +41,12 @@ def test_counts_follow_the_events(study: SyntheticStudy) -> None:
     study.epoch(3, 1, 0.5)
     study.start(4, proposals[3])
     study.finish(4, TrialState.DIVERGED)
-    assert tally.finished == 2
-    assert tally.states == {TrialState.COMPLETE: 1, TrialState.DIVERGED: 1}
-    assert tally.skipped == {TrialState.INFEASIBLE: 1, TrialState.DUPLICATE: 1}
+    assert tally.view.finished == 2
+    assert tally.view.states == {TrialState.COMPLETE: 1, TrialState.DIVERGED: 1}
+    assert tally.view.skipped == {TrialState.INFEASIBLE: 1, TrialState.DUPLICATE: 1}
     assert {number: (running.epoch, running.accuracy) for number, running in tally.running.items()} == {3: (1, 0.5)}
-    assert tally.front == (0,)
-    assert 0 < tally.hypervolume < 1
+    assert tally.view.front == (0,)
+    assert 0 < tally.view.hypervolume < 1
     assert tally.share_done == pytest.approx((2 + 1 / 8) / 24)
 
 
@@ -45,14 +54,14 @@ def test_a_resumed_study_starts_from_its_records(study: SyntheticStudy) -> None:
     recorded = [complete(0, 0.9, 0.001), ended(1, TrialState.STOPPED, epochs=3), Trial(2, candidate())]
     skipped = Trial(3, candidate(), ended(3, TrialState.DUPLICATE).outcome, attempts=0)
     tally = following(study, *recorded, skipped)
-    assert (tally.finished, tally.front, tally.running) == (2, (0,), {})
-    assert tally.hypervolume > 0
-    assert tally.skipped == {TrialState.DUPLICATE: 1}
+    assert (tally.view.finished, tally.view.front, tally.running) == (2, (0,), {})
+    assert tally.view.hypervolume > 0
+    assert tally.view.skipped == {TrialState.DUPLICATE: 1}
     study.start(2, candidate(), attempt=2)
     study.epoch(2, 5, 0.7)
     assert tally.running[2].epoch == 5
     study.finish(2)
-    assert tally.finished == 3
+    assert tally.view.finished == 3
 
 
 def test_a_training_that_lost_its_worker_counts_once(study: SyntheticStudy) -> None:
@@ -62,7 +71,7 @@ def test_a_training_that_lost_its_worker_counts_once(study: SyntheticStudy) -> N
     study.start(0, candidate(), attempt=2)
     assert (len(tally.running), tally.running[0].epoch) == (1, 4)
     study.finish(0)
-    assert (tally.finished, tally.running) == (1, {})
+    assert (tally.view.finished, tally.running) == (1, {})
 
 
 def test_time_left_is_unknown_until_enough_epochs_were_timed(study: SyntheticStudy) -> None:
@@ -117,5 +126,5 @@ def test_a_slow_first_epoch_hardly_moves_the_time_left(study: SyntheticStudy) ->
 
 
 def test_a_study_without_trials_is_at_zero() -> None:
-    tally = Tally(manifest(), [])
-    assert (tally.finished, tally.front, tally.hypervolume, tally.share_done) == (0, (), 0.0, 0.0)
+    tally = Tally(manifest(), view_of([], manifest()))
+    assert (tally.view.finished, tally.view.front, tally.view.hypervolume, tally.share_done) == (0, (), 0.0, 0.0)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from studies import StudyBench, landscape, manifest_of, new_folder, space_of
 
-from cbam_search.records.events import EpochFinished
+from cbam_search.metrics import LATENCY, Measured
+from cbam_search.records.events import ArchitectureMeasured, EpochFinished, TrialStarted
 from cbam_search.records.ledger import read_events
-from cbam_search.records.results import append_epoch, write_result
+from cbam_search.records.results import append_epoch, write_measured, write_result
 from cbam_search.records.trials import Outcome, Trial, TrialState
 from cbam_search.search.config import SearchConfig
+from cbam_search.training.epoch import Epoch
+from cbam_search.training.numerics import NUMERICS_VERSION
 
 
-def bench_of(tmp_path: Path, trials: int = 10) -> StudyBench:
-    return StudyBench(
-        new_folder(tmp_path, manifest_of(trials=trials)), space_of(), SearchConfig(trials=trials, sampler="random")
-    )
+def bench_of(tmp_path: Path, trials: int = 10, seed: int = 0) -> StudyBench:
+    config = SearchConfig(trials=trials, sampler="random")
+    return StudyBench(new_folder(tmp_path, manifest_of(trials=trials)), space_of(), config, seed=seed)
 
 
 def failed(reason: str) -> Outcome:
@@ -46,11 +49,11 @@ def test_an_epoch_or_an_end_that_is_reported_twice_is_recorded_once(tmp_path: Pa
     trial = bench.conductor.next()
     assert trial is not None
     for epoch in (1, 2, 2, 1, 3):
-        bench.conductor.epoch(trial.number, epoch, {"accuracy": 0.5}, 1.0)
+        bench.conductor.epoch(trial.number, Epoch(epoch, {"accuracy": 0.5}, 1.0))
     bench.conductor.finish(trial.number, landscape(trial))
     first = bench.records.trials[trial.number].outcome
     bench.conductor.finish(trial.number, failed("late"))
-    bench.conductor.epoch(trial.number, 4, {"accuracy": 0.5}, 1.0)
+    bench.conductor.epoch(trial.number, Epoch(4, {"accuracy": 0.5}, 1.0))
     assert bench.records.trials[trial.number].outcome == first
     epochs = [event.epoch for event, _ in read_events(bench.folder.ledger) if isinstance(event, EpochFinished)]
     assert epochs == [1, 2, 3]
@@ -69,13 +72,13 @@ def test_epochs_that_no_driver_heard_of_are_found_where_the_worker_left_them(tmp
     bench = bench_of(tmp_path)
     trial = bench.conductor.next()
     assert trial is not None
-    path = bench.folder.epochs(trial.number)
+    path = bench.folder.epochs(trial.evaluation)
     path.parent.mkdir(parents=True)
     for epoch in (1, 2, 3):
-        append_epoch(path, {"epoch": epoch, "accuracy": epoch / 10, "seconds": 0.5})
+        append_epoch(path, Epoch(epoch, {"accuracy": epoch / 10}, 0.5))
     with path.open("a") as file:
         file.write('{"epoch": 4, "accu')
-    bench.conductor.epoch(trial.number, 1, {"accuracy": 0.1}, 0.5)
+    bench.conductor.epoch(trial.number, Epoch(1, {"accuracy": 0.1}, 0.5))
     bench.restart()
     again = bench.conductor.next()
     assert again is not None
@@ -88,11 +91,11 @@ def test_a_result_that_no_driver_noted_brings_its_epochs(tmp_path: Path) -> None
     bench = bench_of(tmp_path)
     trial = bench.conductor.next()
     assert trial is not None
-    path = bench.folder.epochs(trial.number)
+    path = bench.folder.epochs(trial.evaluation)
     path.parent.mkdir(parents=True)
     for epoch in (1, 2):
-        append_epoch(path, {"epoch": epoch, "accuracy": 0.5, "seconds": 0.5})
-    write_result(bench.folder.result(trial.number), landscape(trial))
+        append_epoch(path, Epoch(epoch, {"accuracy": 0.5}, 0.5))
+    write_result(bench.folder.result(trial.evaluation), landscape(trial))
     bench.restart()
     assert bench.records.trials[trial.number].state is TrialState.COMPLETE
     epochs = [event.epoch for event, _ in read_events(bench.folder.ledger) if isinstance(event, EpochFinished)]
@@ -101,22 +104,71 @@ def test_a_result_that_no_driver_noted_brings_its_epochs(tmp_path: Path) -> None
 
 
 def test_what_lies_in_the_folder_of_a_new_trial_is_not_taken_for_its_own(tmp_path: Path) -> None:
-    """A crash of the machine may take back the last numbers of the database; workers left results under them."""
+    """A crash of the machine may take back the last numbers of the database; workers left results of what had them."""
+    lost = bench_of(tmp_path / "lost", seed=1).conductor.next()
+    assert lost is not None
     bench = bench_of(tmp_path)
-    bench.folder.trial(0).mkdir(parents=True)
-    write_result(bench.folder.result(0), Outcome(state=TrialState.COMPLETE, metrics={"accuracy": 1.0}))
+    write_result(bench.folder.result(lost.evaluation), Outcome(state=TrialState.COMPLETE, metrics={"accuracy": 1.0}))
     trial = bench.conductor.next()
     assert trial is not None
-    assert trial.number == 0
-    assert not bench.folder.result(0).exists()
+    assert trial.candidate.digest != lost.candidate.digest
+    assert trial.number == lost.number == 0
+    assert not bench.folder.result(trial.evaluation).exists()
 
 
 def test_what_a_crash_left_uncollected_is_collected_by_the_next_driver(tmp_path: Path) -> None:
     bench = bench_of(tmp_path)
     [trial] = bench.run(landscape, workers=1, at_most=1)
-    bench.folder.trial(trial.number).mkdir(parents=True)
-    bench.folder.checkpoint(trial.number).touch()
-    bench.folder.weights(trial.number).touch()
+    bench.folder.evaluation(trial.evaluation).mkdir(parents=True)
+    bench.folder.checkpoint(trial.evaluation).touch()
+    bench.folder.weights(trial.evaluation).touch()
     bench.restart()
-    assert not bench.folder.checkpoint(trial.number).exists()
-    assert bench.folder.weights(trial.number).exists()
+    assert not bench.folder.checkpoint(trial.evaluation).exists()
+    assert bench.folder.weights(trial.evaluation).exists()
+
+
+def test_what_was_measured_is_recorded_once_even_where_no_driver_heard_of_it(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path)
+    first, second = bench.conductor.next(), bench.conductor.next()
+    assert first is not None
+    assert second is not None
+    figure = {LATENCY: Measured(value=3.0, standard_error=0.1, n=5)}
+    for _ in range(2):
+        bench.conductor.measured(first.number, figure)
+    for trial in (first, second):
+        write_measured(bench.folder.measured(trial.evaluation), figure)
+        bench.conductor.lost(trial.number)
+    bench.conductor.measured(second.number, {})
+    bench.conductor.finish(second.number, landscape(second))
+    bench.conductor.measured(second.number, {LATENCY: Measured(value=4.0)})
+    events = [event for event, _ in read_events(bench.folder.ledger) if isinstance(event, ArchitectureMeasured)]
+    assert [(event.trial, event.metrics) for event in events] == [(first.number, figure), (second.number, figure)]
+
+
+def test_a_training_that_another_version_of_the_numerics_began_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = bench_of(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("cbam_search.records.study_records.NUMERICS_VERSION", NUMERICS_VERSION + 1)
+        bench.records.opened(resumed=False)
+    trial = bench.conductor.next()
+    assert trial is not None
+    folder = bench.folder.evaluation(trial.evaluation)
+    folder.mkdir(parents=True)
+    bench.folder.checkpoint(trial.evaluation).touch()
+    append_epoch(bench.folder.epochs(trial.evaluation), Epoch(1, {"accuracy": 0.1}, 0.5))
+    bench.conductor.epoch(trial.number, Epoch(1, {"accuracy": 0.1}, 0.5))
+    bench.restart()
+    assert not folder.exists()
+    bench.records.opened(resumed=True)
+    again = bench.conductor.next()
+    assert again is not None
+    assert (again.number, again.attempts, again.evaluation) == (trial.number, 2, trial.evaluation)
+    assert bench.conductor.epochs_recorded(trial.number) == 0
+    bench.conductor.epoch(trial.number, Epoch(1, {"accuracy": 0.2}, 0.5))
+    assert [epoch.metrics for epoch in bench.records.view.epochs(trial.number)] == [{"accuracy": 0.2}]
+    starts = [event for event, _ in read_events(bench.folder.ledger) if isinstance(event, TrialStarted)]
+    assert [event.anew for event in starts] == [False, True]
+    assert bench.conductor.lost(trial.number).attempts == 3
+    assert bench.conductor.epochs_recorded(trial.number) == 1  # this version's own

@@ -8,17 +8,20 @@ import pytest
 from studies import OBJECTIVES, StudyBench, learning, manifest_of, new_folder, space_of
 
 from cbam_search.architecture import published
-from cbam_search.cost.config import LATENCY, LATENCY_SPREAD
+from cbam_search.metrics import LATENCY, Measured, binomial_error
 from cbam_search.records.events import EpochFinished, TrialFinished
 from cbam_search.records.ledger import read_events
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.records.results import append_epoch
 from cbam_search.records.trials import Origin, Trial, TrialState
 from cbam_search.search.config import SearchConfig
+from cbam_search.training.epoch import Epoch
+from cbam_search.training.numerics import NUMERICS_VERSION
 
 SPACE = space_of(reduction_ratio=[2, 4], spatial_kernel_size=[3, 7], pools={"from": ["avg", "max"]})
 DESIGNS = tuple(published(backbone, kind) for backbone in SPACE.backbones[:2] for kind in (None, "se", "cbam"))
 EPOCHS = 27
+VALIDATION_IMAGES = manifest_of().data.validation
 LEVELS = (3, 9)
 
 
@@ -60,7 +63,10 @@ def test_stopped_trials_are_recorded_with_their_epoch_and_apart_from_the_front(f
         assert trial.outcome is not None
         assert trial.outcome.epochs in LEVELS
         assert trial.outcome.values is None
-        assert trial.outcome.metrics == learning(trial, trial.outcome.epochs)
+        metrics = learning(trial, trial.outcome.epochs)
+        error, images = binomial_error(metrics["accuracy"], VALIDATION_IMAGES), VALIDATION_IMAGES
+        assert {name: entry.value for name, entry in trial.outcome.metrics.items()} == metrics
+        assert trial.outcome.metrics["accuracy"] == Measured(value=metrics["accuracy"], standard_error=error, n=images)
         assert trial.outcome.seconds == pytest.approx(trial.outcome.epochs * trial.candidate.gflops)
         assert (trial.outcome.reason or "").startswith(f"at epoch {trial.outcome.epochs}, not among the best ")
         assert trial.number not in bench.records.front.ranks
@@ -83,11 +89,11 @@ def test_checkpoints_that_workers_save_after_their_trials_were_stopped_are_colle
     bench.run_epochs(learning, at_most_epochs=220)
     under_way = next(trial for trial in bench.records.trials.values() if trial.state is TrialState.RUNNING)
     for trial in (*stopped(bench), under_way):
-        bench.folder.trial(trial.number).mkdir(parents=True, exist_ok=True)
-        bench.folder.checkpoint(trial.number).touch()
+        bench.folder.evaluation(trial.evaluation).mkdir(parents=True, exist_ok=True)
+        bench.folder.checkpoint(trial.evaluation).touch()
     bench.conductor.collect_left()
     assert stopped(bench)
-    assert list(bench.folder.trials.glob("*/checkpoint.safetensors")) == [bench.folder.checkpoint(under_way.number)]
+    assert list(bench.folder.evaluations.glob("*/checkpoint.safetensors")) == [bench.folder.checkpoint(under_way.evaluation)]
 
 
 def test_rungs_are_rebuilt_from_the_ledger(tmp_path: Path) -> None:
@@ -114,7 +120,7 @@ def test_a_verdict_that_a_crash_cut_off_is_made_good_before_anything_is_trained(
     for trial, accuracy in zip(trials, (0.9, 0.5, 0.1), strict=True):
         assert trial is not None
         for epoch in (1, 2, 3):
-            bench.conductor.epoch(trial.number, epoch, {"accuracy": accuracy}, 0.1)
+            bench.conductor.epoch(trial.number, Epoch(epoch, {"accuracy": accuracy}, 0.1))
         if trial is not trials[-1]:
             assert bench.conductor.reason_to_stop(trial.number) is None
     bench.restart()
@@ -133,12 +139,12 @@ def test_who_was_let_past_a_rung_is_not_stopped_there_by_those_who_came_later(tm
     first, *others = (bench.conductor.next() for _ in range(6))
     assert first is not None
     for epoch in range(1, 5):
-        bench.conductor.epoch(first.number, epoch, {"accuracy": 0.2}, 0.1)
+        bench.conductor.epoch(first.number, Epoch(epoch, {"accuracy": 0.2}, 0.1))
         assert bench.conductor.reason_to_stop(first.number) is None
     for trial in others:
         assert trial is not None
         for epoch in (1, 2, 3):
-            bench.conductor.epoch(trial.number, epoch, {"accuracy": 0.9}, 0.1)
+            bench.conductor.epoch(trial.number, Epoch(epoch, {"accuracy": 0.9}, 0.1))
     assert bench.conductor.reason_to_stop(first.number) is None
     bench.restart()
     assert bench.conductor.reason_to_stop(first.number) is None
@@ -152,14 +158,38 @@ def test_a_rung_that_only_the_worker_s_file_tells_of_counts_and_is_judged(tmp_pa
     for trial in trials[:3]:
         assert trial is not None
         for epoch in (1, 2, 3):
-            bench.conductor.epoch(trial.number, epoch, {"accuracy": 0.9}, 0.1)
+            bench.conductor.epoch(trial.number, Epoch(epoch, {"accuracy": 0.9}, 0.1))
     last = trials[3]
     assert last is not None
-    bench.folder.trial(last.number).mkdir(parents=True)
+    bench.folder.evaluation(last.evaluation).mkdir(parents=True)
     for epoch in (1, 2, 3):
-        append_epoch(bench.folder.epochs(last.number), {"epoch": epoch, "accuracy": 0.1, "seconds": 0.1})
+        append_epoch(bench.folder.epochs(last.evaluation), Epoch(epoch, {"accuracy": 0.1}, 0.1))
     bench.conductor.lost(last.number)
     assert bench.conductor.reason_to_stop(last.number) == "at epoch 3, not among the best 1 of 4 there"
+
+
+def test_rungs_forget_trainings_that_begin_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = bench_of(tmp_path)
+    bench.published = ()
+    bench.restart()
+    with monkeypatch.context() as patch:
+        patch.setattr("cbam_search.records.study_records.NUMERICS_VERSION", NUMERICS_VERSION + 1)
+        bench.records.opened(resumed=False)
+    first, second = bench.conductor.next(), bench.conductor.next()
+    for trial in (first, second):
+        assert trial is not None
+        for epoch in (1, 2, 3):
+            bench.conductor.epoch(trial.number, Epoch(epoch, {"accuracy": 0.9}, 0.1))
+    assert first is not None
+    bench.conductor.stop(first.number, "for the test")
+    bench.restart()
+    assert bench.conductor.rungs is not None
+    assert [record.trial for record in bench.conductor.rungs.records[3]] == [first.number]
+    again = bench.conductor.next()
+    assert again == bench.records.trials[second.number]  # type: ignore[union-attr]
+    for epoch in (1, 2, 3):
+        bench.conductor.epoch(again.number, Epoch(epoch, {"accuracy": 0.8}, 0.1))  # type: ignore[union-attr]
+    assert [record.values[0] for record in bench.conductor.rungs.records[3]] == [0.9, 0.8]
 
 
 def test_a_trial_at_its_last_epoch_is_never_stopped(finished: StudyBench) -> None:
@@ -181,9 +211,12 @@ def test_latencies_are_ranked_with_their_spread(tmp_path: Path, reference: float
         if bench.records.manifest.objectives[1].reference is None:
             assert stopped(bench) == []
             fixed_after.append(trial.number)
-        return learning(trial, epoch) | {LATENCY: 1.0 + 1000 * trial.candidate.gflops, LATENCY_SPREAD: 0.05}
+        return learning(trial, epoch)
 
-    bench.run_epochs(curve)
+    def meter(trial: Trial) -> dict[str, Measured]:
+        return {LATENCY: Measured(value=1.0 + 1000 * trial.candidate.gflops, standard_error=0.05, n=5)}
+
+    bench.run_epochs(curve, meter=meter)
     assert len(stopped(bench)) > 12
     assert bool(fixed_after) == (reference is None)
     assert bench.conductor.rungs is not None

@@ -12,7 +12,7 @@ import pytest
 from workers import InProcess, config_of, outcome_of
 
 from cbam_search.architecture import Architecture
-from cbam_search.cost.config import LATENCY, LATENCY_SPREAD, LatencyConfig
+from cbam_search.cost.config import LatencyConfig
 from cbam_search.cost.device import Device, devices_of_a_trial
 from cbam_search.cost.latency import LatencySetting, Ratio
 from cbam_search.cost.latency_cache import LatencyCache
@@ -20,8 +20,9 @@ from cbam_search.data.config import DatasetConfig
 from cbam_search.data.images import ImageData
 from cbam_search.data.load import load
 from cbam_search.errors import ResourceError
+from cbam_search.metrics import LATENCY, Measured
 from cbam_search.records.folder import StudyFolder
-from cbam_search.records.results import read_epochs, read_result
+from cbam_search.records.results import read_epochs, read_measured, read_result
 from cbam_search.records.trials import TrialState
 from cbam_search.running import latency as latency_module
 from cbam_search.running.latency import LatencyJob, LatencyMeter
@@ -85,28 +86,28 @@ def meter(
 
 
 def test_each_network_is_measured_once_and_the_reference_once_for_all(tmp_path: Path, bench: type[FakeBench]) -> None:
-    figures = meter(tmp_path).metrics(0, CANDIDATE)
-    assert figures == {LATENCY: 3.0, LATENCY_SPREAD: pytest.approx(0.15)}
+    figures = meter(tmp_path).metrics("0", CANDIDATE)
+    assert figures == {LATENCY: Measured(value=3.0, standard_error=0.1 * 1.5, n=5)}
     assert bench.asked == ["nominal", CANDIDATE.label]
-    meter(tmp_path).metrics(1, OTHER)
+    meter(tmp_path).metrics("1", OTHER)
     assert bench.asked == ["nominal", CANDIDATE.label, OTHER.label]
-    assert meter(tmp_path, study="another").metrics(0, CANDIDATE) == figures
+    assert meter(tmp_path, study="another").metrics("0", CANDIDATE) == figures
     assert len(bench.asked) == 3
 
 
 def test_a_trial_that_goes_on_on_a_node_with_its_own_cache_keeps_its_figure(tmp_path: Path, bench: type[FakeBench]) -> None:
-    figures = meter(tmp_path).metrics(0, CANDIDATE)
+    figures = meter(tmp_path).metrics("0", CANDIDATE)
     bench.asked.clear()
-    assert meter(tmp_path, cache="of another node").metrics(0, CANDIDATE) == figures
+    assert meter(tmp_path, cache="of another node").metrics("0", CANDIDATE) == figures
     assert bench.asked == []
 
 
 def test_a_study_has_one_nominal_figure_even_where_nodes_share_no_cache(
     tmp_path: Path, bench: type[FakeBench], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    meter(tmp_path).metrics(0, CANDIDATE)
+    meter(tmp_path).metrics("0", CANDIDATE)
     monkeypatch.setattr(bench, "nominal_ms", lambda _self: 99.0)
-    assert meter(tmp_path, cache="of another node").metrics(1, CANDIDATE)[LATENCY] == 3.0
+    assert meter(tmp_path, cache="of another node").metrics("1", CANDIDATE)[LATENCY].value == 3.0
 
 
 def test_what_another_worker_measured_while_this_one_waited_is_taken(
@@ -116,29 +117,29 @@ def test_what_another_worker_measured_while_this_one_waited_is_taken(
         @contextmanager
         def exclusive(self) -> Iterator[None]:
             monkeypatch.setattr(latency_module, "DeviceLock", FakeLock)
-            meter(tmp_path, study="another").metrics(0, CANDIDATE)
+            meter(tmp_path, study="another").metrics("0", CANDIDATE)
             bench.asked.clear()
             with super().exclusive():
                 yield
 
     monkeypatch.setattr(latency_module, "DeviceLock", Waits)
-    assert meter(tmp_path).metrics(0, CANDIDATE)[LATENCY] == 3.0
+    assert meter(tmp_path).metrics("0", CANDIDATE)[LATENCY].value == 3.0
     assert bench.asked == []
 
 
 def test_a_cache_that_cannot_be_written_does_not_cost_the_trial(tmp_path: Path, bench: type[FakeBench]) -> None:
     (tmp_path / "cache").touch()
-    assert meter(tmp_path).metrics(0, CANDIDATE)[LATENCY] == 3.0
-    assert meter(tmp_path).metrics(0, CANDIDATE)[LATENCY] == 3.0
+    assert meter(tmp_path).metrics("0", CANDIDATE)[LATENCY].value == 3.0
+    assert meter(tmp_path).metrics("0", CANDIDATE)[LATENCY].value == 3.0
     assert bench.asked == ["nominal", CANDIDATE.label]
 
 
 def test_no_figure_of_another_device(tmp_path: Path, bench: type[FakeBench]) -> None:
     elsewhere = replace(JOB, device=Device("cpu", "another processor"))
     with pytest.raises(ResourceError, match=r"are for another processor, and this worker has .*: nothing was measured"):
-        meter(tmp_path, job=elsewhere).metrics(0, CANDIDATE)
+        meter(tmp_path, job=elsewhere).metrics("0", CANDIDATE)
     assert bench.asked == []
-    assert not StudyFolder(tmp_path / "study").trial_latency(0).exists()
+    assert not StudyFolder(tmp_path / "study").measured("0").exists()
 
 
 def test_the_bound_itself_is_kept() -> None:
@@ -146,8 +147,8 @@ def test_the_bound_itself_is_kept() -> None:
     bounded = LatencyMeter(
         replace(JOB, at_most=3.0), StudyFolder(Path("x")), channels=1, image_size=(8, 8), threads=1, on_gpu=False
     )
-    assert within(bounded, {LATENCY: 3.0}) is None
-    assert within(bounded, {LATENCY: 3.14159}) == "latency_ms 3.142 is above 3"
+    assert within(bounded, {LATENCY: Measured(value=3.0)}) is None
+    assert within(bounded, {LATENCY: Measured(value=3.14159)}) == "latency_ms 3.142 is above 3"
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +167,7 @@ def worker(data: ImageData, folder: Path, latency: LatencyJob | None) -> InProce
         latency=latency,
     )
     kind = type("Worker", (InProcess,), {"data": data, "job": job})
-    return kind(config_of(0))
+    return kind(config_of())
 
 
 @pytest.fixture
@@ -177,20 +178,23 @@ def _own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_own_places")
 class TestInAWorker:
-    def test_the_figure_is_in_every_epoch_and_in_the_outcome(self, digits: ImageData, tmp_path: Path) -> None:
+    def test_the_figure_is_with_every_epoch_and_in_the_outcome(self, digits: ImageData, tmp_path: Path) -> None:
         actor = worker(digits, tmp_path / "study", JOB)
         first, last = actor.step(), actor.step()
-        figures = {name: outcome_of(last).metrics[name] for name in (LATENCY, LATENCY_SPREAD)}
-        assert figures[LATENCY] > 0
-        assert figures.items() <= first.items()
+        figure = outcome_of(last).metrics[LATENCY]
+        assert figure.value > 0
+        assert figure.standard_error is not None
+        for result in (first, last):
+            assert {name: Measured.model_validate(entry) for name, entry in result["measured"].items()} == {LATENCY: figure}
         folder = StudyFolder(tmp_path / "study")
-        assert [row[LATENCY] for row in read_epochs(folder.epochs(0))] == [figures[LATENCY]] * 2
-        assert read_result(folder.result(0)) == outcome_of(last)
+        assert read_measured(folder.measured("0")) == {LATENCY: figure}
+        assert [epoch.epoch for epoch in read_epochs(folder.epochs("0"))] == [1, 2]
+        assert read_result(folder.result("0")) == outcome_of(last)
 
     def test_measuring_does_not_change_the_training(self, digits: ImageData, tmp_path: Path) -> None:
         def curve(folder: str, latency: LatencyJob | None) -> list[dict[str, Any]]:
             actor = worker(digits, tmp_path / folder, latency)
-            timeless = ("seconds", LATENCY, LATENCY_SPREAD, "outcome")
+            timeless = ("seconds", "processor_seconds", "measured", "outcome")
             return [{name: value for name, value in actor.step().items() if name not in timeless} for _ in range(2)]
 
         assert curve("with", JOB) == curve("without", None)
@@ -200,10 +204,11 @@ class TestInAWorker:
         outcome = outcome_of(result)
         assert (outcome.state, outcome.epochs) == (TrialState.INFEASIBLE, 0)
         assert "is above 1e-06" in (outcome.reason or "")
-        assert set(outcome.metrics) == {LATENCY, LATENCY_SPREAD}
+        assert set(outcome.metrics) == {LATENCY}
+        assert outcome.metrics[LATENCY].standard_error is not None
         folder = StudyFolder(tmp_path / "study")
-        assert not folder.epochs(0).exists()
-        assert read_result(folder.result(0)) == outcome
+        assert not folder.epochs("0").exists()
+        assert read_result(folder.result("0")) == outcome
 
     def test_the_wrong_device_fails_the_trial_with_a_reason_that_repeats(self, digits: ImageData, tmp_path: Path) -> None:
         elsewhere = replace(JOB, device=Device("cpu", "another processor"))

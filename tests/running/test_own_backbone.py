@@ -10,11 +10,12 @@ from own_networks import traced, write_networks
 from workers import InProcess
 
 from cbam_search.architecture import published
-from cbam_search.cost.config import LATENCY, LatencyConfig
+from cbam_search.cost.config import LatencyConfig
 from cbam_search.cost.device import devices_of_a_trial
 from cbam_search.data.config import DatasetConfig
 from cbam_search.data.images import ImageData
 from cbam_search.data.load import load
+from cbam_search.metrics import LATENCY
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.trials import Outcome, TrialState
 from cbam_search.running.latency import LatencyJob
@@ -33,7 +34,9 @@ def outcome(
     recipe = TrainingConfig(epochs=1, batch_size=64)
     options: dict[str, Any] = {"keep_weights": True, "threads": 1, "on_gpu": False, "latency": latency}
     job = TrainingJob(recipe, seed=0, study=study, code_folder=code_folder, **options)
-    worker = type("Worker", (InProcess,), {"data": digits, "job": job})({"trial": 0, "architecture": architecture})
+    worker = type("Worker", (InProcess,), {"data": digits, "job": job})(
+        {"trial": 0, "evaluation": "0", "architecture": architecture}
+    )
     return Outcome.model_validate_json(worker.step()["outcome"])
 
 
@@ -52,7 +55,7 @@ def architecture(code: Path) -> str:
 def test_it_trains(digits: ImageData, tmp_path: Path, code: Path, architecture: str) -> None:
     ended = outcome(digits, tmp_path / "study", architecture, code)
     assert ended.state is TrialState.COMPLETE, ended.reason
-    assert StudyFolder(tmp_path / "study").weights(0).is_file()
+    assert StudyFolder(tmp_path / "study").weights("0").is_file()
 
 
 def test_its_latency_is_measured(
@@ -63,7 +66,7 @@ def test_its_latency_is_measured(
     latency = LatencyJob(LatencyConfig(device="cpu", pairs=5), here, at_most=None)
     ended = outcome(digits, tmp_path / "study", architecture, code, latency)
     assert ended.state is TrialState.COMPLETE, ended.reason
-    assert ended.metrics[LATENCY] > 0
+    assert ended.metrics[LATENCY].value > 0
 
 
 def test_it_is_not_imported_where_the_job_does_not_allow_code(

@@ -13,22 +13,26 @@ from optuna.trial import TrialState as OptunaState
 from studies import StudyBench, landscape, manifest_of, space_of
 
 from cbam_search.architecture import Architecture, published
-from cbam_search.cost.config import LATENCY, LATENCY_SPREAD, LatencyConfig
+from cbam_search.cost.config import LatencyConfig
 from cbam_search.cost.device import Device
 from cbam_search.cost.latency import LatencySetting, Ratio
 from cbam_search.cost.latency_cache import LatencyCache
 from cbam_search.data.images import ImageData, ImageSplit
+from cbam_search.metrics import LATENCY, Measured
 from cbam_search.records.evaluation_cache import EvaluationCache
 from cbam_search.records.events import EpochFinished, TrialFinished, TrialStarted
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.ledger import read_events
-from cbam_search.records.results import append_epoch, read_result, write_result
+from cbam_search.records.results import append_epoch, read_epochs, read_measured, read_result, write_measured, write_result
 from cbam_search.records.trials import Outcome, Trial, TrialState
 from cbam_search.running import conductor
 from cbam_search.running.latency import LatencyJob, LatencyMeter
 from cbam_search.running.replays import Replays, StudyKeys
 from cbam_search.search.config import SearchConfig
+from cbam_search.space.space import Space
 from cbam_search.training.config import TrainingConfig
+from cbam_search.training.epoch import Epoch
+from cbam_search.training.numerics import NUMERICS_VERSION
 
 SPACE = space_of(kind=["none", "se"], per="network")
 SPLIT = ImageSplit(np.zeros((10, 1, 8, 8), np.uint8), np.zeros(10, np.int64))
@@ -56,30 +60,33 @@ def bench_of(
     weights_needed: bool = True,
     keys: StudyKeys = KEYS,
     scheduler: Mapping[str, object] | None = None,
+    space: Space = SPACE,
 ) -> StudyBench:
     manifest = manifest_of(trials=trials).model_copy(update={"name": name, "study_id": name * 8})
     folder = StudyFolder(tmp_path / name)
     folder.path.mkdir(parents=True)
     folder.write_manifest(manifest)
     cache = EvaluationCache(tmp_path / "cache")
-    replays = Replays(cache, keys, folder, manifest, weights_needed=weights_needed)
+    replays = Replays(cache, keys, folder, manifest, needed=["weights"] if weights_needed else ())
     config = SearchConfig.model_validate({"trials": trials, "sampler": "random", "scheduler": scheduler or {}})
-    return StudyBench(folder, SPACE, config, replays=replays)
+    return StudyBench(folder, space, config, replays=replays)
 
 
 def leave_behind(
     folder: StudyFolder, trial: Trial, outcome: Outcome, *, weights: bool = True, latency: bool = False
 ) -> Outcome:
     """What a worker leaves before it reports."""
-    folder.trial(trial.number).mkdir(parents=True, exist_ok=True)
-    measured = {LATENCY: 7.0, LATENCY_SPREAD: 0.5} if latency else {}
+    folder.evaluation(trial.evaluation).mkdir(parents=True, exist_ok=True)
+    measured = {LATENCY: Measured(value=7.0, standard_error=0.5, n=5)} if latency else {}
+    if measured:
+        write_measured(folder.measured(trial.evaluation), measured)
     for epoch, share in enumerate(EPOCHS[: outcome.epochs], start=1):
-        row = {"epoch": epoch, "accuracy": share * outcome.metrics.get("accuracy", 0.1), **measured, "seconds": 0.1 * epoch}
-        append_epoch(folder.epochs(trial.number), row)
+        metrics = {"accuracy": share * (outcome.value("accuracy") or 0.1)}
+        append_epoch(folder.epochs(trial.evaluation), Epoch(epoch, metrics, 0.1 * epoch))
     if weights and outcome.state is TrialState.COMPLETE:
-        folder.weights(trial.number).write_bytes(trial.candidate.digest.encode())
+        folder.weights(trial.evaluation).write_bytes(trial.candidate.digest.encode())
     outcome = outcome.model_copy(update={"metrics": outcome.metrics | measured})
-    write_result(folder.result(trial.number), outcome)
+    write_result(folder.result(trial.evaluation), outcome)
     return outcome
 
 
@@ -144,17 +151,23 @@ def test_every_epoch_is_in_the_ledger_marked_and_optuna_is_told_the_values(tmp_p
         assert told[event.trial].values == [event.outcome.values[name] for name in ("accuracy", "gflops")]
 
 
-def test_front_members_have_their_weights_and_the_others_do_not(tmp_path: Path) -> None:
-    first = bench_of(tmp_path, "one")
+def test_the_front_and_plain_designs_on_its_backbones_have_their_weights_and_the_others_do_not(tmp_path: Path) -> None:
+    space = space_of(kind=["none", "se"], per="stage")
+    first = bench_of(tmp_path, "one", trials=20, space=space)
     first.run(trainer(first))
-    second = bench_of(tmp_path, "two")
+    second = bench_of(tmp_path, "two", trials=20, space=space)
     second.run(no_worker)
-    kept = {int(path.parent.name) for path in second.folder.trials.glob("*/weights.safetensors")}
-    assert kept == set(second.records.front.numbers)
-    for number in kept:
-        content = second.folder.weights(number).read_bytes()
-        assert content == second.records.trials[number].candidate.digest.encode()
-    assert not list(second.folder.trials.glob("*/epochs.jsonl"))
+    second.conductor.weights.closed()
+    front = second.records.front.members
+    plain = {published(trial.candidate.architecture.backbone, kind).digest for trial in front for kind in (None, "se", "cbam")}
+    trials = {trial.evaluation: trial for trial in second.records.trials.values() if trial.was_trained}
+    compared_with = {name for name, trial in trials.items() if trial.candidate.digest in plain}
+    kept = {path.parent.name for path in second.folder.evaluations.glob("*/weights.safetensors")}
+    assert kept == {trial.evaluation for trial in front} | compared_with
+    assert kept < set(trials)
+    for name in kept:
+        assert second.folder.weights(name).read_bytes() == trials[name].candidate.digest.encode()
+    assert not list(second.folder.evaluations.glob("*/epochs.jsonl"))
 
 
 @pytest.mark.parametrize("weights_needed", [True, False])
@@ -271,8 +284,8 @@ def test_between_replays_the_caller_is_let_go(tmp_path: Path, monkeypatch: pytes
 def test_a_training_that_stands_at_a_checkpoint_goes_on(tmp_path: Path) -> None:
     first, second = bench_of(tmp_path, "one", trials=1), bench_of(tmp_path, "two", trials=1)
     trial = second.conductor.next()  # before the other has finished
-    second.folder.trial(trial.number).mkdir(parents=True)
-    second.folder.checkpoint(trial.number).touch()
+    second.folder.evaluation(trial.evaluation).mkdir(parents=True)
+    second.folder.checkpoint(trial.evaluation).touch()
     first.run(trainer(first))
     second.restart()
     assert [again.number for again in second.run(trainer(second))] == [trial.number]
@@ -319,11 +332,12 @@ def test_keys_see_versions_code_and_architecture(monkeypatch: pytest.MonkeyPatch
     bare, se = (published(SPACE.backbones[0], kind) for kind in (None, "se"))
     assert KEYS.of(bare).digest != KEYS.of(se).digest
     assert KEYS.of(bare) == StudyKeys(RECIPE, 0, DATA, weights={}).of(bare)
-    assert set(KEYS.of(bare).versions) == {"torch", "cbam-search"}
+    assert set(KEYS.of(bare).versions) == {"torch"}
+    assert KEYS.of(bare).numerics_version == NUMERICS_VERSION
     monkeypatch.setattr("cbam_search.running.replays.version", lambda name: "0")
     assert StudyKeys(RECIPE, 0, DATA, weights={}).of(bare).digest != KEYS.of(bare).digest
     monkeypatch.undo()
-    monkeypatch.setattr("cbam_search.running.replays._code_that_trains", lambda: "other")
+    monkeypatch.setattr("cbam_search.running.replays.outside_source", lambda: "other")
     assert StudyKeys(RECIPE, 0, DATA, weights={}).of(bare).digest != KEYS.of(bare).digest
 
 
@@ -362,7 +376,7 @@ class TestLatency:
         meter = LatencyMeter(self.JOB, folder, channels=1, image_size=(8, 8), threads=1, on_gpu=False, cache=known)
         setting = LatencySetting.of(self.JOB.config, self.JOB.device, channels=1, image_size=(8, 8), threads=1)
         cache = EvaluationCache(tmp_path / "cache")
-        return Replays(cache, KEYS, folder, manifest, weights_needed=False, meter=meter), known, setting
+        return Replays(cache, KEYS, folder, manifest, meter=meter), known, setting
 
     def test_a_replay_takes_the_figure_of_this_setting_and_never_that_of_the_other_study(self, tmp_path: Path) -> None:
         trial = _trial(published(SPACE.backbones[0], "se"))
@@ -375,12 +389,12 @@ class TestLatency:
         known.keep_nominal_ms(setting, 2.0)
         outcome = second.lay_down(trial)
         assert outcome is not None
-        assert (outcome.metrics[LATENCY], outcome.metrics[LATENCY_SPREAD]) == (3.0, 0.2)
+        assert outcome.metrics[LATENCY] == Measured(value=3.0, standard_error=0.2, n=5)
         folder = StudyFolder(tmp_path / "two")
-        assert read_result(folder.result(trial.number)) == outcome
-        assert folder.trial_latency(trial.number).is_file()
-        rows = [line for line in folder.epochs(trial.number).read_text().splitlines() if '"latency_ms": 3.0' in line]
-        assert len(rows) == 2
+        assert read_result(folder.result(trial.evaluation)) == outcome
+        assert read_measured(folder.measured(trial.evaluation)) == {LATENCY: outcome.metrics[LATENCY]}
+        epochs = read_epochs(folder.epochs(trial.evaluation))
+        assert [(epoch.epoch, set(epoch.metrics)) for epoch in epochs] == [(1, {"accuracy"}), (2, {"accuracy"})]
 
     def test_what_is_known_to_be_too_slow_goes_to_a_worker_who_says_so(self, tmp_path: Path) -> None:
         trial = _trial(published(SPACE.backbones[0], "se"))

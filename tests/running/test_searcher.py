@@ -18,16 +18,21 @@ from cbam_search.running.scheduler import StudyScheduler
 from cbam_search.running.searcher import StudySearcher
 from cbam_search.search.config import SearchConfig
 
-EPOCH = {
+EPOCH: dict[str, Any] = {
     "epoch": 1,
+    "metrics": {
+        "train_loss": 1.0,
+        "validation_loss": 1.0,
+        "accuracy": 0.5,
+        "balanced_accuracy": 0.5,
+        "macro_f1": 0.5,
+        "learning_rate": 0.1,
+    },
     "seconds": 0.5,
-    "train_loss": 1.0,
-    "validation_loss": 1.0,
-    "accuracy": 0.5,
-    "balanced_accuracy": 0.5,
-    "macro_f1": 0.5,
-    "learning_rate": 0.1,
+    "processor_seconds": 0.5,
+    "measured": {},
 }
+BEHIND: dict[str, Any] = EPOCH | {"metrics": EPOCH["metrics"] | {"accuracy": 0.05}}
 
 
 @pytest.fixture
@@ -148,15 +153,14 @@ def test_tune_is_told_to_stop_a_trial_that_is_behind_at_a_rung(early: StudyBench
     first, second = suggested(searcher, "a"), suggested(searcher, "b")
     assert asked(scheduler, "a", EPOCH) == TrialScheduler.CONTINUE
     searcher.on_trial_result("a", EPOCH)
-    behind = EPOCH | {"accuracy": 0.05}
-    assert asked(scheduler, "b", behind) == TrialScheduler.STOP
+    assert asked(scheduler, "b", BEHIND) == TrialScheduler.STOP
     assert early.records.trials[second].state is TrialState.RUNNING  # until Tune says that it ended
-    searcher.on_trial_complete("b", behind | {"done": True})
+    searcher.on_trial_complete("b", BEHIND | {"done": True})
     trial = early.records.trials[second]
     assert trial.outcome is not None
     assert (trial.state, trial.outcome.epochs, trial.outcome.seconds) == (TrialState.STOPPED, 1, 0.5)
     assert trial.outcome.reason == "at epoch 1, not among the best 1 of 2 there"
-    assert trial.outcome.metrics["accuracy"] == 0.05
+    assert trial.outcome.metrics["accuracy"].value == 0.05
     assert early.records.trials[first].state is TrialState.RUNNING
 
 
@@ -166,7 +170,7 @@ def test_a_trial_that_ended_by_itself_is_not_stopped(early: StudyBench) -> None:
     for ray_id in "ab":
         suggested(searcher, ray_id)
     assert asked(scheduler, "a", EPOCH) == TrialScheduler.CONTINUE
-    ended = done(Outcome(state=TrialState.COMPLETE, metrics={"accuracy": 0.05}, epochs=1)) | {"accuracy": 0.05}
+    ended = done(Outcome(state=TrialState.COMPLETE, metrics={"accuracy": 0.05}, epochs=1)) | {"metrics": BEHIND["metrics"]}
     assert asked(scheduler, "b", ended) == TrialScheduler.CONTINUE
 
 
@@ -176,7 +180,7 @@ def test_a_verdict_holds_whatever_happens_on_the_way_out(early: StudyBench, inte
     scheduler = StudyScheduler(searcher)
     _, second = suggested(searcher, "a"), suggested(searcher, "b")
     asked(scheduler, "a", EPOCH)
-    assert asked(scheduler, "b", EPOCH | {"accuracy": 0.05}) == TrialScheduler.STOP
+    assert asked(scheduler, "b", BEHIND) == TrialScheduler.STOP
     searcher.interrupted = interrupted
     searcher.on_trial_complete("b", EPOCH, error=error)
     assert early.records.trials[second].state is TrialState.STOPPED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,12 @@ from cbam_search.records.events import (
     Event,
     FrontUpdated,
     StudyClosed,
+    StudyExtended,
     StudyOpened,
     TrialFinished,
 )
 from cbam_search.records.trials import Outcome, Trial, TrialState
+from cbam_search.records.view import StudyView
 from cbam_search.search.budget import Budgets, Spent, budget_ended
 from cbam_search.search.config import SearchConfig, StopConfig
 from cbam_search.search.proposer import NoCandidate
@@ -66,6 +69,13 @@ def test_a_hypervolume_that_stands_still(hypervolumes: tuple[float | None, ...],
     assert (ended(rule, hypervolumes=hypervolumes) == "hypervolume") is over
 
 
+def view_of(events: Iterable[Event]) -> StudyView:
+    view = StudyView()
+    for event in events:
+        view.apply(event)
+    return view
+
+
 def opened(at: float, *, resumed: bool = False) -> StudyOpened:
     return StudyOpened(resumed=resumed, time_seconds=at)
 
@@ -84,7 +94,7 @@ def test_hours_are_those_of_all_drivers_and_of_no_one_between_them() -> None:
         opened(5000.0, resumed=True),
     ]
     now = [5010.0]
-    budgets = Budgets(config(hours=0.1), events, clock=lambda: now[0])
+    budgets = Budgets(config(hours=0.1), view_of(events), clock=lambda: now[0])
     assert budgets.spent.seconds == 100.0 + 40.0 + 10.0
     assert budgets.ended() is None
     now[0] = 5220.0
@@ -94,7 +104,8 @@ def test_hours_are_those_of_all_drivers_and_of_no_one_between_them() -> None:
 
 
 def test_what_comes_twice_after_a_crash_counts_once() -> None:
-    budgets = Budgets(config(epochs=10), [], clock=lambda: 0.0)
+    view = StudyView()
+    budgets = Budgets(config(epochs=10), view, clock=lambda: 0.0)
     done = Outcome(state=TrialState.COMPLETE)
     for event in (
         opened(0.0),
@@ -108,7 +119,7 @@ def test_what_comes_twice_after_a_crash_counts_once() -> None:
         TrialFinished(trial=1, outcome=done),
         FrontUpdated(front=(0, 1), hypervolume=0.6, changed=True, complete=2),
     ):
-        budgets.take(event)
+        view.apply(event)
     assert budgets.spent.epochs == 6
     assert list(budgets.spent.hypervolumes) == [0.5, 0.6]
 
@@ -118,9 +129,32 @@ def test_a_study_that_ended_by_its_hypervolume_stays_ended() -> None:
     message = "the hypervolume improved by less than 0.1 % over 30 trainings"
     closed = StudyClosed(reason="hypervolume", message=f"{message}; 45 of at most 100 trainings are done; 2 of 45 replayed")
     events: list[Event] = [opened(0.0), closed, opened(10.0, resumed=True)]
-    found = Budgets(config(hypervolume={}), events, clock=lambda: 10.0).ended()
+    found = Budgets(config(hypervolume={}), view_of(events), clock=lambda: 10.0).ended()
     assert found is not None
     assert (found.reason, found.message) == ("hypervolume", message)
+
+
+def test_what_stood_still_before_an_extension_is_forgotten() -> None:
+    rule = config(hypervolume={"improves_less_than": 0.01, "over_trials": 2})
+    view = StudyView()
+    budgets = Budgets(rule, view, clock=lambda: 20.0)
+
+    def trained(*trials: int) -> None:
+        for trial in trials:
+            view.apply(TrialFinished(trial=trial, outcome=Outcome(state=TrialState.COMPLETE)))
+            view.apply(FrontUpdated(front=(0,), hypervolume=0.5, changed=False, complete=trial + 1))
+
+    view.apply(opened(0.0))
+    trained(0, 1, 2)
+    assert budgets.ended() is not None
+    view.apply(StudyClosed(reason="hypervolume", message="", time_seconds=5.0))
+    view.apply(StudyExtended(trials=50, hours=None, time_seconds=10.0))
+    view.apply(opened(10.0, resumed=True))
+    assert budgets.ended() is None
+    trained(3, 4)
+    assert (list(budgets.spent.hypervolumes), budgets.ended()) == ([0.5, 0.5], None)
+    trained(5)
+    assert budgets.ended() is not None
 
 
 class Clock:

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cbam_search import pareto
-from cbam_search.cost.config import LATENCY
+from cbam_search.metrics import LATENCY
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.search.early_stopping import RungRecord, reason_to_stop, rung_levels
 

@@ -11,8 +11,8 @@ from optuna.trial import TrialState as OptunaState
 from studies import OBJECTIVES, StudyBench, landscape, manifest_of, new_folder, space_of
 
 from cbam_search.architecture import Architecture, published
-from cbam_search.cost.config import LATENCY, LATENCY_SPREAD
 from cbam_search.cost.model import CostModel
+from cbam_search.metrics import LATENCY, Measured
 from cbam_search.records.events import FrontUpdated
 from cbam_search.records.ledger import read_events
 from cbam_search.records.manifest import ObjectiveAxis
@@ -41,16 +41,16 @@ def latency_of(architecture: Architecture) -> float:
 
 def timed(trial: Trial) -> Outcome:
     outcome = landscape(trial)
-    measured = {LATENCY: latency_of(trial.candidate.architecture), LATENCY_SPREAD: 0.1}
+    measured = {LATENCY: Measured(value=latency_of(trial.candidate.architecture), standard_error=0.1)}
     return outcome.model_copy(update={"metrics": outcome.metrics | measured})
 
 
 def timed_within(at_most: float) -> object:
     def train(trial: Trial) -> Outcome:
         outcome = timed(trial)
-        if outcome.metrics[LATENCY] <= at_most:
+        if outcome.metrics[LATENCY].value <= at_most:
             return outcome
-        metrics = {name: outcome.metrics[name] for name in (LATENCY, LATENCY_SPREAD)}
+        metrics = {LATENCY: outcome.metrics[LATENCY]}
         return Outcome(state=TrialState.INFEASIBLE, metrics=metrics, reason="latency_ms is above")
 
     return train
@@ -104,7 +104,8 @@ def test_a_resumed_study_reads_the_same_end(tmp_path: Path) -> None:
     bench.run(timed, workers=1, at_most=6)
     before = bench.records.manifest.objectives
     bench.restart()
-    bench.run(lambda trial: timed(trial).model_copy(update={"metrics": timed(trial).metrics | {LATENCY: 99.0}}))
+    slow = {LATENCY: Measured(value=99.0)}
+    bench.run(lambda trial: timed(trial).model_copy(update={"metrics": timed(trial).metrics | slow}))
     assert bench.records.manifest.objectives == before == bench.folder.read_manifest().objectives
 
 
@@ -112,8 +113,8 @@ def test_a_driver_that_died_with_the_last_published_design_fixes_it_when_it_come
     bench = bench_of(tmp_path, published=DESIGNS[:1])
     trial = bench.conductor.next()
     assert isinstance(trial, Trial)
-    bench.folder.trial(trial.number).mkdir(parents=True)
-    write_result(bench.folder.result(trial.number), timed(trial))
+    bench.folder.evaluation(trial.evaluation).mkdir(parents=True)
+    write_result(bench.folder.result(trial.evaluation), timed(trial))
     bench.restart()
     assert bench.records.manifest.objectives == axes(BEYOND_THE_WORST * latency_of(DESIGNS[0]))
     assert bench.records.front.hypervolume is not None
@@ -129,7 +130,7 @@ def test_a_candidate_beyond_the_bound_is_told_as_pruned_by_how_much(tmp_path: Pa
     for trial in beyond:
         assert told[trial.number].state is OptunaState.PRUNED
         excess = told[trial.number].system_attrs[CONSTRAINT_ATTRIBUTE]
-        assert excess == pytest.approx(trial.outcome.metrics[LATENCY] / 2.0 - 1.0)
+        assert excess == pytest.approx(trial.outcome.metrics[LATENCY].value / 2.0 - 1.0)
         assert trial.number not in bench.records.front.ranks
     complete = [trial for trial in bench.records.trials.values() if trial.state is TrialState.COMPLETE and trial.was_trained]
     assert all(trial.values[LATENCY] <= 2.0 for trial in complete)

@@ -218,7 +218,8 @@ def test_a_result_that_no_driver_noted_is_taken_up(tmp_path: Path) -> None:
     bench = bench_of(tmp_path)
     trial = bench.conductor.next()
     assert trial is not None
-    write_result(bench.folder.result(trial.number), landscape(trial))
+    bench.folder.evaluation(trial.evaluation).mkdir(parents=True)
+    write_result(bench.folder.result(trial.evaluation), landscape(trial))
     bench.restart()
     assert bench.records.trials[trial.number].state is TrialState.COMPLETE
     assert trial.number not in {other.number for other in bench.run(landscape)}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cbam_search.cost.config import LATENCY
+from cbam_search.metrics import LATENCY
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.search import rung as module
 from cbam_search.search.early_stopping import RungRecord, reason_to_stop

@@ -122,7 +122,7 @@ def test_what_is_told_changes_what_is_proposed(name: str, tmp_path: Path) -> Non
         new_folder(tmp_path, manifest_of(objective, trials=48)), SPACE, SearchConfig(trials=48, sampler=name), seed=3
     )
     trained = bench.run(rewards_cbam, workers=1)
-    good = [rewards_cbam(trial).metrics["accuracy"] > 0.5 for trial in trained]
+    good = [rewards_cbam(trial).metrics["accuracy"].value > 0.5 for trial in trained]
     assert sum(good[24:]) > sum(good[:12]) * 2
 
 

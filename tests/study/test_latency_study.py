@@ -13,11 +13,12 @@ import ray
 import yaml
 
 import cbam_search
-from cbam_search.cost.config import LATENCY, LATENCY_SPREAD
 from cbam_search.cost.device import processor_name
 from cbam_search.errors import ResourceError, UserError
-from cbam_search.records.events import EpochFinished, Event, FrontUpdated
+from cbam_search.metrics import LATENCY
+from cbam_search.records.events import ArchitectureMeasured, EpochFinished, Event, FrontUpdated
 from cbam_search.records.ledger import Listener, read_events
+from cbam_search.records.results import read_measured
 from cbam_search.records.study_records import StudyRecords
 from cbam_search.records.trials import TrialState
 from cbam_search.running.cluster import TrialResources
@@ -59,7 +60,7 @@ def _ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def figures(study: Study) -> dict[str, tuple[float, float]]:
     """By digest, of the trials that measured one."""
     return {
-        trial.candidate.digest: (trial.outcome.metrics[LATENCY], trial.outcome.metrics[LATENCY_SPREAD])
+        trial.candidate.digest: (trial.outcome.metrics[LATENCY].value, trial.outcome.metrics[LATENCY].standard_error)
         for trial in study.trials.values()
         if trial.outcome is not None and LATENCY in trial.outcome.metrics
     }
@@ -88,15 +89,19 @@ class TestOnRay:
         assert (study.manifest.latency.device, study.manifest.latency.threads) == (processor_name(), 1)
         trained = [trial for trial in study.trials.values() if trial.was_trained]
         assert [trial.state for trial in trained] == [TrialState.COMPLETE] * 6
-        assert all(trial.values[LATENCY] == trial.outcome.metrics[LATENCY] > 0 for trial in trained)
+        assert all(trial.values[LATENCY] == trial.outcome.metrics[LATENCY].value > 0 for trial in trained)
         assert len(figures(study)) == 6
         reference = study.manifest.objectives[1].reference
         assert reference == BEYOND_THE_WORST * max(trial.values[LATENCY] for trial in trained)
         fronts = [event for event, _ in read_events(study.folder.ledger) if isinstance(event, FrontUpdated)]
         assert [event.hypervolume is None for event in fronts] == [True] * 5 + [False]
         assert fronts[-1].hypervolume == study.front.hypervolume
-        epochs = [event for event, _ in read_events(study.folder.ledger) if isinstance(event, EpochFinished)]
-        assert all(LATENCY in event.metrics for event in epochs)
+        events = [event for event, _ in read_events(study.folder.ledger)]
+        measured = {event.trial: event.metrics for event in events if isinstance(event, ArchitectureMeasured)}
+        assert measured == {trial.number: {LATENCY: trial.outcome.metrics[LATENCY]} for trial in trained}
+        epochs = [event for event in events if isinstance(event, EpochFinished)]
+        assert {event.trial for event in epochs} == set(measured)
+        assert not any(LATENCY in event.metrics for event in epochs)
 
         exported = json.loads((study.export(tmp_path / "best") / "architecture.json").read_text())["metadata"]
         assert exported[LATENCY] > 0
@@ -121,9 +126,10 @@ class TestOnRay:
             digest for digest, (latency, _) in known.items() if latency > bound
         }
         for trial in slow:
-            assert (trial.outcome.epochs, set(trial.outcome.metrics)) == (0, {LATENCY, LATENCY_SPREAD})
+            assert (trial.outcome.epochs, set(trial.outcome.metrics)) == (0, {LATENCY})
+            assert trial.outcome.metrics[LATENCY].standard_error is not None
             assert f"is above {bound:g}" in trial.outcome.reason
-            assert not study.folder.epochs(trial.number).exists()
+            assert not study.folder.epochs(trial.evaluation).exists()
         assert len(study.front.ranks) == 6 - len(slow)
         assert study.manifest.objectives[1].reference == bound
         assert not study.folder.references.exists()
@@ -148,14 +154,15 @@ class TestOnRay:
         assert stopped.manifest.objectives[1].reference is None
         assert stopped.front.hypervolume is None
         measured = {
-            trial.number: json.loads(stopped.folder.trial_latency(trial.number).read_text())
+            trial.number: read_measured(stopped.folder.measured(trial.evaluation))
             for trial in stopped.trials.values()
-            if stopped.folder.trial_latency(trial.number).is_file()
+            if stopped.folder.measured(trial.evaluation).is_file()
         }
         assert 2 <= len(measured) < 6
         study = cbam_search.resume("timed")
         assert [trial.state for trial in study.trials.values() if trial.was_trained] == [TrialState.COMPLETE] * 6
         for number, figure in measured.items():
+            assert figure.keys() == {LATENCY}
             assert figure.items() <= study.trials[number].outcome.metrics.items()
         assert study.front.hypervolume is not None
         assert len(set(_ray.iterdir()) - before) == 6 + 1
@@ -173,5 +180,5 @@ class TestOnRay:
         study = cbam_search.launch(write(tmp_path))
         text = study.folder.given_yaml.read_text()
         study.folder.given_yaml.write_text(text.replace("pairs: 9", "pairs: 10"))
-        with pytest.raises(UserError, match="edited since the study began: latency"):
+        with pytest.raises(UserError, match=r"edited since the study began: latency\.pairs\."):
             cbam_search.resume("timed")

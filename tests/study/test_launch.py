@@ -32,6 +32,7 @@ from cbam_search.search.reference import BEYOND_THE_WORST
 from cbam_search.study.config import read_study_config
 from cbam_search.study.preparation import prepare
 from cbam_search.study.screen import Silence
+from cbam_search.study.study import Study
 
 TINY = {
     "name": "tiny",
@@ -48,6 +49,15 @@ def write(folder: Path, **changes: object) -> Path:
     path = folder / "space.yaml"
     path.write_text(yaml.safe_dump(TINY | changes))
     return path
+
+
+def _keeping(study: Study) -> set[int]:
+    """The front, and the bare, SE and CBAM networks on its backbones."""
+    backbones = {trial.candidate.architecture.backbone.name for trial in study.front.members}
+    plain = {f"{name}{kind}" for name in backbones for kind in ("", "+se", "+cbam")}
+    return {number for number, trial in study.trials.items() if trial.was_trained and trial.candidate.label in plain} | set(
+        study.front.numbers
+    )
 
 
 def _workers() -> list[str]:
@@ -72,8 +82,8 @@ class TestOnRay:
         epochs = {(event.trial, event.epoch) for event in events if isinstance(event, EpochFinished)}
         assert epochs == {(trial.number, epoch) for trial in trained for epoch in (1, 2)}
         assert isinstance(events[-1], StudyClosed)
-        kept = {path.parent.name for path in study.folder.trials.glob("*/weights.safetensors")}
-        assert kept == {f"{number:05d}" for number in study.front.numbers}
+        kept = {path.parent.name for path in study.folder.evaluations.glob("*/weights.safetensors")}
+        assert kept == {study.trials[number].evaluation for number in _keeping(study)}
         assert yaml.safe_load(study.folder.given_yaml.read_text())["name"] == "tiny"
         assert yaml.safe_load(study.folder.resolved_yaml.read_text())["training"]["batch_size"] == 128
 
@@ -133,8 +143,9 @@ class TestOnRay:
     def test_edited_settings_are_not_resumed_on(self, tmp_path: Path) -> None:
         study = cbam_search.launch(write(tmp_path, search={"trials": 3, "published_backbones": 1}))
         text = study.folder.given_yaml.read_text()
-        study.folder.given_yaml.write_text(text.replace("lr: 0.2", "lr: 0.3").replace("trials: 3", "trials: 4"))
-        with pytest.raises(UserError, match="edited since the study began: training, search"):
+        edited = text.replace("lr: 0.2", "lr: 0.3").replace("trials: 3", "trials: 4\n  baselines: [none, se]")
+        study.folder.given_yaml.write_text(edited)
+        with pytest.raises(UserError, match=r"edited since the study began: training\.lr, search\.baselines\. A study keeps"):
             cbam_search.resume("tiny")
 
     def test_a_study_that_another_process_drives_is_left_alone(self, tmp_path: Path) -> None:
@@ -150,7 +161,7 @@ class TestOnRay:
                 self, records: StudyRecords, resources: TrialResources
             ) -> AbstractContextManager[Callable[[Event], None]]:
                 # A folder where nobody can write, not even root.
-                records.folder.trials.symlink_to("/proc")
+                records.folder.evaluations.symlink_to("/proc")
                 return super().display(records, resources)
 
         with pytest.raises(StudyFailedError, match=r"\d trials failed for the same reason.*cannot be written"):
@@ -165,13 +176,12 @@ class TestOnRay:
         assert not (tmp_path / "studies").exists()
 
     def test_the_best_is_exported_and_what_was_not_kept_is_said(self, tmp_path: Path) -> None:
-        study = cbam_search.launch(write(tmp_path))
+        search = {"trials": 10, "published_backbones": 1}
+        study = cbam_search.launch(write(tmp_path, attention={"per": "stage"}, search=search))
         assert study.pick("best-accuracy").values["accuracy"] == max(t.values["accuracy"] for t in study.front.members)
         assert study.pick("knee") in study.front.members
         assert (study.export(tmp_path / "best") / "model.py").is_file()
-        dropped = next(
-            trial for number, trial in study.trials.items() if trial.was_trained and number not in study.front.numbers
-        )
+        dropped = next(trial for number, trial in study.trials.items() if trial.was_trained and number not in _keeping(study))
         with pytest.raises(ExportError, match="were not kept"):
             study.export(tmp_path / "other", pick=str(dropped.number))
         with pytest.raises(ExportError, match="Allowed: knee"):

@@ -151,7 +151,7 @@ class TestFineTuning:
         spec = importlib.util.spec_from_file_location("exported_model", folder / "model.py")
         model = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(model)
-        trained = load_file(study.folder.weights(with_cbam.number))
+        trained = load_file(study.folder.weights(with_cbam.evaluation))
         assert all(torch.equal(trained[name], value) for name, value in model.load().state_dict().items())
         assert (trained["layer1.0.branch_end.channel_gate.mlp.2.bias"] - 2.5).abs().max() < 0.5  # opened, and moved little
         assert trained["layer1.0.branch_end.channel_gate.mlp.2.weight"].any()

@@ -60,7 +60,7 @@ class TestOnRay:
         path = write(tmp_path, search={"evaluation_cache": "cache"})
         first = cbam_search.launch(path)
         assert epochs_trained(first) == 12
-        shutil.rmtree(first.folder.trials)  # the cache has weights of its own
+        shutil.rmtree(first.folder.evaluations)  # the cache has weights of its own
         elsewhere = tmp_path / "elsewhere"
         elsewhere.mkdir()
         monkeypatch.chdir(elsewhere)

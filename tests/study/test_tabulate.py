@@ -100,9 +100,9 @@ def test_a_curve_is_that_of_the_training_loop(tmp_path: Path, _in_this_process: 
             with deterministic(seed, data.device):
                 network = build(entry.decoded())
             curve = list(train(network, data, config.training, seed=seed, device=data.device))
-            expected = np.array([epoch.accuracy for epoch in curve], dtype=np.float32)
+            expected = np.array([epoch.metrics["accuracy"] for epoch in curve], dtype=np.float32)
             assert (table.validation_accuracy[place, column] == expected).all()
-            expected = np.array([epoch.train_loss for epoch in curve], dtype=np.float32)
+            expected = np.array([epoch.metrics["train_loss"] for epoch in curve], dtype=np.float32)
             assert (table.train_loss[place, column] == expected).all()
     assert len({tuple(curve) for curve in table.train_loss.reshape(8, 2).tolist()}) == 8
 
@@ -151,7 +151,7 @@ def test_ctrl_c_leaves_a_table_that_is_not_complete_and_the_same_command_goes_on
     assert tabulate(path, "tiny.parquet", seeds=2, note=lines.append).trained == 5
     assert read_table(Path("tiny.parquet")).trained.all()
     assert any("3 finished before" in line for line in lines)
-    assert len({(task.digest, task.seed) for task in _in_this_process}) == 8
+    assert len({(task.architecture.digest, task.seed) for task in _in_this_process}) == 8
 
 
 def test_a_divergence_is_recorded_with_its_time(tmp_path: Path, _in_this_process: list[Any]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from cbam_search.architecture import Architecture
 from cbam_search.cost.cost import CostFunction
 from cbam_search.cost.model import CostModel
+from cbam_search.metrics import Measured, names_of
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.manifest import DataSummary, ObjectiveAxis, StudyManifest
 from cbam_search.records.study_records import StudyRecords, open_records
@@ -23,6 +24,7 @@ from cbam_search.search.rungs import Rungs
 from cbam_search.space.attention_config import AttentionConfig
 from cbam_search.space.backbone_config import BackboneConfig
 from cbam_search.space.space import Space
+from cbam_search.training.epoch import Epoch
 
 OBJECTIVES = (
     ObjectiveAxis(name="accuracy", direction="max", reference=0.1, ideal=1.0),
@@ -31,6 +33,8 @@ OBJECTIVES = (
 Trainer = Callable[[Trial], Outcome]
 Curve = Callable[[Trial, int], dict[str, float]]
 """A trial's metrics after an epoch."""
+Meter = Callable[[Trial], dict[str, Measured]]
+"""What is measured of a trial before its training."""
 
 
 def space_of(**attention: object) -> Space:
@@ -155,13 +159,18 @@ class StudyBench:
                 break
             trial = running.pop(order.randrange(len(running)))
             outcome = trainer(trial)
+            measured = {name: entry for name, entry in outcome.metrics.items() if name in names_of("measured")}
+            self.conductor.measured(trial.number, measured)
+            values = {name: entry.value for name, entry in outcome.metrics.items()}
             for epoch in range(1, outcome.epochs + 1):
-                self.conductor.epoch(trial.number, epoch, outcome.metrics, 0.1)
+                self.conductor.epoch(trial.number, Epoch(epoch, values, 0.1))
             self.conductor.finish(trial.number, outcome)
             trained.append(trial)
         return trained
 
-    def run_epochs(self, curve: Curve, *, workers: int = 4, at_most_epochs: int | None = None) -> list[Trial]:
+    def run_epochs(
+        self, curve: Curve, *, workers: int = 4, at_most_epochs: int | None = None, meter: Meter = lambda _: {}
+    ) -> list[Trial]:
         """Train epoch by epoch on a fake clock, as Ray would: each of `workers` has a trial, whose epochs take as long as its
         network is large. Returns the trials that ended; after `at_most_epochs` those under way are left as a crash would.
         """
@@ -171,6 +180,7 @@ class StudyBench:
         now, trained = 0.0, 0
         while at_most_epochs is None or trained < at_most_epochs:
             while len(under_way) < workers and (trial := self._next()) is not None:
+                self.conductor.measured(trial.number, meter(trial))
                 done = self.conductor.epochs_recorded(trial.number)
                 heapq.heappush(under_way, (now + trial.candidate.gflops, trial.number, done + 1))
             if not under_way:
@@ -179,12 +189,11 @@ class StudyBench:
             trial = self.records.trials[number]
             metrics = curve(trial, epoch)
             trained += 1
-            self.conductor.epoch(number, epoch, metrics, trial.candidate.gflops)
+            self.conductor.epoch(number, Epoch(epoch, metrics, trial.candidate.gflops))
             if epoch == last:
+                whole = {name: Measured(value=value) for name, value in metrics.items()} | meter(trial)
                 seconds = last * trial.candidate.gflops
-                self.conductor.finish(
-                    number, Outcome(state=TrialState.COMPLETE, metrics=metrics, epochs=epoch, seconds=seconds)
-                )
+                self.conductor.finish(number, Outcome(state=TrialState.COMPLETE, metrics=whole, epochs=epoch, seconds=seconds))
             elif not self.conductor.stop_if_behind(number):
                 heapq.heappush(under_way, (now + trial.candidate.gflops, number, epoch + 1))
                 continue
@@ -202,4 +211,4 @@ def landscape(trial: Trial) -> Outcome:
 
 def learning(trial: Trial, epoch: int) -> dict[str, float]:
     """The same landscape epoch by epoch: from chance, 0.1, towards the last value, nine tenths of the way within 9 epochs."""
-    return {"accuracy": 0.1 + (landscape(trial).metrics["accuracy"] - 0.1) * (1.0 - 0.1 ** (epoch / 9))}
+    return {"accuracy": 0.1 + (landscape(trial).metrics["accuracy"].value - 0.1) * (1.0 - 0.1 ** (epoch / 9))}

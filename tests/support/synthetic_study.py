@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,11 +26,13 @@ from cbam_search.records.folder import StudyFolder
 from cbam_search.records.front import front_of
 from cbam_search.records.ledger import Ledger
 from cbam_search.records.manifest import DataSummary, ObjectiveAxis, StudyManifest
-from cbam_search.records.trials import Candidate, Origin, Outcome, Trial, TrialState
+from cbam_search.records.trials import Candidate, Origin, Outcome, Trial, TrialState, evaluation_id
+from cbam_search.records.view import StudyView
 
 ACCURACY = ObjectiveAxis(name="accuracy", direction="max", reference=0.1, ideal=1.0)
 GFLOPS = ObjectiveAxis(name="gflops", direction="min", reference=0.012, ideal=0.0)
 PARAMS = ObjectiveAxis(name="params", direction="min", reference=2e5, ideal=0.0)
+VALIDATION_IMAGES = 180
 STARTED_SECONDS = 1_700_000_000.0
 PALETTE = (None, SeSpec(reduction_ratio=8), CbamSpec(reduction_ratio=4, pools=("avg", "lse"), spatial_kernel_size=3))
 
@@ -47,7 +50,8 @@ def complete(number: int, accuracy: float, gflops: float, **of_candidate: object
     """A complete trial with these values."""
     proposed = candidate(gflops=gflops, **of_candidate)  # type: ignore[arg-type]
     values = {"accuracy": accuracy, "gflops": gflops, "params": float(proposed.params)}
-    return Trial(number, proposed, Outcome(state=TrialState.COMPLETE, metrics={"accuracy": accuracy}, values=values, epochs=8))
+    outcome = Outcome(state=TrialState.COMPLETE, metrics={"accuracy": accuracy}, values=values, epochs=8)
+    return Trial(number, proposed, outcome.with_errors(VALIDATION_IMAGES), evaluations=(evaluation_id(proposed.digest, 0),))
 
 
 def ended(number: int, state: TrialState, **of_outcome: object) -> Trial:
@@ -58,7 +62,7 @@ def manifest(name: str = "digits", objectives: tuple[ObjectiveAxis, ...] = (ACCU
     data = DataSummary(
         fingerprint="f" * 64,
         train=1437,
-        validation=180,
+        validation=VALIDATION_IMAGES,
         test=180,
         class_names=tuple("0123456789"),
         channels=1,
@@ -83,6 +87,14 @@ def manifest(name: str = "digits", objectives: tuple[ObjectiveAxis, ...] = (ACCU
         parameters=7,
         published=("cifar_resnet8_0.5", "cifar_resnet8_0.5+se"),
     )
+
+
+def view_of(trials: Iterable[Trial], described: StudyManifest) -> StudyView:
+    """What a ledger that tells of these trials comes to."""
+    trials = list(trials)
+    view, front = StudyView(trials), front_of(trials, described.objectives)
+    view.front, view.hypervolume = front.numbers, front.hypervolume
+    return view
 
 
 def random_candidates(count: int, seed: int = 0) -> list[Candidate]:

@@ -20,8 +20,9 @@ class InProcess(CandidateTrainable):
         super().setup(config, data=self.data, job=self.job)
 
 
-def config_of(trial: int, name: str = "cifar_resnet8_0.25+cbam") -> dict[str, Any]:
-    return {"trial": trial, "architecture": Architecture.named(name, in_channels=1, classes=10).model_dump_json()}
+def config_of(evaluation: str = "0", name: str = "cifar_resnet8_0.25+cbam") -> dict[str, Any]:
+    architecture = Architecture.named(name, in_channels=1, classes=10).model_dump_json()
+    return {"trial": 0, "evaluation": evaluation, "architecture": architecture}
 
 
 def outcome_of(result: dict[str, Any]) -> Outcome:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
 from synthetic_study import ACCURACY, GFLOPS, SyntheticStudy, candidate, random_candidates
 
-from cbam_search.cost.config import LATENCY, LATENCY_SPREAD
-from cbam_search.records.events import EpochFinished, FrontUpdated, TrialFinished
+from cbam_search.metrics import LATENCY, Measured
+from cbam_search.records.events import ArchitectureMeasured, EpochFinished, FrontUpdated, TrialFinished
 from cbam_search.records.ledger import read_events
 from cbam_search.records.trials import Origin, Outcome, ReplayedFrom, TrialState
+from cbam_search.records.view import StudyView
 from cbam_search.tracking.draft import STUDY, Draft
-from cbam_search.tracking.view import StudyView
 
+LATENCY_SPREAD = "latency_spread_ms"
 OBJECTIVES = (ACCURACY, GFLOPS)
 
 
@@ -91,23 +93,31 @@ def test_skipped_proposals_are_counted_and_have_no_run(study: SyntheticStudy) ->
     assert rows == [("proposals_infeasible", 1, 1), ("proposals_infeasible", 2, 2), ("proposals_duplicate", 1, 3)]
 
 
-def test_a_latency_is_logged_once_and_a_hypervolume_only_where_there_is_one(study: SyntheticStudy) -> None:
-    measured = {LATENCY: 3.0, LATENCY_SPREAD: 0.1}
+@pytest.mark.parametrize("by_0_1", [False, True])
+def test_a_latency_is_logged_once_and_a_hypervolume_only_where_there_is_one(study: SyntheticStudy, by_0_1: bool) -> None:
+    """by_0_1: version 0.1 told of it with every epoch, and of a trial found too slow with its end alone."""
+    measured, numbers = {LATENCY: Measured(value=3.0, standard_error=0.1)}, {LATENCY: 3.0, LATENCY_SPREAD: 0.1}
     draft = Draft(StudyView(), OBJECTIVES)
     for number, proposed in enumerate(random_candidates(2)):
         study.start(number, proposed)
     for event, _ in read_events(study.folder.ledger):
         draft.add(event)
+    if not by_0_1:
+        for number in (0, 0, 1):
+            draft.add(ArchitectureMeasured(trial=number, metrics=measured))
     for epoch in (1, 2):
-        draft.add(EpochFinished(trial=0, attempt=1, epoch=epoch, metrics={"accuracy": 0.5} | measured, seconds=1.0))
+        metrics = {"accuracy": 0.5} | (numbers if by_0_1 else {})
+        draft.add(EpochFinished(trial=0, attempt=1, epoch=epoch, metrics=metrics, seconds=1.0))
     complete = Outcome(
-        state=TrialState.COMPLETE, metrics={"accuracy": 0.5} | measured, values={"accuracy": 0.5, "gflops": 1.0}, epochs=2
+        state=TrialState.COMPLETE, metrics={"accuracy": 0.5} | numbers, values={"accuracy": 0.5, "gflops": 1.0}, epochs=2
     )
     draft.add(TrialFinished(trial=0, outcome=complete))
-    draft.add(TrialFinished(trial=1, outcome=Outcome(state=TrialState.INFEASIBLE, metrics=measured, reason="too slow")))
+    draft.add(TrialFinished(trial=1, outcome=Outcome(state=TrialState.INFEASIBLE, metrics=numbers, reason="too slow")))
     draft.add(FrontUpdated(front=(0,), hypervolume=None, changed=True, complete=1))
     for number in (0, 1):
         assert [row.value for row in draft.runs[number].metrics if row.name == LATENCY] == [3.0]
+        assert [row.value for row in draft.runs[number].metrics if row.name == LATENCY_SPREAD] == [0.1]
+    assert [row.name for row in draft.runs[0].metrics if row.step == 1] == ["accuracy", "epoch_seconds"]
     assert "hypervolume" not in {row.name for row in draft.runs[STUDY].metrics}
     draft.add(FrontUpdated(front=(0,), hypervolume=0.5, changed=False, complete=1))
     assert [row.value for row in draft.runs[STUDY].metrics if row.name == "hypervolume"] == [0.5]

@@ -4,12 +4,20 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from cbam_search.errors import RecordsError
-from cbam_search.training.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
+from cbam_search.training.checkpoint import (
+    load_checkpoint,
+    load_predictions,
+    load_weights,
+    save_checkpoint,
+    save_predictions,
+    save_weights,
+)
 from cbam_search.training.config import TrainingConfig
 from cbam_search.training.optimization import build_optimizer
 
@@ -52,6 +60,19 @@ def test_weights_come_back(make_net: MakeNet, tmp_path: Path) -> None:
     save_weights(model, tmp_path / "weights.safetensors")
     load_weights(other, tmp_path / "weights.safetensors")
     assert all(torch.equal(tensor, other.state_dict()[name]) for name, tensor in model.state_dict().items())
+
+
+def test_predictions_come_back(tmp_path: Path) -> None:
+    predicted = np.array([3, 0, 9, 9], dtype=np.int64)
+    save_predictions(predicted, tmp_path / "predictions.safetensors")
+    found = load_predictions(tmp_path / "predictions.safetensors")
+    assert (found.tolist(), found.dtype) == (predicted.tolist(), np.int64)
+
+
+def test_weights_are_no_predictions(make_net: MakeNet, tmp_path: Path) -> None:
+    save_weights(make_net(), tmp_path / "weights.safetensors")
+    with pytest.raises(RecordsError, match="holds no predictions"):
+        load_predictions(tmp_path / "weights.safetensors")
 
 
 def test_weights_of_another_model_are_refused_and_change_nothing(make_net: MakeNet, tmp_path: Path) -> None:

@@ -11,18 +11,21 @@ from torch import nn
 
 from cbam_search.data.images import ImageData
 from cbam_search.errors import DeviceMemoryError, DivergedError, RecordsError
+from cbam_search.metrics import confusion_matrix, names_of, trained_values
 from cbam_search.training.batches import DataOnDevice
 from cbam_search.training.config import TrainingConfig
 from cbam_search.training.determinism import deterministic
-from cbam_search.training.loop import EpochResult, train
+from cbam_search.training.epoch import Epoch
+from cbam_search.training.loop import train
+from cbam_search.training.numerics import NUMERICS_VERSION
 
 MakeNet = Callable[..., nn.Sequential]
 CPU = torch.device("cpu")
 RECIPE = TrainingConfig(epochs=4, batch_size=64, lr=0.05, warmup_epochs=1, label_smoothing=0.1, augment=("crop",))
 
 
-def untimed(results: list[EpochResult]) -> list[EpochResult]:
-    return [dataclasses.replace(result, seconds=0.0) for result in results]
+def untimed(results: list[Epoch]) -> list[Epoch]:
+    return [dataclasses.replace(result, seconds=0.0, processor_seconds=None) for result in results]
 
 
 def same_weights(left: nn.Module, right: nn.Module) -> bool:
@@ -33,9 +36,10 @@ def test_a_net_learns_the_digits(digits: ImageData, make_net: MakeNet) -> None:
     recipe = RECIPE.model_copy(update={"epochs": 10, "batch_size": 32, "augment": ()})
     results = list(train(make_net(), digits, recipe, seed=0, device=CPU))
     assert [result.epoch for result in results] == list(range(1, 11))
-    assert results[-1].accuracy > 0.8
-    assert results[-1].train_loss < results[0].train_loss
-    assert results[-1].learning_rate < 0.001 < results[0].learning_rate == 0.05
+    first, last = results[0].metrics, results[-1].metrics
+    assert last["accuracy"] > 0.8
+    assert last["train_loss"] < first["train_loss"]
+    assert last["learning_rate"] < 0.001 < first["learning_rate"] == 0.05
 
 
 @pytest.mark.parametrize(
@@ -55,7 +59,7 @@ def test_the_same_seed_gives_the_same_curve_bit_for_bit(
 
 def test_another_seed_gives_another_curve(digits: ImageData, make_net: MakeNet) -> None:
     first, second = (next(train(make_net(), digits, RECIPE, seed=seed, device=CPU)) for seed in (0, 1))
-    assert first.train_loss != second.train_loss
+    assert first.metrics["train_loss"] != second.metrics["train_loss"]
 
 
 def test_training_leaves_the_callers_random_numbers_alone(digits: ImageData, make_net: MakeNet) -> None:
@@ -113,6 +117,38 @@ def test_a_checkpoint_of_another_training_is_refused(digits: ImageData, make_net
         train(make_net(width=4), digits, RECIPE, seed=0, device=CPU, checkpoint=path)
 
 
+@pytest.mark.parametrize("changed", [{}, {"numerics_version": NUMERICS_VERSION + 1}, {"recipe": {"epochs": 5}}])
+def test_a_checkpoint_of_version_0_1_goes_on_where_nothing_decides_otherwise(
+    digits: ImageData, make_net: MakeNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, object]
+) -> None:
+    """It says nothing of numerics, which were of version 1, nor of settings that have come since."""
+    path = tmp_path / "checkpoint.safetensors"
+    recipe = RECIPE.model_dump(mode="json")
+    del recipe["gradient_clip_norm"]
+    written = {"recipe": recipe, "seed": 0, "data": digits.fingerprint}
+    training = train(make_net(), digits, RECIPE, seed=0, device=CPU, checkpoint=path)
+    next(training)
+    with monkeypatch.context() as then:
+        then.setattr(training, "_identity", lambda: written | changed)
+        training.save()
+    if changed:
+        with pytest.raises(RecordsError, match=f"different: {next(iter(changed))}$"):
+            train(make_net(), digits, RECIPE, seed=0, device=CPU, checkpoint=path)
+    else:
+        assert train(make_net(), digits, RECIPE, seed=0, device=CPU, checkpoint=path).resumed_epoch == 1
+
+
+def test_what_the_last_epoch_predicts_and_measures_is_at_hand(digits: ImageData, make_net: MakeNet) -> None:
+    training = train(make_net(), digits, RECIPE, seed=0, device=CPU)
+    assert (training.measured, len(training.predicted)) == ({}, 0)
+    first, *_, last = training
+    assert set(first.metrics) == {"train_loss", "validation_loss", "learning_rate", *names_of("trained")}
+    assert last.processor_seconds is not None
+    right = training.predicted == digits.validation.labels
+    assert training.measured["accuracy"].value == right.mean() == last.metrics["accuracy"] != first.metrics["accuracy"]
+    assert training.measured == trained_values(confusion_matrix(digits.validation.labels, training.predicted, 10))
+
+
 def test_losses_that_are_not_finite_end_the_training(digits: ImageData, make_net: MakeNet) -> None:
     recipe = RECIPE.model_copy(update={"lr": 1e20, "warmup_epochs": 0.0})
     with pytest.raises(DivergedError, match="loss of epoch 1 is nan"):
@@ -137,8 +173,8 @@ def test_golden_curve(digits: ImageData, make_net: MakeNet) -> None:
     """A refactoring must reproduce the stored losses; other CPUs round differently, hence the tolerance."""
     golden = json.loads((Path(__file__).parent / "golden_curve.json").read_text())
     results = list(train(make_net(), digits, RECIPE, seed=0, device=CPU))
-    assert [result.train_loss for result in results] == pytest.approx(golden["train_loss"], rel=1e-3)
-    assert [result.validation_loss for result in results] == pytest.approx(golden["validation_loss"], rel=1e-3)
+    assert [result.metrics["train_loss"] for result in results] == pytest.approx(golden["train_loss"], rel=1e-3)
+    assert [result.metrics["validation_loss"] for result in results] == pytest.approx(golden["validation_loss"], rel=1e-3)
 
 
 @pytest.mark.gpu
@@ -148,7 +184,7 @@ def test_on_a_gpu_the_same_seed_gives_the_same_finite_curve(digits: ImageData, m
     device = torch.device("cuda")
     first, second = (untimed(list(train(make_net(), digits, recipe, seed=0, device=device))) for _ in range(2))
     assert first == second
-    assert first[-1].accuracy > 0.5
+    assert first[-1].metrics["accuracy"] > 0.5
 
 
 def test_the_deterministic_scope_repeats_and_restores() -> None:

@@ -59,8 +59,8 @@ class KnownCostSampler(BaseSampler):
         self._search = KnownCostSearch(
             coded, by_name[measured], [by_name[name] for name in known], bounds or {}, startup=startup
         )
-        self._table = ObservationTable(coded)
-        self._observations = observations or StoredObservations(space, self._names.index(measured))
+        self._table = ObservationTable(coded, measured)
+        self._observations = observations or StoredObservations(space, self._names.index(measured), measured)
         self._random = RandomSampler(seed=seed)
         self._lock = threading.Lock()
         self.reseed_rng()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from cbam_search.records.evaluation import Evaluation
+from cbam_search.records.trials import TrialState
 from cbam_search.search.known_cost.codes import CodedSpace, Codes
-from cbam_search.search.known_cost.observations import Observation, Standing
+from cbam_search.search.known_cost.observations import TELLS_NOTHING, UNFIT
 
 Matrix = npt.NDArray[np.float64]
 
@@ -21,18 +24,28 @@ selection.
 """
 
 
-class ObservationTable:
-    """Observations by trial, with their features. Rows are the trials that ended and tell something, in the order read."""
+@dataclass(frozen=True)
+class _Curve:
+    """The objective by epoch, as far as it is known, and after a full training; final is None for any other."""
 
-    def __init__(self, space: CodedSpace) -> None:
+    by_epoch: Mapping[int, float]
+    final: float | None
+
+
+class ObservationTable:
+    """Trainings by trial, with their features. Rows are the trials that ended and tell something, in the order read."""
+
+    def __init__(self, space: CodedSpace, objective: str) -> None:
+        """objective: the trained metric that is modelled."""
         self._space = space
+        self._objective = objective
         self.settled: set[int] = set()
         """Numbers of trials that ended and were read."""
         self.known: set[bytes] = set()
         """Codes of every architecture that a trial has, ended or not."""
         self._features = np.empty((64, len(space.map.names)))
         self._costs: list[tuple[float, float]] = []
-        self._ended: list[Observation] = []
+        self._ended: list[_Curve] = []
         self._codes: list[Codes | None] = []
         self._fit_rows: list[int] = []
         """Rows of trials that could be trained."""
@@ -40,28 +53,36 @@ class ObservationTable:
         """Rows of full trainings, which are among those."""
         self._stops: dict[int, int] = {}
         """How many trials were stopped, by the last epoch of their curves."""
-        self._running: list[tuple[npt.NDArray[np.float64], tuple[float, float], Observation]] = []
+        self._running: list[tuple[npt.NDArray[np.float64], tuple[float, float], _Curve]] = []
 
-    def update(self, observations: Iterable[Observation]) -> None:
-        """Take in observations of trials that are not settled; running ones are those of this call alone."""
+    def update(self, evaluations: Iterable[Evaluation]) -> None:
+        """Take in trainings of trials that are not settled; running ones are those of this call alone."""
         self._running = []
-        for observation in observations:
-            architecture = observation.architecture
+        for evaluation in evaluations:
+            architecture = evaluation.architecture
+            assert architecture is not None
+            assert evaluation.trial is not None
             code = self._space.code(architecture)
             if code is not None:
                 self.known.add(code.tobytes())
-            if observation.standing is not Standing.RUNNING:
-                self.settled.add(observation.number)
-            if observation.standing is Standing.SILENT or (features := self._space.features_of(architecture)) is None:
+            if evaluation.state is not TrialState.RUNNING:
+                self.settled.add(evaluation.trial)
+            if evaluation.state in TELLS_NOTHING or (features := self._space.features_of(architecture)) is None:
                 continue
             costs = self._space.costs_of(architecture)
-            if observation.standing is Standing.RUNNING:
-                self._running.append((features, costs, observation))
+            curve = _Curve(evaluation.curve(self._objective), evaluation.final(self._objective))
+            if evaluation.state is TrialState.RUNNING:
+                self._running.append((features, costs, curve))
             else:
-                self._add(observation, features, costs, code)
+                self._add(evaluation.state, curve, features, costs, code)
 
     def _add(
-        self, observation: Observation, features: npt.NDArray[np.float64], costs: tuple[float, float], code: Codes | None
+        self,
+        state: TrialState,
+        curve: _Curve,
+        features: npt.NDArray[np.float64],
+        costs: tuple[float, float],
+        code: Codes | None,
     ) -> None:
         row = len(self._ended)
         if row == len(self._features):
@@ -69,14 +90,14 @@ class ObservationTable:
         self._features[row] = features
         self._costs.append(costs)
         self._codes.append(code)
-        self._ended.append(observation)
-        complete = observation.standing is Standing.COMPLETE
-        if observation.standing is not Standing.UNFIT and (not complete or _finite(observation.final)):
+        self._ended.append(curve)
+        complete = state is TrialState.COMPLETE
+        if state not in UNFIT and (not complete or _finite(curve.final)):
             self._fit_rows.append(row)
             if complete:
                 self._complete_rows.append(row)
-        if observation.standing is Standing.STOPPED and observation.curve:
-            last = max(observation.curve)
+        if state is TrialState.STOPPED and curve.by_epoch:
+            last = max(curve.by_epoch)
             self._stops[last] = self._stops.get(last, 0) + 1
 
     @property
@@ -93,7 +114,7 @@ class ObservationTable:
         curves = [_curve(self._ended[row], levels) for row in rows]
         if not levels:
             return self._features[rows], np.array(curves)
-        curves += [_curve(observation, levels) for _, _, observation in self._running]
+        curves += [_curve(curve, levels) for _, _, curve in self._running]
         return np.concatenate([self._features[rows], self.running_rows()[0]]), np.array(curves)
 
     def fitness(self) -> tuple[Matrix, Matrix] | None:
@@ -125,10 +146,9 @@ class ObservationTable:
         return sorted(sorted(self._stops, key=lambda epoch: (-self._stops[epoch], epoch))[:LEVELS_AT_MOST])
 
 
-def _curve(observation: Observation, levels: Sequence[int]) -> list[float]:
-    """Accuracies at these epochs and after the last one; NaN where not known, or not finite."""
-    last = observation.final if observation.standing is Standing.COMPLETE else None
-    values = [*(observation.curve.get(epoch) for epoch in levels), last]
+def _curve(curve: _Curve, levels: Sequence[int]) -> list[float]:
+    """Values at these epochs and after the last one; NaN where not known, or not finite."""
+    values = [*(curve.by_epoch.get(epoch) for epoch in levels), curve.final]
     return [float(value) if value is not None and _finite(value) else math.nan for value in values]
 
 

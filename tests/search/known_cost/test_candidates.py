@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from evaluations import evaluation_of
 from studies import space_of
 
 from cbam_search.cost.model import CostModel
 from cbam_search.pareto import Axis
+from cbam_search.records.trials import TrialState
 from cbam_search.search.known_cost.candidates import crossings, distinct, mutants, strangers
 from cbam_search.search.known_cost.codes import CodedSpace
 from cbam_search.search.known_cost.engine import KnownCostSearch
-from cbam_search.search.known_cost.observations import Observation, Standing
 from cbam_search.search.known_cost.table import ObservationTable
 
 
@@ -74,7 +75,7 @@ def test_bounds_are_kept(by_model: bool, coded: CodedSpace, cost: CostModel, axe
     everything = coded.costs(strangers(coded, np.random.default_rng(1), 400))
     bounds = {"gflops": float(np.quantile(everything[:, 0], 0.3)), "params": float(np.quantile(everything[:, 1], 0.25))}
     search = KnownCostSearch(coded, axes[0], axes[1:], bounds, startup=4)
-    table = ObservationTable(coded)
+    table = ObservationTable(coded, "accuracy")
     rng = np.random.default_rng(2)
     for number in range(16):
         proposal = search.propose(table, rng)
@@ -83,18 +84,18 @@ def test_bounds_are_kept(by_model: bool, coded: CodedSpace, cost: CostModel, axe
         exact = cost.cost(coded.architecture(proposal.code))
         assert exact.gflops <= bounds["gflops"]
         assert exact.params <= bounds["params"]
-        standing = Standing.COMPLETE if by_model or number < 8 else Standing.SILENT
-        table.update([Observation(number, coded.architecture(proposal.code), standing, {}, float(rng.uniform(0.5, 0.9)))])
+        state = TrialState.COMPLETE if by_model or number < 8 else TrialState.FAILED
+        table.update([evaluation_of(number, coded.architecture(proposal.code), state, {}, float(rng.uniform(0.5, 0.9)))])
 
 
 def test_the_initial_design_is_spread_over_cost(coded: CodedSpace, axes: tuple[Axis, Axis]) -> None:
     search = KnownCostSearch(coded, axes[0], axes[1:], {}, startup=8)
-    table = ObservationTable(coded)
+    table = ObservationTable(coded, "accuracy")
     gflops = []
     for number in range(8):
         code = search.propose(table, np.random.default_rng(number)).code
         assert code is not None
         gflops.append(float(coded.costs(code[None])[0, 0]))
-        table.update([Observation(number, coded.architecture(code), Standing.COMPLETE, {}, 0.5)])
+        table.update([evaluation_of(number, coded.architecture(code), TrialState.COMPLETE, {}, 0.5)])
     quarters = np.quantile(coded.costs(strangers(coded, np.random.default_rng(9), 2000))[:, 0], [0.25, 0.5, 0.75])
     assert set(np.searchsorted(quarters, gflops)) == {0, 1, 2, 3}

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from evaluations import evaluation_of
 
 from cbam_search.architecture import published
 from cbam_search.cost.model import CostModel
 from cbam_search.pareto import Axis
+from cbam_search.records.trials import TrialState
 from cbam_search.search.known_cost.candidates import strangers
 from cbam_search.search.known_cost.codes import CodedSpace
 from cbam_search.search.known_cost.design import InitialDesign, plain_designs, van_der_corput
 from cbam_search.search.known_cost.engine import KnownCostSearch
-from cbam_search.search.known_cost.observations import Observation, Standing
 from cbam_search.search.known_cost.table import ObservationTable
 from cbam_search.space.attention_config import AttentionConfig
 from cbam_search.space.backbone_config import BackboneConfig
@@ -52,13 +53,13 @@ def test_without_none_the_cheapest_kind_stands_in(cost: CostModel) -> None:
 def test_nothing_comes_twice_and_bounds_are_kept(limit: float, cost: CostModel) -> None:
     coded = coded_space(cost, ["none", "se"])
     design = InitialDesign(coded, lambda codes: codes[coded.costs(codes)[:, 0] <= limit], None)
-    table = ObservationTable(coded)
+    table = ObservationTable(coded, "accuracy")
     for number in range(20):
         code = design.next(table, np.random.default_rng(number))
         assert code is not None
         assert code.tobytes() not in table.known
         assert coded.costs(code[None])[0, 0] <= limit
-        table.update([Observation(number, coded.architecture(code), Standing.RUNNING)])
+        table.update([evaluation_of(number, coded.architecture(code), TrialState.RUNNING)])
 
 
 @pytest.mark.parametrize(("startup", "before_the_model"), [(1, 4), (6, 6), (24, 8)])
@@ -68,14 +69,14 @@ def test_plain_designs_come_before_the_model_up_to_a_number(
     """Each backbone bare and with one kind; stopped ones count too; at least four trainings must be complete."""
     coded = coded_space(cost, ["none", "se", "cbam"])
     search = KnownCostSearch(coded, axes[0], axes[1:], {}, startup=startup)
-    table = ObservationTable(coded)
+    table = ObservationTable(coded, "accuracy")
     by_model = []
     for number in range(10):
         proposal = search.propose(table, np.random.default_rng(number))
         assert proposal.code is not None
         by_model.append(proposal.by_model)
-        standing, final = (Standing.COMPLETE, 0.5 + number / 100) if number < 4 else (Standing.STOPPED, None)
-        table.update([Observation(number, coded.architecture(proposal.code), standing, {1: 0.3}, final)])
+        state, final = (TrialState.COMPLETE, 0.5 + number / 100) if number < 4 else (TrialState.STOPPED, None)
+        table.update([evaluation_of(number, coded.architecture(proposal.code), state, {1: 0.3}, final)])
     assert by_model == [False] * before_the_model + [True] * (10 - before_the_model)
     assert {code.tobytes() for code in plain_designs(coded)[:before_the_model]} <= table.known
 
@@ -84,17 +85,17 @@ def test_the_bare_networks_come_first_whatever_else_was_trained(cost: CostModel,
     """Twelve trials of other architectures do not stand for them."""
     coded = coded_space(cost, ["none", "se", "cbam"])
     search = KnownCostSearch(coded, axes[0], axes[1:], {}, startup=4)
-    table = ObservationTable(coded)
+    table = ObservationTable(coded, "accuracy")
     plain = [code.tobytes() for code in plain_designs(coded)]
     others = [code for code in strangers(coded, np.random.default_rng(0), 40) if code.tobytes() not in plain][:12]
     table.update(
-        Observation(number, coded.architecture(code), Standing.COMPLETE, {}, 0.5) for number, code in enumerate(others)
+        evaluation_of(number, coded.architecture(code), TrialState.COMPLETE, {}, 0.5) for number, code in enumerate(others)
     )
     for number in range(12, 16):
         proposal = search.propose(table, np.random.default_rng(number))
         assert proposal.code is not None
         assert proposal.code.tobytes() == plain[number - 12]
-        table.update([Observation(number, coded.architecture(proposal.code), Standing.COMPLETE, {}, 0.6)])
+        table.update([evaluation_of(number, coded.architecture(proposal.code), TrialState.COMPLETE, {}, 0.6)])
     assert search.propose(table, np.random.default_rng(16)).by_model
 
 

@@ -10,11 +10,12 @@ import pytest
 from studies import StudyBench, landscape, manifest_of, new_folder
 
 from cbam_search.architecture import published
+from cbam_search.metrics import Measured
+from cbam_search.records.evaluation import Evaluation
 from cbam_search.records.trials import Outcome, Trial, TrialState
 from cbam_search.search.config import SearchConfig
 from cbam_search.search.known_cost.engine import KnownCostSearch, Proposal
-from cbam_search.search.known_cost.observations import Observation, Standing
-from cbam_search.search.known_cost.recorded import RecordedObservations
+from cbam_search.search.known_cost.observations import TELLS_NOTHING, UNFIT, RecordedObservations
 from cbam_search.search.known_cost.surrogate import Surrogate
 from cbam_search.space.space import Space
 
@@ -32,33 +33,34 @@ def stopping(trial: Trial) -> Outcome:
     if trial.number == 5:
         return Outcome(state=TrialState.FAILED, reason="an error")
     if trial.number % 3 == 0:
-        lower = {"accuracy": full.metrics["accuracy"] - 0.1}
+        lower = {"accuracy": Measured(value=full.metrics["accuracy"].value - 0.1)}
         return Outcome(state=TrialState.STOPPED, metrics=lower, epochs=2)
     return full.model_copy(update={"epochs": 4})
 
 
-def all_of(bench: StudyBench, settled: Mapping[int, object] | None = None) -> list[Observation]:
+def all_of(bench: StudyBench, settled: Mapping[int, object] | None = None) -> list[Evaluation]:
     study = bench.conductor.proposer._study
-    return list(RecordedObservations(bench.records, "accuracy").unsettled(study, settled or {}))
+    return list(RecordedObservations(bench.records).unsettled(study, settled or {}))
 
 
 def test_records_tell_epochs_and_ends_also_after_a_restart(tmp_path: Path, space: Space) -> None:
     bench = bench_of(tmp_path, space)
     bench.run(stopping, workers=3, at_most=18)
     before = all_of(bench)
-    by_number = {observation.number: observation for observation in before}
-    assert by_number[4].standing is Standing.UNFIT
-    assert by_number[5].standing is Standing.SILENT
-    stopped = [entry for entry in before if entry.standing is Standing.STOPPED]
-    complete = [entry for entry in before if entry.standing is Standing.COMPLETE]
+    by_number = {evaluation.trial: evaluation for evaluation in before}
+    assert by_number[4].state in UNFIT
+    assert by_number[5].state in TELLS_NOTHING
+    stopped = [entry for entry in before if entry.state is TrialState.STOPPED]
+    complete = [entry for entry in before if entry.state is TrialState.COMPLETE]
     assert stopped
     assert complete
-    assert all(set(entry.curve) == {1, 2} and entry.final is None for entry in stopped)
-    assert all(set(entry.curve) == {1, 2, 3, 4} and entry.final == entry.curve[4] for entry in complete)
-    assert len([entry for entry in before if entry.standing is Standing.RUNNING]) == 2
+    curves = {entry.trial: (entry.curve("accuracy"), entry.final("accuracy")) for entry in before}
+    assert all(set(curve) == {1, 2} and final is None for curve, final in (curves[entry.trial] for entry in stopped))
+    assert all(set(curve) == {1, 2, 3, 4} and final == curve[4] for curve, final in (curves[entry.trial] for entry in complete))
+    assert len([entry for entry in before if entry.state is TrialState.RUNNING]) == 2
     bench.restart()
     assert all_of(bench) == before
-    assert [entry.number for entry in all_of(bench, dict.fromkeys(range(10)))] == [n for n in by_number if n >= 10]
+    assert [entry.trial for entry in all_of(bench, dict.fromkeys(range(10)))] == [n for n in by_number if n >= 10]
 
 
 def test_the_model_of_a_study_goes_over_the_epochs_of_stopped_trials(

@@ -1,0 +1,321 @@
+"""A study as its ledger tells it: the one fold of its events.
+
+Displays, MLflow, budgets, rungs and samplers ask it. It is the same however often an event is repeated, and from wherever it is
+folded. One thread folds; others that read it hold `lock` meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from cbam_search.metrics import Measured
+from cbam_search.records.evaluation import Evaluation
+from cbam_search.records.events import (
+    ArchitectureMeasured,
+    EpochFinished,
+    EvaluationFinished,
+    Event,
+    FrontUpdated,
+    StudyClosed,
+    StudyExtended,
+    StudyOpened,
+    TrialFinished,
+    TrialSkipped,
+    TrialStarted,
+    WeightsRemoved,
+)
+from cbam_search.records.time_spent import TimeSpent
+from cbam_search.records.trials import Trial, TrialState, evaluation_id
+from cbam_search.training.epoch import Epoch
+from cbam_search.training.numerics import NUMERICS_VERSION
+
+REMEMBERED_EPOCHS = 1000
+"""Whose seconds are kept, the newest ones: they say how fast the study goes."""
+
+
+class StudyView:
+    """Everything that the events so far come to.
+
+    trials: by number.
+    running: numbers of the trials that this session has started and that have not ended.
+    front, hypervolume: as last noted; hypervolume is None while undefined.
+    hypervolumes: after each training that ended, since the study was last extended.
+    stood_still: whether the study ended because its hypervolume stood still. It holds whatever trainings that were under way
+    brought since.
+    closed: why the study closed; None while it is open.
+    time: how long it was driven.
+    epochs_trained: each trial's once, however often a crash had it trained again; replayed ones do not count.
+    ended_epochs: of the trainings that ended.
+    replayed: trainings that were taken from the evaluation cache.
+    weights_removed: trials that lost their weights while the study went on.
+    arrivals: by epoch, the trials in the order in which they first finished it.
+    evaluations: those that are not the search's own, by id.
+    epoch_seconds: of the newest epochs.
+    numerics_version: of the code that drove it last; None before the first driver.
+    """
+
+    def __init__(self, trials: Iterable[Trial] = (), *, seed: int = 0) -> None:
+        """trials: recorded elsewhere, before the first event. seed: of the search's trainings."""
+        self.lock = threading.RLock()
+        self.seed = seed
+        self.trials: dict[int, Trial] = {}
+        self.running: set[int] = set()
+        self.front: tuple[int, ...] = ()
+        self.hypervolume: float | None = None
+        self.hypervolumes: list[float | None] = []
+        self.closed: StudyClosed | None = None
+        self.stood_still = False
+        self.time = TimeSpent()
+        self.epochs_trained = 0
+        self.ended_epochs = 0
+        self.replayed = 0
+        self.weights_removed: set[int] = set()
+        self.arrivals: dict[int, list[int]] = {}
+        self.evaluations: dict[str, Evaluation] = {}
+        self.epoch_seconds: deque[float] = deque(maxlen=REMEMBERED_EPOCHS)
+        self.numerics_version: int | None = None
+        self._numerics: dict[int, int | None] = {}
+        """By trial, of the session that started it last."""
+        self._counts: Counter[tuple[TrialState, bool]] = Counter()
+        self._curves: dict[int, list[Epoch]] = {}
+        self._epochs_counted: Counter[int] = Counter()
+        """By trial, its part of `epochs_trained`."""
+        self._measured: dict[int, dict[str, Measured]] = {}
+        self._noted_ends: set[int] = set()
+        self._ends_before_window = 0
+        """Trainings that had ended when the study was last extended."""
+        for trial in trials:
+            self.put(trial)
+
+    # Folding.
+
+    def apply(self, event: Event) -> bool:
+        """Take in one event; False when it repeats what was known, as events may after a crash."""
+        with self.lock:
+            news = self._apply(event)
+            self.time.take(event)
+        return news
+
+    def _apply(self, event: Event) -> bool:
+        match event:
+            case EpochFinished():
+                return self._epoch(event)
+            case TrialStarted():
+                return self._start(event)
+            case TrialSkipped():
+                self._make_way(event.trial, event.digest)
+                first = event.trial not in self.trials
+                self.put(Trial(event.trial, event.candidate, event.outcome, attempts=0))
+                return first
+            case ArchitectureMeasured():
+                known = self._measured.get(event.trial)
+                self._measured[event.trial] = event.metrics
+                return known != event.metrics
+            case TrialFinished():
+                return self._finish(event)
+            case EvaluationFinished():
+                return self._evaluated(event.evaluation)
+            case FrontUpdated():
+                self.front, self.hypervolume = event.front, event.hypervolume
+                del self.hypervolumes[max(0, len(self._noted_ends) - 1 - self._ends_before_window) :]
+                self.hypervolumes.append(event.hypervolume)
+            case StudyOpened():
+                self.closed = None
+                self.running.clear()
+                self.numerics_version = event.numerics_version
+            case StudyExtended():
+                # What stood still before says nothing of the trainings to come.
+                self.hypervolumes.clear()
+                self._ends_before_window = len(self._noted_ends)
+                self.stood_still = False
+            case StudyClosed():
+                self.closed = event
+                self.stood_still = self.stood_still or event.reason == "hypervolume"
+            case WeightsRemoved():
+                news = not self.weights_removed.issuperset(event.trials)
+                self.weights_removed.update(event.trials)
+                return news
+        return True
+
+    def put(self, trial: Trial) -> None:
+        """In place of what was known of it; counted here, since every event of thousands asks."""
+        before = self.trials.get(trial.number)
+        for known, step in ((before, -1), (trial, 1)):
+            if known is not None:
+                self._counts[known.state, known.was_trained] += step
+                self.replayed += step * (known.replayed_from is not None)
+                self.ended_epochs += step * (known.outcome.epochs if known.outcome else 0)
+        self.trials[trial.number] = trial
+
+    def reconcile(self, recorded: Mapping[int, Trial]) -> None:
+        """Where the storage of trials knows better: a crash of the machine may have taken back its last numbers, or kept the
+        ledger from noting them.
+        """
+        for number in [number for number in self.trials if number not in recorded]:
+            self._take_back(number)
+        for number, trial in recorded.items():
+            known = self.trials.get(number)
+            if known is not None and known.candidate.architecture != trial.candidate.architecture:
+                self._take_back(number)
+            elif known is not None:
+                trial = replace(trial, evaluations=known.evaluations)
+            if known != trial:
+                self.put(trial)
+        self.trials = {number: self.trials[number] for number in recorded}
+
+    def _take_back(self, number: int) -> None:
+        trial = self.trials.pop(number)
+        self._counts[trial.state, trial.was_trained] -= 1
+        self.replayed -= trial.replayed_from is not None
+        self.ended_epochs -= trial.outcome.epochs if trial.outcome else 0
+        self._forget_epochs(number)
+        self._measured.pop(number, None)
+        self._numerics.pop(number, None)
+        self._noted_ends.discard(number)
+        self.running.discard(number)
+        self.weights_removed.discard(number)
+        self.front = tuple(member for member in self.front if member != number)
+
+    def _make_way(self, number: int, digest: str) -> None:
+        """For a candidate under a number that another one had, before a crash of the machine took it back."""
+        if number in self.trials and self.trials[number].candidate.digest != digest:
+            self._take_back(number)
+
+    def _start(self, event: TrialStarted) -> bool:
+        event.candidate.architecture.trust_digest(event.digest)
+        self._make_way(event.trial, event.digest)
+        known = self.trials.get(event.trial)
+        own = evaluation_id(event.digest, self.seed if event.seed is None else event.seed)
+        others = known.evaluations[1:] if known else ()
+        if event.anew:
+            self._forget_epochs(event.trial)
+        self.put(Trial(event.trial, event.candidate, attempts=event.attempt, evaluations=(own, *others)))
+        self.running.add(event.trial)
+        self._noted_ends.discard(event.trial)
+        self._numerics[event.trial] = self.numerics_version
+        return known is None or known.attempts != event.attempt
+
+    def _epoch(self, event: EpochFinished) -> bool:
+        curve = self._curves.setdefault(event.trial, [])
+        first_time = not curve or event.epoch > curve[-1].epoch
+        if measured := event.measured_metrics:
+            self._measured[event.trial] = measured
+        epoch = Epoch(event.epoch, event.trained_metrics, event.seconds)
+        if first_time:
+            if not event.replayed:
+                self.epoch_seconds.append(event.seconds)
+                more = event.epoch - (curve[-1].epoch if curve else 0)
+                self.epochs_trained += more
+                self._epochs_counted[event.trial] += more
+            curve.append(epoch)
+            self.arrivals.setdefault(event.epoch, []).append(event.trial)
+            return True
+        for place, known in enumerate(curve):
+            if known.epoch == event.epoch:
+                curve[place] = epoch
+                return known.metrics != epoch.metrics
+        return True
+
+    def _finish(self, event: TrialFinished) -> bool:
+        self._noted_ends.add(event.trial)
+        self.running.discard(event.trial)
+        trial = self.trials.get(event.trial)
+        if trial is None:  # the storage knows nothing of it, and it knows better
+            return False
+        self.put(replace(trial, outcome=event.outcome))
+        return trial.outcome != event.outcome
+
+    def _evaluated(self, evaluation: Evaluation) -> bool:
+        assert evaluation.architecture is not None
+        own = evaluation_id(evaluation.architecture.digest, evaluation.seed)
+        first = own not in self.evaluations
+        self.evaluations[own] = evaluation
+        trial = self.trials.get(evaluation.trial) if evaluation.trial is not None else None
+        if trial is not None and own not in trial.evaluations:
+            self.put(replace(trial, evaluations=(*trial.evaluations, own)))
+        return first
+
+    def _forget_epochs(self, number: int) -> None:
+        for epoch in self._curves.pop(number, ()):
+            self.arrivals[epoch.epoch].remove(number)
+        self.epochs_trained -= self._epochs_counted.pop(number, 0)
+
+    # Asking.
+
+    @property
+    def finished(self) -> int:
+        """Trainings that ended, in whatever state: the step of every figure that is followed over time."""
+        return sum(self.states.values())
+
+    @property
+    def states(self) -> Counter[TrialState]:
+        """How many trainings ended in each state."""
+        return Counter(
+            {
+                state: many
+                for (state, trained), many in self._counts.items()
+                if trained and many and state is not TrialState.RUNNING
+            }
+        )
+
+    @property
+    def skipped(self) -> Counter[TrialState]:
+        """How many proposals needed no training, by reason."""
+        return Counter({state: many for (state, trained), many in self._counts.items() if not trained and many})
+
+    def count(self, state: TrialState, *, trained: bool) -> int:
+        """Trials in `state`: trainings, or else proposals that needed none."""
+        return self._counts[state, trained]
+
+    def unfinished(self) -> list[int]:
+        """Numbers of the trials that have no outcome."""
+        return [number for number, trial in self.trials.items() if trial.outcome is None]
+
+    def end_is_noted(self, number: int) -> bool:
+        """Whether the ledger tells how the trial's training ended."""
+        return number in self._noted_ends
+
+    def is_of_other_numerics(self, number: int) -> bool:
+        """Whether a trial was started by a version of this package that trains otherwise."""
+        return self._numerics.get(number) not in (None, NUMERICS_VERSION)
+
+    def epochs(self, number: int) -> tuple[Epoch, ...]:
+        """Of a trial's own training, in order, as far as they are recorded."""
+        return tuple(self._curves.get(number, ()))
+
+    def last_epoch(self, number: int) -> Epoch | None:
+        """The last one recorded; None before the first."""
+        curve = self._curves.get(number)
+        return curve[-1] if curve else None
+
+    def epochs_recorded(self, number: int) -> int:
+        """How far a trial's training is recorded; 0 before its first epoch."""
+        last = self.last_epoch(number)
+        return last.epoch if last else 0
+
+    def epoch_of(self, number: int, epoch: int) -> Epoch | None:
+        """This very epoch of a trial's own training, if it is recorded."""
+        return next((known for known in self._curves.get(number, ()) if known.epoch == epoch), None)
+
+    def measured(self, number: int) -> dict[str, Measured]:
+        """What was measured of a trial's architecture before it was trained."""
+        return self._measured.get(number, {})
+
+    def evaluation(self, number: int) -> Evaluation:
+        """A trial's own training, as far as it is recorded."""
+        trial = self.trials[number]
+        return Evaluation.model_construct(
+            architecture=trial.candidate.architecture,
+            seed=self.seed,
+            key=None,
+            trial=number,
+            measured=self.measured(number),
+            epochs=self.epochs(number),
+            outcome=trial.outcome,
+            weights=None,
+            predictions=None,
+            trained_by=None,
+        )
