@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -116,10 +117,19 @@ def _network(architecture: Architecture, weights: Mapping[str, Tensor], *, allow
     with nullcontext() if isinstance(architecture.backbone, OwnBackbone) else weightless():
         network = build(architecture, allow_code=allow_code)
     try:
-        network.load_state_dict({name: value.detach().cpu().contiguous() for name, value in weights.items()}, assign=True)
+        network.load_state_dict({name: _as_read_from_a_file(value) for name, value in weights.items()}, assign=True)
     except RuntimeError as error:
         raise ExportError(f"the weights are not those of {architecture.label}: {error}") from None
     return network.float().eval()
+
+
+def _as_read_from_a_file(value: Tensor) -> Tensor:
+    """On CPU, with the strides that its shape gives.
+
+    A 1x1 convolution's weight out of a channels_last network counts as contiguous, so that `contiguous` would leave its strides
+    as they are; torch then computes in channels_last and adds up in another order than with the weight read from the file.
+    """
+    return value.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
 def _check_counts(architecture: Architecture, images: ImageFormat) -> None:

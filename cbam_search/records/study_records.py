@@ -74,6 +74,7 @@ class StudyRecords:
             self.manifest = manifest.model_copy(update={"schema_version": SCHEMA_VERSION})
             folder.write_manifest(self.manifest)
         self.front = StudyFront(self.trials.values(), manifest.objectives)
+        self.view.front, self.view.hypervolume = self.front.numbers, self.front.hypervolume
         self.started = sum(trial.was_trained for trial in self.trials.values())
         """Trainings started, the figure that `trials` in the YAML bounds."""
 

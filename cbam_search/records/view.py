@@ -7,11 +7,11 @@ folded. One thread folds; others that read it hold `lock` meanwhile.
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from cbam_search.metrics import Measured
+from cbam_search.records.curves import Curves
 from cbam_search.records.evaluation import Evaluation
 from cbam_search.records.events import (
     ArchitectureMeasured,
@@ -29,15 +29,11 @@ from cbam_search.records.events import (
 )
 from cbam_search.records.time_spent import TimeSpent
 from cbam_search.records.trials import Trial, TrialState, evaluation_id
-from cbam_search.training.epoch import Epoch
 from cbam_search.training.numerics import NUMERICS_VERSION
 
-REMEMBERED_EPOCHS = 1000
-"""Whose seconds are kept, the newest ones: they say how fast the study goes."""
 
-
-class StudyView:
-    """Everything that the events so far come to.
+class StudyView(Curves):
+    """Everything that the events so far come to; of the epochs see `Curves`.
 
     trials: by number.
     running: numbers of the trials that this session has started and that have not ended.
@@ -47,18 +43,16 @@ class StudyView:
     brought since.
     closed: why the study closed; None while it is open.
     time: how long it was driven.
-    epochs_trained: each trial's once, however often a crash had it trained again; replayed ones do not count.
     ended_epochs: of the trainings that ended.
     replayed: trainings that were taken from the evaluation cache.
     weights_removed: trials that lost their weights while the study went on.
-    arrivals: by epoch, the trials in the order in which they first finished it.
     evaluations: those that are not the search's own, by id.
-    epoch_seconds: of the newest epochs.
     numerics_version: of the code that drove it last; None before the first driver.
     """
 
     def __init__(self, trials: Iterable[Trial] = (), *, seed: int = 0) -> None:
         """trials: recorded elsewhere, before the first event. seed: of the search's trainings."""
+        super().__init__()
         self.lock = threading.RLock()
         self.seed = seed
         self.trials: dict[int, Trial] = {}
@@ -69,28 +63,19 @@ class StudyView:
         self.closed: StudyClosed | None = None
         self.stood_still = False
         self.time = TimeSpent()
-        self.epochs_trained = 0
         self.ended_epochs = 0
         self.replayed = 0
         self.weights_removed: set[int] = set()
-        self.arrivals: dict[int, list[int]] = {}
         self.evaluations: dict[str, Evaluation] = {}
-        self.epoch_seconds: deque[float] = deque(maxlen=REMEMBERED_EPOCHS)
         self.numerics_version: int | None = None
         self._numerics: dict[int, int | None] = {}
         """By trial, of the session that started it last."""
         self._counts: Counter[tuple[TrialState, bool]] = Counter()
-        self._curves: dict[int, list[Epoch]] = {}
-        self._epochs_counted: Counter[int] = Counter()
-        """By trial, its part of `epochs_trained`."""
-        self._measured: dict[int, dict[str, Measured]] = {}
         self._noted_ends: set[int] = set()
         self._ends_before_window = 0
         """Trainings that had ended when the study was last extended."""
         for trial in trials:
             self.put(trial)
-
-    # Folding.
 
     def apply(self, event: Event) -> bool:
         """Take in one event; False when it repeats what was known, as events may after a crash."""
@@ -102,7 +87,7 @@ class StudyView:
     def _apply(self, event: Event) -> bool:
         match event:
             case EpochFinished():
-                return self._epoch(event)
+                return self.take_epoch(event)
             case TrialStarted():
                 return self._start(event)
             case TrialSkipped():
@@ -111,9 +96,7 @@ class StudyView:
                 self.put(Trial(event.trial, event.candidate, event.outcome, attempts=0))
                 return first
             case ArchitectureMeasured():
-                known = self._measured.get(event.trial)
-                self._measured[event.trial] = event.metrics
-                return known != event.metrics
+                return self.take_measured(event.trial, event.metrics)
             case TrialFinished():
                 return self._finish(event)
             case EvaluationFinished():
@@ -171,8 +154,8 @@ class StudyView:
         self._counts[trial.state, trial.was_trained] -= 1
         self.replayed -= trial.replayed_from is not None
         self.ended_epochs -= trial.outcome.epochs if trial.outcome else 0
-        self._forget_epochs(number)
-        self._measured.pop(number, None)
+        self.forget_epochs(number)
+        self.forget_measured(number)
         self._numerics.pop(number, None)
         self._noted_ends.discard(number)
         self.running.discard(number)
@@ -191,33 +174,12 @@ class StudyView:
         own = evaluation_id(event.digest, self.seed if event.seed is None else event.seed)
         others = known.evaluations[1:] if known else ()
         if event.anew:
-            self._forget_epochs(event.trial)
+            self.forget_epochs(event.trial)
         self.put(Trial(event.trial, event.candidate, attempts=event.attempt, evaluations=(own, *others)))
         self.running.add(event.trial)
         self._noted_ends.discard(event.trial)
         self._numerics[event.trial] = self.numerics_version
         return known is None or known.attempts != event.attempt
-
-    def _epoch(self, event: EpochFinished) -> bool:
-        curve = self._curves.setdefault(event.trial, [])
-        first_time = not curve or event.epoch > curve[-1].epoch
-        if measured := event.measured_metrics:
-            self._measured[event.trial] = measured
-        epoch = Epoch(event.epoch, event.trained_metrics, event.seconds)
-        if first_time:
-            if not event.replayed:
-                self.epoch_seconds.append(event.seconds)
-                more = event.epoch - (curve[-1].epoch if curve else 0)
-                self.epochs_trained += more
-                self._epochs_counted[event.trial] += more
-            curve.append(epoch)
-            self.arrivals.setdefault(event.epoch, []).append(event.trial)
-            return True
-        for place, known in enumerate(curve):
-            if known.epoch == event.epoch:
-                curve[place] = epoch
-                return known.metrics != epoch.metrics
-        return True
 
     def _finish(self, event: TrialFinished) -> bool:
         self._noted_ends.add(event.trial)
@@ -237,13 +199,6 @@ class StudyView:
         if trial is not None and own not in trial.evaluations:
             self.put(replace(trial, evaluations=(*trial.evaluations, own)))
         return first
-
-    def _forget_epochs(self, number: int) -> None:
-        for epoch in self._curves.pop(number, ()):
-            self.arrivals[epoch.epoch].remove(number)
-        self.epochs_trained -= self._epochs_counted.pop(number, 0)
-
-    # Asking.
 
     @property
     def finished(self) -> int:
@@ -281,28 +236,6 @@ class StudyView:
     def is_of_other_numerics(self, number: int) -> bool:
         """Whether a trial was started by a version of this package that trains otherwise."""
         return self._numerics.get(number) not in (None, NUMERICS_VERSION)
-
-    def epochs(self, number: int) -> tuple[Epoch, ...]:
-        """Of a trial's own training, in order, as far as they are recorded."""
-        return tuple(self._curves.get(number, ()))
-
-    def last_epoch(self, number: int) -> Epoch | None:
-        """The last one recorded; None before the first."""
-        curve = self._curves.get(number)
-        return curve[-1] if curve else None
-
-    def epochs_recorded(self, number: int) -> int:
-        """How far a trial's training is recorded; 0 before its first epoch."""
-        last = self.last_epoch(number)
-        return last.epoch if last else 0
-
-    def epoch_of(self, number: int, epoch: int) -> Epoch | None:
-        """This very epoch of a trial's own training, if it is recorded."""
-        return next((known for known in self._curves.get(number, ()) if known.epoch == epoch), None)
-
-    def measured(self, number: int) -> dict[str, Measured]:
-        """What was measured of a trial's architecture before it was trained."""
-        return self._measured.get(number, {})
 
     def evaluation(self, number: int) -> Evaluation:
         """A trial's own training, as far as it is recorded."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 
 import pytest
 from architectures import with_attention
@@ -128,3 +129,22 @@ def test_stopped_trials_are_counted_by_their_epoch_below_the_table() -> None:
     print_study_table(console, manifest(), [*trials()[:4], *stopped], front_of(trials(), (ACCURACY, GFLOPS)))
     assert isinstance(console.file, io.StringIO)
     assert "Stopped early, so not compared here: 3 trials after 3 epochs, 2 after 9." in console.file.getvalue()
+
+
+def test_results_of_an_earlier_numerics_version_are_marked_and_explained() -> None:
+    def shown(versions: tuple[int, int, int]) -> str:
+        found = [
+            replace(trial, outcome=trial.outcome.model_copy(update={"numerics_version": version}))
+            for trial, version in zip(trials()[:3], versions, strict=True)
+            if trial.outcome is not None
+        ]
+        console = Console(file=io.StringIO(), width=200, color_system=None)
+        print_study_table(console, manifest(), found, front_of(found, (ACCURACY, GFLOPS)))
+        assert isinstance(console.file, io.StringIO)
+        return console.file.getvalue()
+
+    text = shown((1, 2, 2))
+    numbers = [line.split()[0] for line in text.splitlines() if line.strip()[:1].isdigit() and "cifar" in line]
+    assert numbers == ["0*!", "7", "1*"]
+    assert "numerics version 1, the others 2" in " ".join(text.split())
+    assert "!" not in shown((1, 1, 1))
