@@ -28,8 +28,8 @@ def refuse_newer(manifest: Any, folder: Path) -> None:
     if isinstance(found, int) and found > SCHEMA_VERSION:
         made_by = manifest.get("versions", {}).get("cbam-search", "a newer version")
         raise NewerStudyError(
-            f"the study in {folder} was made by cbam-search {made_by} and needs that version or a newer one; this is "
-            f"{version('cbam-search')}"
+            f"the study in {folder} was made by cbam-search {made_by} and needs that version or a newer one: its records have "
+            f"schema {found}, and this build, {version('cbam-search')}, reads up to {SCHEMA_VERSION}"
         )
 
 

@@ -9,15 +9,21 @@ from cbam_search.records.manifest import StudyManifest
 from cbam_search.records.study_records import StudyRecords
 from cbam_search.study.config import StudyConfig
 
+MOST_TRIALS = 10**9
+
 
 @dataclass(frozen=True)
 class Budget:
-    """trials, hours: in all; hours None: without limit. given: those of the YAML. before: those that held so far."""
+    """trials, hours: in all; hours None: without limit. given: those of the YAML. before: those that held so far.
+
+    epochs: of `search.stop`, which holds beside them.
+    """
 
     trials: int
     hours: float | None
     given: tuple[int, float | None]
     before: tuple[int, float | None]
+    epochs: int | None = None
 
 
 def budget_asked(
@@ -27,8 +33,8 @@ def budget_asked(
 
     Raises UserError for a figure that is none.
     """
-    if trials is not None and trials < 1:
-        raise UserError(f"--trials {trials}: give the number of trainings in all, at least 1")
+    if trials is not None and not 1 <= trials <= MOST_TRIALS:
+        raise UserError(f"--trials {trials}: give the number of trainings in all, from 1 to {MOST_TRIALS:,}")
     if hours is not None and not 0 < hours < float("inf"):
         raise UserError(f"--hours {hours:g}: give the hours in all, above 0")
     given = (config.search.trials, config.search.stop.hours)
@@ -39,6 +45,7 @@ def budget_asked(
         hours=hours or (before[1] if given[1] == known[1] else given[1]),
         given=given,
         before=before,
+        epochs=config.search.stop.epochs,
     )
 
 
@@ -57,4 +64,8 @@ def apply(budget: Budget, records: StudyRecords) -> str | None:
         return None
     records.extend(budget.trials, budget.hours, given=budget.given)
     within = f" within {budget.hours:g} hours" if budget.hours is not None else ""
-    return f"study {manifest.name} may have {budget.trials} trainings in all{within}; {records.started} were started before"
+    beside = f"; search.stop.epochs, {budget.epochs:,}, holds beside that" if budget.epochs is not None else ""
+    return (
+        f"study {manifest.name} may have {budget.trials:,} trainings in all{within}; {records.started:,} were started "
+        f"before{beside}"
+    )

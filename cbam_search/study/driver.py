@@ -61,6 +61,8 @@ def drive(
                 records.closed(closed)
             for problem in prepared.evaluations.problems if prepared.evaluations else ():
                 screen.note(problem)
+            for path in sorted(folder.evaluations.glob("*/*.damaged")):
+                screen.note(f"{path} was damaged and is put aside: what it held was trained again")
             if records.view.weights_removed:
                 screen.note(_weights_removed(records, config.records.keep_gib))
         finally:

@@ -68,9 +68,10 @@ class Study:
         weights = weights_path(self.folder, trial)
         if not weights.is_file():
             raise ExportError(
-                f"the weights of trial {trial.number} were not kept: records.keep is {self.config.records.keep}. With 'front', "
-                f"the default, the front keeps its weights, and so do the bare, SE and CBAM networks on its backbones; with "
-                f"'all' every trial does"
+                f"the weights of trial {trial.number} were not kept, or are gone from {weights}: records.keep is "
+                f"{self.config.records.keep}, records.keep_gib is {self.config.records.keep_gib:g}. With 'front', the default, "
+                f"the front keeps its weights, and so do the bare, SE and CBAM networks on its backbones; with 'all' every "
+                f"trial does"
             )
         try:
             tensors = load_file(weights)
