@@ -49,9 +49,9 @@ KEPT = Path(__file__).parent.parent / "training" / "numerics_fingerprints.json"
 #   ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBILITY                           7e-12
 #   ATEN_CPU_CAPABILITY=default, which draws other first weights by 2e-8      1.5e-7
 #   all of them, and two threads                                              1.5e-7
-# Losses are float32, whose rounding is 6e-8. In single precision and from drawn weights, networks of fifty layers came to losses
-# that differed by a factor of 2 and more after four steps. The narrowest margin between two logits is 9e-4 of the larger one:
-# rounding does not change what is predicted, and with it the metrics.
+# Losses are float32, whose rounding is 6e-8. In single precision and from drawn weights, networks of fifty layers came to
+# losses that differed by a factor of 2 and more after four steps. The narrowest margin between two logits is 9e-4 of the larger
+# one: rounding does not change what is predicted, and with it the metrics.
 TOLERANCE = 1e-5
 """Relative: to the value itself; for sums, to the sum of absolute values."""
 DIGITS = 8
