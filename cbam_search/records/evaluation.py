@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -108,10 +108,3 @@ class Evaluation(BaseModel):
     def final(self, name: str) -> float | None:
         """A metric of a full training, after its last epoch; None of any other."""
         return self.outcome.value(name) if self.outcome is not None and self.state is TrialState.COMPLETE else None
-
-
-class Evaluations(Protocol):
-    """A collection that is asked for the training of a key."""
-
-    def find(self, key: EvaluationKey) -> Evaluation | None:
-        """The training of this very key, or None."""
