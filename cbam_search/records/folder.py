@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
@@ -17,6 +18,7 @@ from cbam_search.records.manifest import STUDY_NAME, StudyManifest
 from cbam_search.records.older import completed, refuse_newer
 from cbam_search.registry import unknown_name
 
+EvaluationFile = Literal["checkpoint", "weights", "predictions"]
 STUDIES_VARIABLE = "CBAM_SEARCH_STUDIES"
 _REFERENCES: TypeAdapter[dict[str, float]] = TypeAdapter(dict[str, float])
 
@@ -90,6 +92,17 @@ class StudyFolder:
 
     def predictions(self, name: str) -> Path:
         return self.evaluation(name) / "predictions.safetensors"
+
+    def error(self, name: str) -> Path:
+        """Where a training failed: the traceback."""
+        return self.evaluation(name) / "error.txt"
+
+    def file(self, name: str, file: EvaluationFile) -> Path:
+        return self.evaluation(name) / f"{file}.safetensors"
+
+    def part(self, name: str, file: EvaluationFile) -> Path:
+        """The same file while it arrives piece by piece."""
+        return self.evaluation(name) / f".{file}.part"
 
     @property
     def run(self) -> str:

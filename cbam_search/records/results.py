@@ -1,6 +1,6 @@
-"""What a worker leaves behind: each epoch, and the result of a training, forced to disk before they are reported.
+"""What workers hand over of a training: what was measured, its epochs, its result; each forced to disk before the worker goes on.
 
-A driver that is interrupted or killed may never hear of the last epochs; the next one finds them here.
+A driver that is interrupted or killed may never hear of the last of it; the next one finds it here.
 """
 
 from __future__ import annotations
@@ -65,10 +65,14 @@ def write_epochs(path: Path, epochs: Iterable[Epoch]) -> None:
     write_atomically(path, b"".join(EPOCH.dump_json(epoch) + b"\n" for epoch in epochs))
 
 
-def append_epoch(path: Path, epoch: Epoch) -> None:
-    """Add one epoch."""
+def append_epochs(path: Path, epochs: Iterable[Epoch]) -> None:
+    """Add epochs, forced to disk."""
+    lines = b"".join(EPOCH.dump_json(epoch) + b"\n" for epoch in epochs)
+    if not lines:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
-        file.write(EPOCH.dump_json(epoch) + b"\n")
+        file.write(lines)
         file.flush()
         os.fsync(file.fileno())
 

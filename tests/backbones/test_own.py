@@ -15,7 +15,7 @@ from cbam_search.architecture import Architecture, CbamSpec, OwnBackbone, SeSpec
 from cbam_search.backbones.builder import build
 from cbam_search.backbones.tracing import trace
 from cbam_search.errors import CodeNotAllowedError, OwnCodeError
-from cbam_search.training.checkpoint import load_weights, save_weights
+from cbam_search.training.checkpoint import load_weights, weights_of
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ def test_bare_it_is_the_user_s_own_and_weights_come_and_go_by_name(tmp_path: Pat
     bare = build(Architecture(backbone=backbone), allow_code=True, code_folder=tmp_path)
     assert type(bare).__name__ == "Net"
     first, second = (build(published(backbone, "cbam"), allow_code=True, code_folder=tmp_path).eval() for _ in range(2))
-    save_weights(first, tmp_path / "weights.safetensors")
+    (tmp_path / "weights.safetensors").write_bytes(weights_of(first))
     load_weights(second, tmp_path / "weights.safetensors")
     images = torch.rand(2, 1, 16, 12)
     assert torch.equal(first(images), second(images))

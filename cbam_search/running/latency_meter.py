@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Protocol
 
 from cbam_search.architecture import Architecture
 from cbam_search.cost.config import LatencyConfig
@@ -15,8 +15,7 @@ from cbam_search.cost.latency import LatencyBench, LatencySetting, Ratio
 from cbam_search.cost.latency_cache import LatencyCache, default_folder
 from cbam_search.errors import ResourceError
 from cbam_search.metrics import LATENCY, Measured
-from cbam_search.records.folder import StudyFolder
-from cbam_search.records.results import read_measured, write_measured
+from cbam_search.own_code import NO_CODE, CodePermission
 
 
 @dataclass(frozen=True)
@@ -28,48 +27,49 @@ class LatencyJob:
     at_most: float | None
 
 
-class LatencyMeter:
-    """Latencies of one worker's candidates.
+class LatencyUnit(Protocol):
+    """What the reference network takes in a study, fixed by whoever measures it first."""
 
-    A training's own record comes first, so that a training that goes on elsewhere keeps its figure; then the cache. What the
-    reference network takes is fixed once for the study, in its folder: every figure of a study has the same unit, even where
-    nodes do not share a cache.
+    def nominal_ms(self, setting: LatencySetting) -> float | None: ...
+
+    def keep_nominal_ms(self, setting: LatencySetting, milliseconds: float) -> float: ...
+
+
+class LatencyMeter:
+    """Latencies of one worker's candidates: from this machine's cache, or else measured.
+
+    What the reference network takes is fixed once for the study: every figure of a study has the same unit, even where nodes do
+    not share a cache.
     """
 
     def __init__(
         self,
         job: LatencyJob,
-        folder: StudyFolder,
+        unit: LatencyUnit,
         *,
         channels: int,
         image_size: tuple[int, int],
         threads: int,
         on_gpu: bool,
         cache: LatencyCache | None = None,
-        code_folder: Path | None = None,
+        code: CodePermission = NO_CODE,
     ) -> None:
-        """code_folder: where the user's own network is imported from; None: no such code may run."""
+        """code: whether the user's own network may be built."""
         self._job = job
-        self._folder = folder
+        self._unit = unit
         self._on_gpu = on_gpu
-        self._code_folder = code_folder
+        self._code = code
         self._setting = LatencySetting.of(job.config, job.device, channels=channels, image_size=image_size, threads=threads)
         self._cache = cache or LatencyCache(default_folder())
-        self._study_cache = LatencyCache(folder.latency)
 
-    def metrics(self, evaluation: str, architecture: Architecture) -> dict[str, Measured]:
+    def metrics(self, architecture: Architecture) -> dict[str, Measured]:
         """latency_ms. Raises ResourceError on a device that the study is not for, DeviceMemoryError."""
-        recorded = read_measured(self._folder.measured(evaluation))
-        if recorded is not None:
-            return recorded
         ratio, nominal_ms = self._known(architecture)
         if ratio is None or nominal_ms is None:
             self._check_device()
             with DeviceLock(physical_id(self._job.device.torch_device())).exclusive():
                 ratio, nominal_ms = self._measured(architecture)
-        metrics = self._in_milliseconds(ratio, nominal_ms)
-        self.note(evaluation, metrics)
-        return metrics
+        return self._in_milliseconds(ratio, nominal_ms)
 
     def known(self, architecture: Architecture) -> dict[str, Measured] | None:
         """The same where nothing needs to be measured: this very setting was measured before; else None."""
@@ -77,10 +77,6 @@ class LatencyMeter:
         if ratio is None or nominal_ms is None:
             return None
         return self._in_milliseconds(ratio, nominal_ms)
-
-    def note(self, evaluation: str, metrics: Mapping[str, Measured]) -> None:
-        """Record a training's figures, before anything is trained."""
-        write_measured(self._folder.measured(evaluation), metrics)
 
     def beyond(self, metrics: Mapping[str, Measured]) -> str | None:
         """Why a candidate of this latency is not trained; None where it is."""
@@ -90,16 +86,16 @@ class LatencyMeter:
         return f"{LATENCY} {metrics[LATENCY].value:.4g} is above {at_most:g}"
 
     def _in_milliseconds(self, ratio: Ratio, nominal_ms: float) -> dict[str, Measured]:
-        unit_ms = self._study_cache.keep_nominal_ms(self._setting, nominal_ms)
+        unit_ms = self._unit.keep_nominal_ms(self._setting, nominal_ms)
         return {LATENCY: ratio.measured_ms(unit_ms, self._setting.pairs)}
 
     def _known(self, architecture: Architecture) -> tuple[Ratio | None, float | None]:
-        nominal_ms = self._study_cache.nominal_ms(self._setting) or self._cache.nominal_ms(self._setting)
+        nominal_ms = self._unit.nominal_ms(self._setting) or self._cache.nominal_ms(self._setting)
         return self._cache.ratio(self._setting, architecture.digest), nominal_ms
 
     def _measured(self, architecture: Architecture) -> tuple[Ratio, float]:
         """What is still not known now that the device is ours: another worker may have measured it while we waited."""
-        bench = LatencyBench(self._setting, allow_code=self._code_folder is not None, code_folder=self._code_folder)
+        bench = LatencyBench(self._setting, code=self._code)
         ratio, nominal_ms = self._known(architecture)
         if nominal_ms is None:
             nominal_ms = bench.nominal_ms()
