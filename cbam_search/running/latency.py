@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from cbam_search.architecture import Architecture
 from cbam_search.cost.config import LatencyConfig
@@ -15,6 +14,7 @@ from cbam_search.cost.latency import LatencyBench, LatencySetting, Ratio
 from cbam_search.cost.latency_cache import LatencyCache, default_folder
 from cbam_search.errors import ResourceError
 from cbam_search.metrics import LATENCY, Measured
+from cbam_search.own_code import NO_CODE, CodePermission
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.results import read_measured, write_measured
 
@@ -46,13 +46,13 @@ class LatencyMeter:
         threads: int,
         on_gpu: bool,
         cache: LatencyCache | None = None,
-        code_folder: Path | None = None,
+        code: CodePermission = NO_CODE,
     ) -> None:
-        """code_folder: where the user's own network is imported from; None: no such code may run."""
+        """code: whether the user's own network may be imported to be measured."""
         self._job = job
         self._folder = folder
         self._on_gpu = on_gpu
-        self._code_folder = code_folder
+        self._code = code
         self._setting = LatencySetting.of(job.config, job.device, channels=channels, image_size=image_size, threads=threads)
         self._cache = cache or LatencyCache(default_folder())
         self._study_cache = LatencyCache(folder.latency)
@@ -99,7 +99,7 @@ class LatencyMeter:
 
     def _measured(self, architecture: Architecture) -> tuple[Ratio, float]:
         """What is still not known now that the device is ours: another worker may have measured it while we waited."""
-        bench = LatencyBench(self._setting, allow_code=self._code_folder is not None, code_folder=self._code_folder)
+        bench = LatencyBench(self._setting, code=self._code)
         ratio, nominal_ms = self._known(architecture)
         if nominal_ms is None:
             nominal_ms = bench.nominal_ms()

@@ -24,6 +24,7 @@ from cbam_search.cost.device_lock import DeviceLock
 from cbam_search.data.images import ImageData
 from cbam_search.errors import DeviceMemoryError, DivergedError, ResourceError
 from cbam_search.metrics import Measured
+from cbam_search.own_code import NO_CODE, CodePermission
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.results import append_epoch, take_result, write_result
 from cbam_search.records.trials import Outcome, TrialState
@@ -42,9 +43,8 @@ class TrainingJob:
     """What all trials of a study share.
 
     seed: of initial weights, batch order and augmentation; the same for every trial. keep_weights, keep_predictions: of
-    complete trainings, in the study's folder. on_gpu: whether trials were given a GPU. code_folder: where the user's own
-    network is imported from, after the Python path; None: no such code may run. latency: where it is an objective or a
-    constraint.
+    complete trainings, in the study's folder. on_gpu: whether trials were given a GPU. code: whether the user's own network
+    may be imported. latency: where it is an objective or a constraint.
     """
 
     recipe: TrainingConfig
@@ -53,7 +53,7 @@ class TrainingJob:
     keep_weights: bool
     threads: int
     on_gpu: bool
-    code_folder: Path | None = None
+    code: CodePermission = NO_CODE
     latency: LatencyJob | None = None
     keep_predictions: bool = False
 
@@ -83,7 +83,7 @@ class CandidateTrainable(tune.Trainable):
             image_size=data.image_size,
             threads=job.threads,
             on_gpu=job.on_gpu,
-            code_folder=job.code_folder,
+            code=job.code,
         )
         measured_on = [job.latency.device.torch_device()] if job.latency else []
         self._locks = [DeviceLock(name) for name in sorted({physical_id(device) for device in (self._device, *measured_on)})]
@@ -149,8 +149,7 @@ class CandidateTrainable(tune.Trainable):
     def _start(self) -> Training:
         self._folder.evaluation(self._evaluation).mkdir(parents=True, exist_ok=True)
         with deterministic(self._job.seed, self._device):
-            folder = self._job.code_folder
-            self._network = build_start(self._architecture, self._pretrained, allow_code=folder is not None, code_folder=folder)
+            self._network = build_start(self._architecture, self._pretrained, code=self._job.code)
         self._training = train(
             self._network,
             self._data,
