@@ -6,6 +6,7 @@ import importlib
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,32 @@ _imported: dict[str, str] = {}
 """What was imported here, by module: the digest of its file then."""
 
 
-def require_permission(allow_code: bool, what: str) -> None:
-    """Raise CodeNotAllowedError unless code may run; `what` says in a sentence whose code it is."""
-    if not allow_code:
-        raise CodeNotAllowedError(
-            f"{what} Code that a YAML file or an architecture names is run only with --allow-code (in Python, "
-            f"allow_code=True): read it first."
-        )
+@dataclass(frozen=True)
+class CodePermission:
+    """Whether a user's own code may run, and where it is imported from.
+
+    folder: where its modules are looked for, after the Python path; None: no such code may run.
+    """
+
+    folder: Path | None = None
+
+    @classmethod
+    def of(cls, allow_code: bool) -> CodePermission:
+        """For code that is found from the current folder, as it is now; `NO_CODE` where it is not allowed."""
+        return cls(Path.cwd()) if allow_code else NO_CODE
+
+    def require(self, what: str) -> Path:
+        """The folder. Raises CodeNotAllowedError where code may not run; `what` says in a sentence whose code it is."""
+        if self.folder is None:
+            raise CodeNotAllowedError(
+                f"{what} Code that a YAML file or an architecture names is run only with --allow-code (in Python, "
+                f"allow_code=True): read it first."
+            )
+        return self.folder
+
+
+NO_CODE = CodePermission()
+"""No code of a user's may run."""
 
 
 def import_function(name: str, folder: Path) -> Callable[..., Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from pathlib import Path
 
 from torch import Tensor, nn
 
@@ -24,6 +23,7 @@ from cbam_search.backbones.tracing import output_shapes
 from cbam_search.backbones.weightless import weightless
 from cbam_search.cost.cost import Cost, count_params
 from cbam_search.cost.counting import Operations, count_operations
+from cbam_search.own_code import NO_CODE, CodePermission
 
 _Size = tuple[int, int]
 
@@ -51,13 +51,12 @@ class CostModel:
     """Exact costs at one image size (height, width), equal to `measure` to the last multiply-add.
 
     A part that was not seen before takes one small traced pass, about 10 ms; known parts are looked up. The user's own networks
-    are traced whole, once each, which needs allow_code; code_folder: as for `build`, whose errors are raised.
+    are traced whole, once each, for which `code` is needed, as for `build`, whose errors are raised.
     """
 
-    def __init__(self, image_size: _Size, *, allow_code: bool = False, code_folder: Path | None = None) -> None:
+    def __init__(self, image_size: _Size, *, code: CodePermission = NO_CODE) -> None:
         self.image_size = image_size
-        self._allow_code = allow_code
-        self._code_folder = code_folder
+        self._code = code
         self._parts: dict[Hashable, Part] = {}
         self._bare_backbones: dict[Hashable, _Bare] = {}
 
@@ -90,7 +89,7 @@ class CostModel:
     def _traced(self, backbone: OwnBackbone) -> _Bare:
         """The user's own network, counted whole."""
         architecture = Architecture(backbone=backbone)
-        network = build(architecture, allow_code=self._allow_code, code_folder=self._code_folder)
+        network = build(architecture, code=self._code)
         shape = (1, backbone.in_channels, *self.image_size)
         sizes = {name: (height, width) for name, (_, _, height, width) in output_shapes(network, backbone, shape).items()}
         return _Bare(Part(count_operations(network, shape), count_params(network)), sizes)

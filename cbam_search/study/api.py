@@ -15,6 +15,7 @@ from cbam_search.durable import write_atomically
 from cbam_search.errors import ConfigError, ResourceError, StudyFailedError, UserError
 from cbam_search.identity import differences
 from cbam_search.metrics import LATENCY
+from cbam_search.own_code import CodePermission
 from cbam_search.own_source import source_digest, source_files
 from cbam_search.records.events import StudyClosed
 from cbam_search.records.folder import StudyFolder, create_study_folder, find_study
@@ -29,7 +30,7 @@ from cbam_search.study.driver import drive
 from cbam_search.study.environment import hardware, versions
 from cbam_search.study.preparation import Preparation, prepare, summary
 from cbam_search.study.screen import Screen, Silence
-from cbam_search.study.spaces import require_code_permission
+from cbam_search.study.spaces import code_folder_of
 from cbam_search.study.study import Study, open_study, read_study
 from cbam_search.study.warm_start import resolve_warm_start
 
@@ -45,7 +46,7 @@ def launch(space: str | Path, *, allow_code: bool = False, verbose: bool = False
     """
     screen = screen or Silence()
     config, text = read_study_config(Path(space))
-    prepared = prepare(config, allow_code=allow_code)
+    prepared = prepare(config, code=CodePermission.of(allow_code))
     warm_start = resolve_warm_start(prepared)
     if warm_start:
         prepared = replace(prepared, warm_start=warm_start.recorded)
@@ -79,13 +80,14 @@ def resume(
     own backbone have changed, and where the study has taken that much already.
     """
     screen = screen or Silence()
+    code = CodePermission.of(allow_code)
     folder = find_study(str(run))
     manifest = folder.read_manifest()
     config, _ = read_study_config(folder.given_yaml, base=Path(manifest.yaml_folder))
     with folder.lock():
         _check_same_settings(folder, manifest, config)
-        _check_same_source(manifest, config, allow_code=allow_code)
-        prepared = replace(prepare(config, allow_code=allow_code), warm_start=manifest.warm_start)
+        _check_same_source(manifest, config, code)
+        prepared = replace(prepare(config, code=code), warm_start=manifest.warm_start)
         _check_same_data(manifest, prepared)
         _check_same_weights(manifest, prepared)
         with ray_running(config.resources, verbose=verbose):
@@ -180,13 +182,13 @@ def _changed_in(section: str, began_with: StudyConfig, config: StudyConfig) -> l
     return [f"{section}.{name}" for name in differences(before, now)]
 
 
-def _check_same_source(manifest: StudyManifest, config: StudyConfig, *, allow_code: bool) -> None:
-    """Before anything of it is run."""
-    require_code_permission(config, allow_code=allow_code)
+def _check_same_source(manifest: StudyManifest, config: StudyConfig, code: CodePermission) -> None:
+    """Before anything of it is run; raises CodeNotAllowedError too."""
     if not isinstance(config.backbone, OwnBackboneConfig):
         return
-    if source_digest(config.backbone.module, Path.cwd()) != manifest.backbone_source:
-        files = ", ".join(str(file) for file in source_files(config.backbone.module, Path.cwd()).values())
+    folder = code_folder_of(config.backbone, code)
+    if source_digest(config.backbone.module, folder) != manifest.backbone_source:
+        files = ", ".join(str(file) for file in source_files(config.backbone.module, folder).values())
         raise UserError(
             f"the source of {config.backbone.module} has changed since study {manifest.name} began ({files}), so that its "
             f"networks would not be the same. Put it back, or launch a new study"

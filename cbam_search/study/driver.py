@@ -104,7 +104,7 @@ def _run(
         keep_predictions=config.records.predictions,
         threads=config.resources.threads,
         on_gpu=resources.gpus > 0,
-        code_folder=prepared.code_folder,
+        code=prepared.code,
         latency=latency,
     )
     try:

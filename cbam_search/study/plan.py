@@ -11,6 +11,7 @@ from cbam_search.data.images import ImageData
 from cbam_search.data.load import load
 from cbam_search.errors import DataError, ResourceError, UserError
 from cbam_search.metrics import LATENCY
+from cbam_search.own_code import CodePermission
 from cbam_search.search.plan import Design, Plan, PlannedData
 from cbam_search.search.space_costs import space_costs
 from cbam_search.space.space import Space
@@ -51,29 +52,28 @@ def make_plan(space: str | Path, *, allow_code: bool = False, probe: bool = True
     loaded and timed then. Raises UserError.
     """
     config, _ = read_study_config(Path(space))
-    require_code_permission(config, allow_code=allow_code)
+    code = CodePermission.of(allow_code)
+    require_code_permission(config, code)
     planned = (stand_in or StandIn()).data(config.dataset)
-    data = None if planned else _load(config, allow_code=allow_code)
+    data = None if planned else _load(config, code)
     if data is not None:
         planned = PlannedData(data.image_size, data.channels, data.classes, len(data.train), len(data.validation))
     assert planned is not None
-    searched = space_of(
-        config, in_channels=planned.channels, classes=planned.classes, image_size=planned.image_size, allow_code=allow_code
-    )
-    cost = CostModel(planned.image_size, allow_code=allow_code)
+    searched = space_of(config, in_channels=planned.channels, classes=planned.classes, image_size=planned.image_size, code=code)
+    cost = CostModel(planned.image_size, code=code)
     notes = (*cost_notes(searched, cost), *notes_of(pretrained_of(config, searched)))
     plan = replace(_without_times(config, searched, cost, planned), notes=notes)
     if data is None or not probe:
         return replace(plan, untimed="the data were not loaded" if data is None else "it was not asked for")
     try:
-        return replace(plan, estimate=estimate_time(plan, config, searched, cost, data, allow_code=allow_code))
+        return replace(plan, estimate=estimate_time(plan, config, searched, cost, data, code=code))
     except ResourceError as error:
         return replace(plan, untimed=str(error))
 
 
-def _load(config: StudyConfig, *, allow_code: bool) -> ImageData:
+def _load(config: StudyConfig, code: CodePermission) -> ImageData:
     try:
-        return load(config.dataset, seed=config.seed, allow_code=allow_code)
+        return load(config.dataset, seed=config.seed, code=code)
     except DataError as error:
         raise DataError(f"{error}\nTo plan without the data, say what they are: --classes N --image-size PIXELS") from None
 

@@ -7,27 +7,34 @@ from pathlib import Path
 from typing import Any
 
 from cbam_search.architecture import OwnBackbone
-from cbam_search.own_code import require_permission
+from cbam_search.own_code import NO_CODE, CodePermission
 from cbam_search.space.own_config import OwnBackboneConfig
 from cbam_search.space.space import Space
 from cbam_search.study.config import StudyConfig
 
 
-def require_code_permission(config: StudyConfig, *, allow_code: bool) -> None:
+def require_code_permission(config: StudyConfig, code: CodePermission) -> None:
     """Raise CodeNotAllowedError where the backbone is the user's own and code may not run; nothing is imported."""
     if isinstance(config.backbone, OwnBackboneConfig):
-        require_permission(allow_code, f"The backbone is built by the Python function {config.backbone.module}.")
+        code_folder_of(config.backbone, code)
 
 
-def space_of(config: StudyConfig, *, in_channels: int, classes: int, image_size: tuple[int, int], allow_code: bool) -> Space:
+def code_folder_of(backbone: OwnBackboneConfig, code: CodePermission) -> Path:
+    """Where the user's own backbone is imported from, after the Python path; raises CodeNotAllowedError."""
+    return code.require(f"The backbone is built by the Python function {backbone.module}.")
+
+
+def space_of(
+    config: StudyConfig, *, in_channels: int, classes: int, image_size: tuple[int, int], code: CodePermission = NO_CODE
+) -> Space:
     """The space for images of these channels, classes and (height, width).
 
     Raises CodeNotAllowedError, and OwnCodeError where the user's own network cannot be used.
     """
-    require_code_permission(config, allow_code=allow_code)
     named = config.backbone
     if not isinstance(named, OwnBackboneConfig):
         return Space(named, config.attention, in_channels=in_channels, classes=classes)
+    folder = code_folder_of(named, code)
 
     def traced(arguments: Mapping[str, Any]) -> OwnBackbone:
         from cbam_search.backbones.tracing import trace
@@ -39,7 +46,7 @@ def space_of(config: StudyConfig, *, in_channels: int, classes: int, image_size:
             in_channels=in_channels,
             classes=classes,
             image_size=image_size,
-            folder=Path.cwd(),
+            folder=folder,
         )
 
     return Space(named, config.attention, in_channels=in_channels, classes=classes, own=traced)

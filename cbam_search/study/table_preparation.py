@@ -16,6 +16,7 @@ from cbam_search.data.load import load
 from cbam_search.data.test_split import load_test
 from cbam_search.errors import NotAvailableError, ResourceError, UserError
 from cbam_search.identity import identity
+from cbam_search.own_code import CodePermission
 from cbam_search.records.table import (
     Cell,
     TableData,
@@ -50,7 +51,7 @@ class PreparedTable:
 
 
 def prepare_table(
-    config: StudyConfig, text: str, path: Path, *, seeds: int, limit: int | None, allow_code: bool
+    config: StudyConfig, text: str, path: Path, *, seeds: int, limit: int | None, code: CodePermission
 ) -> PreparedTable:
     """Load the images and list the trainings. Raises UserError, as for an own network."""
     if isinstance(config.backbone, OwnBackboneConfig):
@@ -58,8 +59,8 @@ def prepare_table(
             f"{path}: tabulate trains networks of the families, and backbone.module names your own, which is not available in "
             f"this version"
         )
-    data = load(config.dataset, seed=config.seed, allow_code=allow_code)
-    test = load_test(config.dataset, data, seed=config.seed, allow_code=allow_code)
+    data = load(config.dataset, seed=config.seed, code=code)
+    test = load_test(config.dataset, data, seed=config.seed, code=code)
     space = Space(config.backbone, config.attention, in_channels=data.channels, classes=data.classes)
     cost, bounds = CostModel(data.image_size), config.constraints.bounds()
     published = published_of(config, space, cost)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cbam_search.errors import RecordsError, UserError
+from cbam_search.own_code import CodePermission
 from cbam_search.records.evaluation import Evaluation
 from cbam_search.records.table import (
     TableMetadata,
@@ -61,7 +62,7 @@ def tabulate(
     output = Path(output)
     check_recorded(config)
     check_output(output)
-    prepared = prepare_table(config, text, Path(space), seeds=seeds, limit=limit, allow_code=allow_code)
+    prepared = prepare_table(config, text, Path(space), seeds=seeds, limit=limit, code=CodePermission.of(allow_code))
     at_once = workers or fitting_workers(config, on_gpu=prepared.job.on_gpu)
     architectures = {cell.digest: task.architecture for cell, task in prepared.tasks.items()}
     with open_journal(output, prepared.identity, architectures, read=as_read_today) as journal:

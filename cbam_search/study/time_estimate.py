@@ -15,6 +15,7 @@ from cbam_search.backbones.builder import build
 from cbam_search.cost.model import CostModel
 from cbam_search.data.images import ImageData
 from cbam_search.errors import DeviceMemoryError, ResourceError
+from cbam_search.own_code import NO_CODE, CodePermission
 from cbam_search.search.feasibility import excess
 from cbam_search.search.plan import Plan, TimedNetwork, TimeEstimate
 from cbam_search.space.space import Space, UnitOption
@@ -27,7 +28,7 @@ PROPOSALS = 200
 
 
 def estimate_time(
-    plan: Plan, config: StudyConfig, space: Space, cost: CostModel, data: ImageData, *, allow_code: bool = False
+    plan: Plan, config: StudyConfig, space: Space, cost: CostModel, data: ImageData, *, code: CodePermission = NO_CODE
 ) -> TimeEstimate:
     """Train the cheapest, a middling and the costliest network within the constraints, for a moment each.
 
@@ -45,7 +46,7 @@ def estimate_time(
     middling = _by_gflops(proposals or known, cost)
     chosen = _by_gflops([known[0], middling[len(middling) // 2], known[-1]], cost)
     with _threads(config.resources.threads):
-        networks = tuple(_timed(architecture, cost, data, config, allow_code=allow_code) for architecture in chosen)
+        networks = tuple(_timed(architecture, cost, data, config, code) for architecture in chosen)
     trials = min(config.search.trials, max(1, int(plan.left[1] * plan.costs.count)))
     found = max(0, trials - len(designs))
 
@@ -105,11 +106,11 @@ def _by_gflops(architectures: Iterable[Architecture], cost: CostModel) -> list[A
 
 
 def _timed(
-    architecture: Architecture, cost: CostModel, data: ImageData, config: StudyConfig, *, allow_code: bool
+    architecture: Architecture, cost: CostModel, data: ImageData, config: StudyConfig, code: CodePermission
 ) -> TimedNetwork:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        probed = probe_epoch(build(architecture, allow_code=allow_code), data, config.training, device=device)
+        probed = probe_epoch(build(architecture, code=code), data, config.training, device=device)
     except DeviceMemoryError as error:
         raise ResourceError(f"{architecture.label} does not fit into the memory of {device}: {error}") from None
     return TimedNetwork(

@@ -153,7 +153,7 @@ def test_the_bound_itself_is_kept() -> None:
 
 @pytest.fixture(scope="module")
 def digits() -> ImageData:
-    return load(DatasetConfig(source="digits", limit=200), seed=0, allow_code=False)
+    return load(DatasetConfig(source="digits", limit=200), seed=0)
 
 
 def worker(data: ImageData, folder: Path, latency: LatencyJob | None) -> InProcess:

@@ -30,7 +30,7 @@ from cbam_search.training.numerics import NUMERICS_VERSION
 
 @pytest.fixture(scope="module")
 def digits() -> ImageData:
-    return load(DatasetConfig(source="digits", limit=200), seed=0, allow_code=False)
+    return load(DatasetConfig(source="digits", limit=200), seed=0)
 
 
 def worker(data: ImageData, folder: Path, evaluation: str = "0", **recipe: Any) -> InProcess:

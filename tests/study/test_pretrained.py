@@ -111,7 +111,7 @@ def test_several_backbones_with_a_file_each(tmp_path: Path) -> None:
         save_bare(tmp_path, name, file)
     backbone = STUDY["backbone"] | {"depth": [8, 14], "weights": files}
     config, _ = read_study_config(write(tmp_path, backbone=backbone, search={"trials": 6, "baselines": ["none", "se"]}))
-    prepared = prepare(config, allow_code=False)
+    prepared = prepare(config)
     found = {entry.name: weights.path for entry, weights in prepared.pretrained.items()}
     assert found == {name: tmp_path / file for name, file in files.items()}
 
