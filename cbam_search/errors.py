@@ -20,7 +20,8 @@ CbamSearchError
 │   ├── DivergedError           loss or a metric was not finite
 │   └── DeviceMemoryError       the device ran out of memory
 ├── RecordsError                the durable records are damaged or cannot be written
-│   └── DamagedFileError        one file of one training is damaged; the others can be used
+│   ├── DamagedFileError        one file of one training is damaged; the others can be used
+│   └── LeaseLostError          another driver took over the study
 └── StudyFailedError            the study stopped because the same error came again and again
 """
 
@@ -109,6 +110,10 @@ class RecordsError(CbamSearchError):
 
 class DamagedFileError(RecordsError):
     """One file of one training is damaged; the others can be used."""
+
+
+class LeaseLostError(RecordsError):
+    """Another driver took over the study; this one must write nothing more."""
 
 
 class StudyFailedError(CbamSearchError):
