@@ -21,7 +21,8 @@ CbamSearchError
 │   └── DeviceMemoryError       the device ran out of memory
 ├── RecordsError                the durable records are damaged or cannot be written
 │   ├── DamagedFileError        one file of one training is damaged; the others can be used
-│   └── HandoverError           the driver cannot keep what a worker hands over
+│   ├── HandoverError           the driver cannot keep what a worker hands over
+│   └── LeaseLostError          another driver took over the study
 ├── ClaimLostError              a worker hands something over for an evaluation that is not its own any more
 └── StudyFailedError            the study stopped because the same error came again and again
 """
@@ -119,6 +120,10 @@ class HandoverError(RecordsError):
 
 class ClaimLostError(CbamSearchError):
     """A worker hands something over for an evaluation that has ended, or that another worker goes on with."""
+
+
+class LeaseLostError(RecordsError):
+    """Another driver took over the study; this one must write nothing more."""
 
 
 class StudyFailedError(CbamSearchError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,11 @@ class StudyFolder:
         return self.path / "mlflow.json"
 
     @property
+    def lease(self) -> Path:
+        """Folder of who drives the study; see records/driver.py."""
+        return self.path / "lease"
+
+    @property
     def log(self) -> Path:
         return self.path / "study.log"
 
@@ -110,6 +116,11 @@ class StudyFolder:
         at_home = (studies_folder() / self.path.name).resolve() == self.path
         return self.path.name if at_home else str(self.path)
 
+    @property
+    def stop_command(self) -> str:
+        """What to type to stop the study's driver."""
+        return f"cbam-search stop {shlex.quote(self.run)}"
+
     def read_manifest(self) -> StudyManifest:
         """The manifest, with the references that were fixed since; raises RecordsError when one of them is damaged."""
         try:
@@ -138,13 +149,18 @@ class StudyFolder:
         write_atomically(self.manifest, manifest.model_dump_json(indent=1) + "\n")
 
     def lock(self) -> FileLock:
-        """Take charge of the study; raises StudyBusyError when another process has."""
+        """Take charge of the study; raises StudyBusyError when another process has, UserError where nothing can be written."""
         lock = FileLock(self.path / "lock", timeout=0)
         try:
             lock.acquire()
         except Timeout:
             raise StudyBusyError(
-                f"another process drives the study in {self.path}. Wait for it, or stop it with Ctrl-C, then try again"
+                f"another process drives the study in {self.path}. Which one: cbam-search status {shlex.quote(self.run)}. "
+                f"Wait for it, or end it ({self.stop_command}), then try again"
+            ) from None
+        except OSError as error:
+            raise UserError(
+                f"the study in {self.path} cannot be driven from here: {error.strerror}: {error.filename}"
             ) from None
         return lock
 
