@@ -12,9 +12,9 @@ from rich.console import Console
 from cbam_search.records.events import StudyClosed
 from cbam_search.records.ledger import Listener
 from cbam_search.records.study_records import StudyRecords
-from cbam_search.report.next_commands import closing, next_commands
-from cbam_search.report.progress import Progress
-from cbam_search.report.study_table import print_study_table
+from cbam_search.report.terminal.next_commands import closing, next_commands
+from cbam_search.report.terminal.progress import Progress
+from cbam_search.report.terminal.study_table import print_study_table
 from cbam_search.running.cluster import TrialResources
 from cbam_search.space.own_config import OwnBackboneConfig
 from cbam_search.study.study import Study

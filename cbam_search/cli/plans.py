@@ -27,9 +27,9 @@ def plan(
     allow_code: AllowCode = False,
 ) -> None:
     """Say what a YAML file's space holds and costs, how long the search would take here, and what looks wrong."""
-    from cbam_search.report.plan_figure import check_picture, plan_picture
+    from cbam_search.report.figures.plan import check_picture, plan_picture
     from cbam_search.report.plan_json import plan_json
-    from cbam_search.report.plan_text import plan_text
+    from cbam_search.report.terminal.plan import plan_text
     from cbam_search.study.plan import StandIn, make_plan
 
     if picture is not None:

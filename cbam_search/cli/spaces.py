@@ -60,7 +60,7 @@ def cost(
     from cbam_search.cost.attribution import attribute
     from cbam_search.cost.cost import measure
     from cbam_search.cost.model import CostModel
-    from cbam_search.report.cost_text import attribution_text, cost_text
+    from cbam_search.report.terminal.cost import attribution_text, cost_text
 
     for_cifar = architecture.startswith("cifar_")
     size = image_size or (32 if for_cifar else 224)
@@ -82,7 +82,7 @@ def tables(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     from cbam_search.architecture import Architecture
     from cbam_search.cost.model import CostModel
     from cbam_search.cost.paper_tables import PAPER_ROWS
-    from cbam_search.report.paper_tables_text import ComparedRow, paper_tables_text
+    from cbam_search.report.terminal.paper_tables import ComparedRow, paper_tables_text
 
     model = CostModel((224, 224))
     rows = [ComparedRow(row, model.cost(Architecture.named(row.model))) for row in PAPER_ROWS]

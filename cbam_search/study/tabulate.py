@@ -19,7 +19,7 @@ from cbam_search.records.table import (
     write_table,
 )
 from cbam_search.records.table_journal import TableJournal, check_output, open_journal, others_would_be_lost
-from cbam_search.report.tabulation_lines import TabulationLines
+from cbam_search.report.terminal.tabulation_progress import TabulationProgress
 from cbam_search.running.worker_pool import run_tasks
 from cbam_search.study.config import read_study_config
 from cbam_search.study.environment import hardware, versions
@@ -79,7 +79,7 @@ class _Making:
             raise UserError(others_would_be_lost(journal.output, f"{len(others):,} trainings of other seeds or architectures"))
         self._left = tuple(task for cell, task in prepared.tasks.items() if cell not in journal.evaluations)
         self._workers = max(1, min(workers, len(self._left)))
-        self._lines = TabulationLines(prepared.metadata, len(prepared.tasks) - len(self._left), self._workers)
+        self._lines = TabulationProgress(prepared.metadata, len(prepared.tasks) - len(self._left), self._workers)
 
     def run(self) -> Tabulation:
         self._note(self._lines.header())

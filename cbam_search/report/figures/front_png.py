@@ -15,9 +15,9 @@ from matplotlib.transforms import Bbox, IdentityTransform
 
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.records.trials import Trial
-from cbam_search.report.front_points import Dot, Group, Plane, plane_of
-from cbam_search.report.label_placement import FAR, NEAR, Box, Name, named_dots, obstacles, place_names
-from cbam_search.report.style import COLOURS, caption, legend_name, window_on
+from cbam_search.report.figures.front_points import Dot, Group, Plane, plane_of
+from cbam_search.report.figures.label_placement import FAR, NEAR, Box, Name, named_dots, obstacles, place_names
+from cbam_search.report.figures.style import COLOURS, caption, legend_name, window_on
 
 _MARKER_AREA = {Group.FRONT: 62.0, Group.DOMINATED: 34.0, Group.STOPPED: 26.0}
 

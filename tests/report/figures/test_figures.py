@@ -11,10 +11,10 @@ from PIL import Image
 from synthetic_study import ACCURACY, GFLOPS, PARAMS, complete, ended, random_candidates
 
 from cbam_search.records.trials import Trial, TrialState
-from cbam_search.report.front_html import front_html
-from cbam_search.report.front_png import front_png
-from cbam_search.report.front_points import plane_of
-from cbam_search.report.style import window_on
+from cbam_search.report.figures.front_html import front_html
+from cbam_search.report.figures.front_png import front_png
+from cbam_search.report.figures.front_points import plane_of
+from cbam_search.report.figures.style import window_on
 
 OBJECTIVES = (ACCURACY, GFLOPS)
 

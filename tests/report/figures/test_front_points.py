@@ -5,8 +5,8 @@ from synthetic_study import ACCURACY, GFLOPS, PARAMS, complete, ended
 
 from cbam_search.architecture.architecture import Architecture
 from cbam_search.records.trials import Origin, TrialState
-from cbam_search.report.front_points import Group, plane_of
-from cbam_search.report.style import window_on
+from cbam_search.report.figures.front_points import Group, plane_of
+from cbam_search.report.figures.style import window_on
 
 OBJECTIVES = (ACCURACY, GFLOPS)
 

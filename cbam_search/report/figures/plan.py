@@ -14,8 +14,8 @@ from matplotlib.ticker import EngFormatter
 
 from cbam_search.errors import UserError
 from cbam_search.metrics import metric
-from cbam_search.report.plan_text import large_number
-from cbam_search.report.style import COLOURS, WIDE_RATIO
+from cbam_search.report.figures.style import COLOURS, WIDE_RATIO
+from cbam_search.report.wording import large_number
 from cbam_search.search.plan import Design, Plan
 from cbam_search.search.space_costs import AXES, SCALES, BackboneCosts
 

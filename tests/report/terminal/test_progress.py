@@ -14,9 +14,9 @@ from synthetic_study import SyntheticStudy, complete, random_candidates, synthet
 from cbam_search.records.events import FrontUpdated, TrialFinished, TrialStarted
 from cbam_search.records.trials import Outcome, Trial, TrialState
 from cbam_search.records.view import StudyView
-from cbam_search.report.live_view import LiveView
-from cbam_search.report.progress import Progress
 from cbam_search.report.tally import Tally
+from cbam_search.report.terminal.live_view import LiveView
+from cbam_search.report.terminal.progress import Progress
 
 SHOW_CURSOR, HIDE_CURSOR = "\x1b[?25h", "\x1b[?25l"
 

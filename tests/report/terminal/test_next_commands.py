@@ -5,7 +5,7 @@ from synthetic_study import ACCURACY, GFLOPS, complete
 
 from cbam_search.records.events import StudyClosed
 from cbam_search.records.front import Front, front_of
-from cbam_search.report.next_commands import closing, next_commands
+from cbam_search.report.terminal.next_commands import closing, next_commands
 
 FRONT = front_of([complete(0, 0.9, 0.001)], (ACCURACY, GFLOPS))
 EMPTY: Front = front_of([], (ACCURACY, GFLOPS))

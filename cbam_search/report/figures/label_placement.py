@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from cbam_search.report.front_points import Dot, Group, Plane
+from cbam_search.report.figures.front_points import Dot, Group, Plane
 
 DOT_RADIUS_PIXELS = 6.0
 LINE_WIDTH_PIXELS = 3.0

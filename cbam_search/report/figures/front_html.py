@@ -12,9 +12,9 @@ import plotly.io
 from cbam_search.metrics import metric, tolerance
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.records.trials import Trial
-from cbam_search.report.front_points import Dot, Group, Plane, plane_of, value_of
-from cbam_search.report.label_placement import NEAR, Box, Name, Place, named_dots, obstacles, place_names
-from cbam_search.report.style import COLOURS, caption, legend_name, window_on
+from cbam_search.report.figures.front_points import Dot, Group, Plane, plane_of, value_of
+from cbam_search.report.figures.label_placement import NEAR, Box, Name, Place, named_dots, obstacles, place_names
+from cbam_search.report.figures.style import COLOURS, caption, legend_name, window_on
 from cbam_search.report.wording import with_spread
 
 _PAGE = """<!doctype html>

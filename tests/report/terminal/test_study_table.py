@@ -14,7 +14,7 @@ from cbam_search.metrics import binomial_error
 from cbam_search.records.front import front_of
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.records.trials import Origin, Trial, TrialState
-from cbam_search.report.study_table import print_study_table, stopped_text
+from cbam_search.report.terminal.study_table import print_study_table, stopped_text
 
 FOUND = with_attention(backbone(14, 0.5), (None, PALETTE[1], PALETTE[2], None, None, None))
 BARE, SE, CBAM = (published(backbone(14, 0.5), kind) for kind in (None, "se", "cbam"))

@@ -14,9 +14,9 @@ from cbam_search.records.events import Event, FrontUpdated, TrialFinished
 from cbam_search.records.manifest import StudyManifest
 from cbam_search.records.trials import TrialState
 from cbam_search.records.view import StudyView
-from cbam_search.report.live_view import LiveView
-from cbam_search.report.progress_lines import end_line, finished_line, header_line, outcome_text
 from cbam_search.report.tally import Tally
+from cbam_search.report.terminal.live_view import LiveView
+from cbam_search.report.terminal.progress_lines import end_line, finished_line, header_line, outcome_text
 
 REFRESHES_PER_SECOND = 4
 

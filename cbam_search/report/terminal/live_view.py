@@ -13,9 +13,9 @@ from rich.text import Text
 from cbam_search.metrics import metric
 from cbam_search.records.trials import Trial, TrialState
 from cbam_search.report.placement import placement_text
-from cbam_search.report.progress_lines import skipped_text, states_text
 from cbam_search.report.replayed import replayed_text
 from cbam_search.report.tally import Tally
+from cbam_search.report.terminal.progress_lines import skipped_text, states_text
 from cbam_search.report.wording import duration, heading, hypervolume_text
 
 _FRONT_ROWS_AT_MOST = 10

@@ -1,4 +1,4 @@
-"""A plan for people: what the space holds, what it costs, how long the search would take, and what is amiss."""
+"""A plan as text: what the space holds, what it costs, how long the search would take, and what looks wrong."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from collections.abc import Iterator
 
 from cbam_search.metrics import LATENCY, metric
 from cbam_search.report.plan_warnings import plan_warnings
-from cbam_search.report.wording import count, duration, table
+from cbam_search.report.wording import count, duration, large_number, table
 from cbam_search.search.plan import QUANTILES, Plan, TimeEstimate
 from cbam_search.search.space_costs import AXES
 
 _BACKBONES_LISTED = 20
-_DIGITS_WRITTEN_OUT = 15
 
 
 def plan_text(plan: Plan) -> str:
@@ -21,13 +20,6 @@ def plan_text(plan: Plan) -> str:
     if warnings:
         lines += ["", *(f"warning: {warning}" for warning in warnings)]
     return "\n".join(lines)
-
-
-def large_number(number: int) -> str:
-    """All digits, and the power of ten where these are many."""
-    if len(str(number)) <= _DIGITS_WRITTEN_OUT:
-        return f"{number:,}"
-    return f"{number:,} ({_power(number)})"
 
 
 def share_text(least: float, most: float) -> str:
@@ -195,11 +187,6 @@ def _percent(share: float) -> str:
     if share < 1e-4:
         return f"{100 * share:.2g} %"
     return f"{100 * share:.2f} %" if share < 0.9999 else f"{100 * share:.7f} %".rstrip()
-
-
-def _power(number: int) -> str:
-    digits = str(number)
-    return f"about {digits[0]}.{digits[1:3]}e{len(digits) - 1}"
 
 
 def _seconds(seconds: float) -> str:

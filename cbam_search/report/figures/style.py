@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cbam_search.records.manifest import ObjectiveAxis
-from cbam_search.report.front_points import TRIAL_TITLE, Group, Plane
+from cbam_search.report.figures.front_points import TRIAL_TITLE, Group, Plane
 from cbam_search.report.wording import hypervolume_text
 
 COLOURS = {

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from itertools import combinations
 
-from cbam_search.report.label_placement import FAR, NEAR, Box, Name, place_names
+from cbam_search.report.figures.label_placement import FAR, NEAR, Box, Name, place_names
 
 FRAME = Box(0, 0, 1000, 500)
 

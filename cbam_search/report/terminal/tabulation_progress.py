@@ -13,7 +13,7 @@ from cbam_search.report.wording import count, duration, inline
 SECONDS_BETWEEN_LINES = 10.0
 
 
-class TabulationLines:
+class TabulationProgress:
     """finished_before: trainings of earlier calls. workers: processes at once."""
 
     def __init__(self, metadata: TableMetadata, finished_before: int, workers: int) -> None:
