@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cbam_search.errors import CodeNotAllowedError, OwnCodeError
-from cbam_search.own_source import INSTALLED, digest_of, importing_from, nearest, source_files
+from cbam_search.own_source import INSTALLED, did_you_mean, digest_of, importing_from, source_files
 
 _imported: dict[str, str] = {}
 """What was imported here, by module: the digest of its file then."""
@@ -45,7 +45,7 @@ def import_function(name: str, folder: Path) -> Callable[..., Any]:
             raise OwnCodeError(f"{module_name} cannot be imported: {in_words(error)}") from error
     if not callable(function := getattr(module, function_name, None)):
         found = [each for each, value in vars(module).items() if callable(value)]
-        raise OwnCodeError(f"{module_name} has no function '{function_name}'.{nearest(function_name, found)}")
+        raise OwnCodeError(f"{module_name} has no function '{function_name}'.{did_you_mean(function_name, found)}")
     return function  # type: ignore[no-any-return]
 
 

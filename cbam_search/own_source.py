@@ -44,7 +44,7 @@ def check_defined(name: str, folder: Path) -> None:
     tree = _parse(source_files(name, folder)[module_name])
     defined = set(_defined(tree.body))
     if function_name not in defined and not defined & {"*", "__getattr__"}:
-        raise OwnCodeError(f"{module_name} has no function '{function_name}'.{nearest(function_name, defined)}")
+        raise OwnCodeError(f"{module_name} has no function '{function_name}'.{did_you_mean(function_name, defined)}")
 
 
 def source_digest(name: str, folder: Path) -> str:
@@ -187,7 +187,7 @@ def digest_of(files: dict[str, Path]) -> str:
     return digest.hexdigest()
 
 
-def nearest(name: str, valid: Iterable[str]) -> str:
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """` Did you mean ...?`, or nothing."""
     close = difflib.get_close_matches(name, list(valid), n=1)
     return f" Did you mean '{close[0]}'?" if close else ""

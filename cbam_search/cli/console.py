@@ -23,7 +23,7 @@ from cbam_search.tracking.cursor import MLFLOW_UI, read_cursor
 EXIT_INTERRUPTED = 130
 
 
-class Screen:
+class TerminalScreen:
     """The terminal: a live display there, plain lines elsewhere; at the end the front and what to type next."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ import typer
 from cbam_search.cli.plans import plan
 from cbam_search.cli.spaces import cost, schema, tables, validate
 from cbam_search.cli.studies import export, front, launch, resume, track
-from cbam_search.cli.tabulation import tabulate
+from cbam_search.cli.tabulate_command import tabulate
 from cbam_search.errors import CbamSearchError, UserError
 
 app = typer.Typer(

@@ -30,7 +30,7 @@ def plan(
     from cbam_search.report.figures.plan import check_picture, plan_picture
     from cbam_search.report.plan_json import plan_json
     from cbam_search.report.terminal.plan import plan_text
-    from cbam_search.study.plan import StandIn, make_plan
+    from cbam_search.study.make_plan import StandIn, make_plan
 
     if picture is not None:
         check_picture(picture)

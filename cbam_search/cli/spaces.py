@@ -18,7 +18,7 @@ def validate(space: SpaceArgument) -> None:
     from cbam_search.report.wording import count
     from cbam_search.space.own_config import OwnBackboneConfig
     from cbam_search.study.config import read_study_config
-    from cbam_search.study.spaces import untraced_space
+    from cbam_search.study.space_from_config import untraced_space
 
     config, _ = read_study_config(space)
     counted, own = untraced_space(config), config.backbone if isinstance(config.backbone, OwnBackboneConfig) else None

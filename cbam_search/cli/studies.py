@@ -20,10 +20,10 @@ Verbose = Annotated[bool, typer.Option("--verbose", help="Show what Ray and Optu
 
 def launch(space: SpaceArgument, allow_code: AllowCode = False, verbose: Verbose = False) -> None:
     """Run the study that a YAML file describes, and print its front."""
-    from cbam_search.cli.console import Screen
+    from cbam_search.cli.console import TerminalScreen
     from cbam_search.study.api import launch as launch_study
 
-    screen = Screen()
+    screen = TerminalScreen()
     screen.closing(launch_study(space, allow_code=allow_code, verbose=verbose, screen=screen))
 
 
@@ -35,10 +35,10 @@ def resume(
     verbose: Verbose = False,
 ) -> None:
     """Go on with a study that was interrupted or killed, or beyond its budget."""
-    from cbam_search.cli.console import Screen
+    from cbam_search.cli.console import TerminalScreen
     from cbam_search.study.api import resume as resume_study
 
-    screen = Screen()
+    screen = TerminalScreen()
     screen.closing(resume_study(run, trials=trials, hours=hours, allow_code=allow_code, verbose=verbose, screen=screen))
 
 
@@ -71,7 +71,7 @@ def export(
 
 def track(run: RunArgument = "latest") -> None:
     """Send to MLflow what it has not got yet of a study."""
-    from cbam_search.study.tracking import send_to_mlflow
+    from cbam_search.study.mlflow_upload import send_to_mlflow
 
     typer.echo(send_to_mlflow(run))
 

@@ -12,12 +12,12 @@ _SECRET_OPTION = re.compile(r"([?&](?:password|passwd|pwd|token|secret)=)[^&#]+"
 _LONGEST_PROBLEM = 400
 
 
-def expanded(uri: str | None) -> str | None:
+def with_variables(uri: str | None) -> str | None:
     """The URI with each ${NAME} taken from the environment; raises UserError where that is not set."""
     return variables.expanded(uri, "tracking.uri") if uri else None
 
 
-def redacted(uri: str) -> str:
+def without_secrets(uri: str) -> str:
     """The URI without its secrets, fit for files and messages."""
     hidden = _SECRET_OPTION.sub(r"\1***", uri)
     password = _password(hidden)

@@ -12,7 +12,7 @@ from cbam_search.records.events import StudyClosed
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.ledger import read_events
 from cbam_search.records.view import StudyView
-from cbam_search.tracking.address import expanded, redacted
+from cbam_search.tracking.address import with_variables, without_secrets
 from cbam_search.tracking.config import TrackingConfig
 from cbam_search.tracking.cursor import Cursor, read_cursor, write_cursor
 from cbam_search.tracking.draft import STUDY, Draft
@@ -32,7 +32,7 @@ class Session:
     def __init__(self, folder: StudyFolder, config: TrackingConfig, *, anew: bool = False) -> None:
         self.folder = folder
         self.manifest = folder.read_manifest()
-        self.store = MlflowStore(expanded(config.uri), config.experiment, self.manifest.study_id)
+        self.store = MlflowStore(with_variables(config.uri), config.experiment, self.manifest.study_id)
         self.front_is_stale = True
         cursor = None if anew else read_cursor(folder.mlflow_state)
         self._runs = self.store.find_runs()
@@ -46,7 +46,7 @@ class Session:
         """Where things stand."""
         return Cursor(
             offset=self._offset,
-            store=redacted(self.store.uri),
+            store=without_secrets(self.store.uri),
             experiment_id=self.store.experiment_id,
             parent_run_id=self._runs[STUDY],
             runs={trial: run_id for trial, run_id in self._runs.items() if trial is not None},

@@ -16,7 +16,7 @@ from cbam_search.report.plan_json import plan_json
 from cbam_search.report.terminal.plan import plan_text, share_text
 from cbam_search.search.config import SchedulerConfig, StopConfig
 from cbam_search.search.plan import Plan, TimedNetwork, TimeEstimate
-from cbam_search.study.plan import StandIn, make_plan
+from cbam_search.study.make_plan import StandIn, make_plan
 
 YAML = """\
 name: resnets

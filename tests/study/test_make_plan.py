@@ -11,7 +11,7 @@ import torch
 from cbam_search.errors import CodeNotAllowedError, DataError, UserError
 from cbam_search.report.plan_warnings import plan_warnings
 from cbam_search.search.plan import Plan
-from cbam_search.study.plan import StandIn, make_plan
+from cbam_search.study.make_plan import StandIn, make_plan
 
 ATTENTION = "attention: {per: stage, kind: [none, se, cbam], reduction_ratio: [4, 16]}\n"
 DIGITS = f"name: x\ndataset: {{source: digits}}\nbackbone: {{family: cifar_resnet, depth: [8, 14], width: 0.25}}\n{ATTENTION}"

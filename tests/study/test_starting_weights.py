@@ -20,7 +20,7 @@ from cbam_search.errors import ConfigError, SpaceError, UserError, WeightsError
 from cbam_search.records.events import EpochFinished
 from cbam_search.records.ledger import read_events
 from cbam_search.study.config import read_study_config
-from cbam_search.study.plan import StandIn, make_plan
+from cbam_search.study.make_plan import StandIn, make_plan
 from cbam_search.study.preparation import prepare
 
 STUDY: dict[str, Any] = {

@@ -14,9 +14,9 @@ from cbam_search.records.evaluation import Evaluation
 from cbam_search.records.trials import TrialState
 from cbam_search.records.view import StudyView
 from cbam_search.search.config import SearchConfig
-from cbam_search.search.known_cost import table as module
+from cbam_search.search.known_cost import observation_table as module
 from cbam_search.search.known_cost.codes import CodedSpace
-from cbam_search.search.known_cost.table import ObservationTable
+from cbam_search.search.known_cost.observation_table import ObservationTable
 from cbam_search.space.space import Space
 
 

@@ -16,8 +16,8 @@ from cbam_search.search.space_costs import space_costs
 from cbam_search.space.space import Space
 from cbam_search.study.config import StudyConfig, read_study_config
 from cbam_search.study.preparation import cost_notes, published_of
-from cbam_search.study.pretrained import notes_of, pretrained_of
-from cbam_search.study.spaces import require_code_permission, space_of
+from cbam_search.study.space_from_config import require_code_permission, space_of
+from cbam_search.study.starting_weights import notes_of, pretrained_of
 from cbam_search.study.time_estimate import estimate_time
 
 
