@@ -1,4 +1,4 @@
-"""A user's own code, imported only where it is allowed, and told in words when it fails."""
+"""Imports a user's own code, only where that is allowed; when it fails, the error says where and why."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cbam_search.errors import CodeNotAllowedError, OwnCodeError
-from cbam_search.own_source import INSTALLED, digest_of, importing_from, nearest, source_files
+from cbam_search.own_source import INSTALLED, did_you_mean, digest_of, importing_from, source_files
 
 _imported: dict[str, str] = {}
 """What was imported here, by module: the digest of its file then."""
@@ -65,7 +65,7 @@ def import_function(name: str, folder: Path) -> Callable[..., Any]:
             raise OwnCodeError(f"{module_name} cannot be imported: {in_words(error)}") from error
     if not callable(function := getattr(module, function_name, None)):
         found = [each for each, value in vars(module).items() if callable(value)]
-        raise OwnCodeError(f"{module_name} has no function '{function_name}'.{nearest(function_name, found)}")
+        raise OwnCodeError(f"{module_name} has no function '{function_name}'.{did_you_mean(function_name, found)}")
     return function  # type: ignore[no-any-return]
 
 

@@ -19,7 +19,7 @@ from cbam_search.data.image_folder import open_image_folder
 from cbam_search.data.images import ImageData
 from cbam_search.data.ingest import Allocate, ColourFoundError, PixelFormat, UInt8Array, ingest
 from cbam_search.data.parquet import open_parquet
-from cbam_search.data.planning import Plan, plan_splits
+from cbam_search.data.planning import SplitPlan, plan_splits
 from cbam_search.data.source import Source
 from cbam_search.errors import DataError
 from cbam_search.own_code import NO_CODE, CodePermission
@@ -62,7 +62,7 @@ def open_source(config: DatasetConfig, *, code: CodePermission = NO_CODE) -> Sou
             return open_function(config, code=code)
 
 
-def _probe(plan: Plan, config: DatasetConfig) -> PixelFormat:
+def _probe(plan: SplitPlan, config: DatasetConfig) -> PixelFormat:
     """Size and channels from the config, else from the first training images that can be decoded."""
     probed = (decode_item(item, 3, config.height_width) for item in islice(plan.splits["train"].items(), _PROBED_IMAGES))
     images = [image for image in probed if image.pixels is not None]
@@ -81,7 +81,7 @@ def _probe(plan: Plan, config: DatasetConfig) -> PixelFormat:
     )
 
 
-def _decode(source: Source, plan: Plan, pixel_format: PixelFormat, config: DatasetConfig, seed: int) -> ImageData:
+def _decode(source: Source, plan: SplitPlan, pixel_format: PixelFormat, config: DatasetConfig, seed: int) -> ImageData:
     count = len(plan.splits["train"]) + len(plan.splits["validation"])
     needed_bytes = count * pixel_format.channels * pixel_format.height * pixel_format.width
     limit_bytes = config.memory_limit_gib * 2**30 if config.memory_limit_gib else _MEMORY_SHARE * machine_memory_bytes()
@@ -105,7 +105,7 @@ def _in_memory(name: str, shape: tuple[int, int, int, int]) -> UInt8Array:  # no
 
 
 def _image_data(
-    plan: Plan, pixel_format: PixelFormat, config: DatasetConfig, allocate: Allocate, storage_note: str
+    plan: SplitPlan, pixel_format: PixelFormat, config: DatasetConfig, allocate: Allocate, storage_note: str
 ) -> ImageData:
     ingested = ingest(plan, pixel_format, config.max_corrupt_fraction, allocate)
     return ImageData(

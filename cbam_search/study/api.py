@@ -30,9 +30,9 @@ from cbam_search.study.driver import drive
 from cbam_search.study.environment import hardware, versions
 from cbam_search.study.preparation import Preparation, prepare, summary
 from cbam_search.study.screen import Screen, Silence
-from cbam_search.study.spaces import code_folder_of
+from cbam_search.study.space_from_config import code_folder_of
+from cbam_search.study.start_from import resolve_warm_start
 from cbam_search.study.study import Study, open_study, read_study
-from cbam_search.study.warm_start import resolve_warm_start
 
 __all__ = ["Study", "launch", "open_study", "resume"]
 

@@ -18,8 +18,8 @@ from cbam_search.search.published import PublishedDesigns, published_designs
 from cbam_search.search.reference import objective_axes
 from cbam_search.space.space import Space
 from cbam_search.study.config import StudyConfig
-from cbam_search.study.pretrained import notes_of, pretrained_of
-from cbam_search.study.spaces import require_code_permission, space_of
+from cbam_search.study.space_from_config import require_code_permission, space_of
+from cbam_search.study.starting_weights import notes_of, pretrained_of
 
 
 @dataclass(frozen=True)

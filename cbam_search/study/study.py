@@ -22,7 +22,7 @@ from cbam_search.records.storage import open_storage
 from cbam_search.records.stored_trials import read_trials
 from cbam_search.records.trials import Trial
 from cbam_search.study.config import StudyConfig, read_study_config
-from cbam_search.study.spaces import require_code_permission
+from cbam_search.study.space_from_config import require_code_permission
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from cbam_search.space.own_config import OwnBackboneConfig
 from cbam_search.space.space import Space
 from cbam_search.study.config import StudyConfig
 from cbam_search.study.preparation import published_of
-from cbam_search.study.pretrained import pretrained_of
+from cbam_search.study.starting_weights import pretrained_of
 from cbam_search.study.yaml_file import parse_yaml
 from cbam_search.training.numerics import NUMERICS_VERSION
 
