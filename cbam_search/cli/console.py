@@ -20,8 +20,6 @@ from cbam_search.space.own_config import OwnBackboneConfig
 from cbam_search.study.study import Study
 from cbam_search.tracking.cursor import MLFLOW_UI, read_cursor
 
-EXIT_INTERRUPTED = 130
-
 
 class TerminalScreen:
     """The terminal: a live display there, plain lines elsewhere; at the end the front and what to type next."""
@@ -29,6 +27,7 @@ class TerminalScreen:
     def __init__(self) -> None:
         self._console = Console()
         self._closed: StudyClosed | None = None
+        self._exit_code = 0
 
     def note(self, message: str) -> None:
         self._console.print(message, markup=False, highlight=False, soft_wrap=True)
@@ -36,11 +35,11 @@ class TerminalScreen:
     def display(self, records: StudyRecords, resources: TrialResources) -> AbstractContextManager[Listener]:
         return Progress(records.manifest, records.view, console=self._console, concurrent=resources.concurrent)
 
-    def closed(self, event: StudyClosed) -> None:
-        self._closed = event
+    def closed(self, event: StudyClosed, exit_code: int) -> None:
+        self._closed, self._exit_code = event, exit_code
 
     def closing(self, study: Study) -> None:
-        """Print how the study ended, its front and the next commands; exits with 130 after Ctrl-C."""
+        """Print how the study ended, its front and the next commands; exits with 130 after Ctrl-C, 143 after SIGTERM."""
         print_front(study, self._console)
         assert self._closed is not None
         self.note(closing_sentence(self._closed, study.name))
@@ -57,8 +56,8 @@ class TerminalScreen:
             allow_code=isinstance(study.config.backbone, OwnBackboneConfig),
         ):
             self.note(line)
-        if self._closed.reason == "interrupted":
-            sys.exit(EXIT_INTERRUPTED)
+        if self._exit_code:
+            sys.exit(self._exit_code)
 
 
 def print_front(study: Study, console: Console | None = None) -> None:

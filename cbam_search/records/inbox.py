@@ -1,7 +1,7 @@
 """The driver's inbox: what workers ask about their evaluations and hand over, kept in the study's folder.
 
-Workers hold no truth and see no folder of the study. Each call returns once what it brought is on disk, so a worker that has its
-answer may die. One process alone, on the driver's machine, takes the calls of all workers.
+Workers hold no truth and see no folder of the study. Each call returns once what it brought is on disk, so a worker that has
+its answer may die. One process alone, on the driver's machine, takes the calls of all workers.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class KnownEvaluation:
 class Inbox:
     """Writes what workers hand over into one study's folder. Not thread-safe.
 
-    The worker that took an evaluation up last has the claim to it. Calls of an older one, which may have been taken for dead, are
-    refused with ClaimLostError. Claims grow with time, so they hold across a restart of this object. HandoverError is raised
-    where the disk takes nothing more.
+    The worker that took an evaluation up last has the claim to it. Calls of an older one, which may have been taken for dead,
+    are refused with ClaimLostError. Claims grow with time, so they hold across a restart of this object. HandoverError is
+    raised where the disk takes nothing more.
     """
 
     def __init__(self, folder: StudyFolder, check: Callable[[], None] = lambda: None) -> None:

@@ -19,8 +19,10 @@ Listener = Callable[[Event], None]
 class Ledger:
     """Append-only file with one writer, the driver. A line torn by a crash is cut off when the ledger is opened again."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, check: Callable[[], None] = lambda: None) -> None:
+        """check: called before each event is written; raises LeaseLostError where another driver has taken over."""
         self.path = path
+        self.check = check
         self._listeners: list[Listener] = []
         self._lock = threading.Lock()
         cut_torn_line(path)
@@ -33,6 +35,7 @@ class Ledger:
     def append(self, event: Event) -> None:
         """Force `event` to disk, then tell the listeners; raises RecordsError when it cannot be written."""
         with self._lock:
+            self.check()
             try:
                 self._file.write(event.model_dump_json().encode() + b"\n")
                 self._file.flush()

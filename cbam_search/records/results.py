@@ -1,4 +1,4 @@
-"""What workers hand over of a training: what was measured, its epochs, its result; each forced to disk before the worker goes on.
+"""What workers hand over of a training: what was measured, its epochs, its result, forced to disk before the worker goes on.
 
 A driver that is interrupted or killed may never hear of the last of it; the next one finds it here.
 """

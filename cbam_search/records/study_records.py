@@ -7,7 +7,7 @@ every epoch in order. A worker's own result file bridges the moment between the 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
@@ -217,11 +217,15 @@ class StudyRecords:
         return self.trials[trial.number]
 
     def _set(self, number: int, key: str, value: Any) -> None:
+        self.ledger.check()
         trial_id = self.storage.get_trial_id_from_study_id_trial_number(self.optuna_study_id, number)
         self.storage.set_trial_user_attr(trial_id, key, value)
 
 
-def open_records(folder: StudyFolder, url: str | None) -> StudyRecords:
-    """Open a study's records for writing; the caller holds the folder's lock."""
+def open_records(folder: StudyFolder, url: str | None, check: Callable[[], None] = lambda: None) -> StudyRecords:
+    """Open a study's records for writing; the caller holds the folder's lock.
+
+    check: called before every write; raises LeaseLostError where another driver has taken over.
+    """
     manifest = folder.read_manifest()
-    return StudyRecords(folder, manifest, open_storage(url, folder), Ledger(folder.ledger))
+    return StudyRecords(folder, manifest, open_storage(url, folder), Ledger(folder.ledger, check))

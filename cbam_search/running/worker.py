@@ -1,8 +1,8 @@
 """The worker: does all that one evaluation needs, in this process, one step at a time, whoever runs it.
 
 What an evaluation needs: to learn whether its end is known already, its latency where the study has one, its training epoch by
-epoch, an end of a known kind, and the files that are kept of it. Expected ends (diverged, out of memory, an error in the network)
-are reported, never raised: a worker is warm, and the next candidate takes its place. Ray is not imported here.
+epoch, an end of a known kind, and the files that are kept of it. Expected ends (diverged, out of memory, an error in the
+network) are reported, never raised: a worker is warm, and the next candidate takes its place. Ray is not imported here.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ class Worker:
         test: ImageSplit | None = None,
         gpu: int = 0,
     ) -> None:
-        """inbox: the driver's. pretrained: weights to start from. test: a split that complete trainings are measured on too, for
-        tables alone: a search never sees it. gpu: which one, of those that this process sees.
+        """inbox: the driver's. pretrained: weights to start from. test: a split that complete trainings are measured on too,
+        for tables alone: a search never sees it. gpu: which one, of those that this process sees.
         """
         torch.set_num_threads(job.threads)
         # cuBLAS reads this once, when CUDA starts; without it matrix products differ from run to run.

@@ -1,7 +1,7 @@
 """Proposals: published designs, a warm start's, then the sampler's, until the budget is used or the space is exhausted.
 
-A proposer decides and writes no records: whoever conducts the study records what it proposes, and tells it how trials ended. What
-it has of its own is Optuna's study, where the sampler's proposals and what it was told of them stand.
+A proposer decides and writes no records: whoever conducts the study records what it proposes, and tells it how trials ended.
+What it has of its own is Optuna's study, where the sampler's proposals and what it was told of them stand.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Proposer:
         return Task(self.space, self._cost, axes, self._bounds, RecordedObservations(self.records))
 
     def propose(self) -> Proposal | NoCandidate:
-        """The next proposal, or why there will be none any more. Whoever asks records it, and tells of a skipped one at once."""
+        """The next proposal, or why there will be none any more. Whoever asks records it, and `observe`s a skipped one at once."""
         if self.records.started >= self.trials:
             return NoCandidate.BUDGET_USED
         self.ended = self.ended or self._budgets.ended()

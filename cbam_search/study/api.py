@@ -17,16 +17,16 @@ from cbam_search.identity import differences
 from cbam_search.metrics import LATENCY
 from cbam_search.own_code import CodePermission
 from cbam_search.own_source import source_digest, source_files
-from cbam_search.records.events import StudyClosed
 from cbam_search.records.folder import StudyFolder, create_study_folder, find_study
+from cbam_search.records.lease import take_lease
 from cbam_search.records.manifest import LatencySummary, StudyManifest
-from cbam_search.running.cluster import TrialResources, ray_running, trial_resources
-from cbam_search.running.latency import LatencyJob
-from cbam_search.running.nodes import latency_device
+from cbam_search.running.cluster import TrialResources, cluster_running
+from cbam_search.running.latency_meter import LatencyJob
+from cbam_search.running.nodes import device_here, latency_device
 from cbam_search.space.own_config import OwnBackboneConfig
 from cbam_search.study.budgets import budget_asked
 from cbam_search.study.config import StudyConfig, read_study_config
-from cbam_search.study.driver import drive
+from cbam_search.study.driver import Driven, drive
 from cbam_search.study.environment import hardware, versions
 from cbam_search.study.preparation import Preparation, prepare, summary
 from cbam_search.study.screen import Screen, Silence
@@ -50,8 +50,7 @@ def launch(space: str | Path, *, allow_code: bool = False, verbose: bool = False
     warm_start = resolve_warm_start(prepared)
     if warm_start:
         prepared = replace(prepared, warm_start=warm_start.recorded)
-    with ray_running(config.resources, verbose=verbose):
-        resources = trial_resources(config.resources)
+    with cluster_running(config.resources, verbose=verbose) as resources:
         latency = _latency_job(config, resources)
         folder = _create(prepared, text, Path(space).resolve().parent, latency)
         screen.note(f"study {folder.path.name} in {folder.path}")
@@ -59,9 +58,9 @@ def launch(space: str | Path, *, allow_code: bool = False, verbose: bool = False
             screen.note(note)
         if warm_start:
             screen.note(warm_start.note)
-        with folder.lock():
-            closed = drive(folder, prepared, resources, latency, resumed=False, screen=screen, verbose=verbose)
-    return _close(folder, closed, screen)
+        with folder.lock(), take_lease(folder, note=screen.note) as lease:
+            driven = drive(folder, prepared, resources, latency, lease, resumed=False, screen=screen, verbose=verbose)
+    return _close(folder, driven, screen)
 
 
 def resume(
@@ -84,26 +83,30 @@ def resume(
     folder = find_study(str(run))
     manifest = folder.read_manifest()
     config, _ = read_study_config(folder.given_yaml, base=Path(manifest.yaml_folder))
-    with folder.lock():
+    with folder.lock(), take_lease(folder, note=screen.note) as lease:
         _check_same_settings(folder, manifest, config)
         _check_same_source(manifest, config, code)
         prepared = replace(prepare(config, code=code), warm_start=manifest.warm_start)
         _check_same_data(manifest, prepared)
         _check_same_weights(manifest, prepared)
-        with ray_running(config.resources, verbose=verbose):
-            resources = trial_resources(config.resources)
+        with cluster_running(config.resources, verbose=verbose) as resources:
             latency = _latency_job(config, resources)
             _check_same_device(manifest, latency, config)
             budget = budget_asked(manifest, config, trials=trials, hours=hours)
-            closed = drive(folder, prepared, resources, latency, resumed=True, screen=screen, verbose=verbose, budget=budget)
-    return _close(folder, closed, screen)
+            driven = drive(
+                folder, prepared, resources, latency, lease, resumed=True, screen=screen, verbose=verbose, budget=budget
+            )
+    return _close(folder, driven, screen)
 
 
 def _latency_job(config: StudyConfig, resources: TrialResources) -> LatencyJob | None:
     """Where latency is used; raises ResourceError where the cluster has not the device, or several."""
     if config.latency is None:
         return None
-    device = latency_device(config.latency.device, resources)
+    if config.resources.executor == "inline":
+        device = device_here(config.latency.device, resources)
+    else:
+        device = latency_device(config.latency.device, resources)
     return LatencyJob(config.latency, device, config.constraints.measured_bounds().get(LATENCY))
 
 
@@ -228,9 +231,9 @@ def _weights(prepared: Preparation) -> dict[str, str]:
     return {backbone.name: weights.sha256 for backbone, weights in prepared.pretrained.items()}
 
 
-def _close(folder: StudyFolder, closed: StudyClosed, screen: Screen) -> Study:
-    study = read_study(folder)
-    screen.closed(closed)
+def _close(folder: StudyFolder, driven: Driven, screen: Screen) -> Study:
+    study, closed = read_study(folder), driven.closed
+    screen.closed(closed, driven.exit_code)
     if closed.reason == "failed":
         raise StudyFailedError(f"{closed.message}. What it found so far: cbam-search front {shlex.quote(folder.run)}")
     return study

@@ -24,7 +24,8 @@ from cbam_search.records.table import (
     TableIdentity,
     TableMetadata,
 )
-from cbam_search.running.tabulation import TableJob, TableTask
+from cbam_search.running.tabulation import TableJob, table_task
+from cbam_search.running.worker_report import EvaluationTask
 from cbam_search.search.reference import objective_axes
 from cbam_search.search.whole_space import feasible_architectures
 from cbam_search.space.own_config import OwnBackboneConfig
@@ -47,7 +48,7 @@ class PreparedTable:
     identity: TableIdentity
     metadata: TableMetadata
     entries: tuple[TableEntry, ...]
-    tasks: dict[Cell, TableTask]
+    tasks: dict[Cell, EvaluationTask]
 
 
 def prepare_table(
@@ -114,7 +115,7 @@ def prepare_table(
         # Read anew, so that paths stay as given: a table is passed on.
         resolved_yaml=parse_yaml(text, str(path), StudyConfig).resolved_yaml(),
     )
-    tasks = {Cell(design.digest, seed): TableTask(design, seed) for design in architectures for seed in all_seeds}
+    tasks = {Cell(design.digest, seed): table_task(design, seed) for design in architectures for seed in all_seeds}
     return PreparedTable(job, table_identity, metadata, entries, tasks)
 
 

@@ -11,17 +11,17 @@ import numpy as np
 import torch
 
 from cbam_search.architecture import Architecture
-from cbam_search.backbones.builder import build
 from cbam_search.cost.model import CostModel
 from cbam_search.data.images import ImageData
-from cbam_search.errors import DeviceMemoryError, ResourceError
+from cbam_search.errors import ResourceError
 from cbam_search.own_code import NO_CODE, CodePermission
+from cbam_search.running.probe import probe_epoch
+from cbam_search.running.worker import WorkerJob
 from cbam_search.search.feasibility import excess
 from cbam_search.search.plan import Plan, TimedNetwork, TimeEstimate
 from cbam_search.space.space import Space, UnitOption
 from cbam_search.study.config import StudyConfig
 from cbam_search.study.environment import hardware
-from cbam_search.training.probe import probe_epoch
 
 PROPOSALS = 200
 """Drawn at random, as samplers begin, to see what trials cost."""
@@ -45,7 +45,7 @@ def estimate_time(
         raise ResourceError(f"none of {PROPOSALS} random proposals keeps within the constraints")
     middling = _by_gflops(proposals or known, cost)
     chosen = _by_gflops([known[0], middling[len(middling) // 2], known[-1]], cost)
-    with _threads(config.resources.threads):
+    with _threads_kept():
         networks = tuple(_timed(architecture, cost, data, config, code) for architecture in chosen)
     trials = min(config.search.trials, max(1, int(plan.left[1] * plan.costs.count)))
     found = max(0, trials - len(designs))
@@ -108,11 +108,8 @@ def _by_gflops(architectures: Iterable[Architecture], cost: CostModel) -> list[A
 def _timed(
     architecture: Architecture, cost: CostModel, data: ImageData, config: StudyConfig, code: CodePermission
 ) -> TimedNetwork:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        probed = probe_epoch(build(architecture, code=code), data, config.training, device=device)
-    except DeviceMemoryError as error:
-        raise ResourceError(f"{architecture.label} does not fit into the memory of {device}: {error}") from None
+    job = WorkerJob(recipe=config.training, threads=config.resources.threads, on_gpu=torch.cuda.is_available(), code=code)
+    probed = probe_epoch(architecture, data, job)
     return TimedNetwork(
         label=architecture.label,
         gflops=cost.cost(architecture).gflops,
@@ -123,10 +120,9 @@ def _timed(
 
 
 @contextmanager
-def _threads(threads: int) -> Iterator[None]:
-    """As many threads as a trial has."""
+def _threads_kept() -> Iterator[None]:
+    """A worker takes as many threads as a trial has; afterwards this process has those that it had before."""
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
     try:
         yield
     finally:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from cbam_search.errors import LeaseLostError
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.ledger import read_events
 from cbam_search.tracking.address import message_without_secrets
@@ -32,15 +34,24 @@ _log = logging.getLogger(__name__)
 class Uploader:
     """Start it once the ledger is open and the driver's own imports are done; stop it after the last event.
 
-    poll_seconds: time between looks at the ledger. With `mlflow: false` it does nothing.
+    poll_seconds: time between looks at the ledger. check: raises LeaseLostError where another driver has taken over, whose own
+    uploader goes on then. With `mlflow: false` it does nothing.
     """
 
-    def __init__(self, folder: StudyFolder, config: TrackingConfig, *, poll_seconds: float = POLL_SECONDS) -> None:
+    def __init__(
+        self,
+        folder: StudyFolder,
+        config: TrackingConfig,
+        *,
+        poll_seconds: float = POLL_SECONDS,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         self.problem: str | None = None
         """Why MLflow cannot be written to now; None while it can."""
         self._folder = folder
         self._config = config
         self._poll_seconds = poll_seconds
+        self._check = check
         self._stopping = threading.Event()
         self._abandoned = threading.Event()
         self._drained = threading.Event()
@@ -76,8 +87,11 @@ class Uploader:
             while not self._abandoned.is_set():
                 stopping = self._stopping.is_set()
                 try:
+                    self._check()
                     session = session or self._connect()
                     self._catch_up(session, to_the_end=stopping)
+                except LeaseLostError:
+                    return
                 except Exception as error:
                     session = None
                     self._set_problem(message_without_secrets(error, self._config.uri))

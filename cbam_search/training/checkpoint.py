@@ -1,7 +1,7 @@
 """Weights, predictions and checkpoints in the safetensors format: no pickle.
 
-They are bytes here: whoever trains may have no disk that lasts. A checkpoint holds the model, the optimiser's state by parameter
-name, and in its metadata where training stands and what it belongs to.
+They are bytes here: whoever trains may have no disk that lasts. A checkpoint holds the model, the optimiser's state by
+parameter name, and in its metadata where training stands and what it belongs to.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from cbam_search.running.latency import LatencyJob, LatencyMeter
+from cbam_search.running.trainable import TrainingJob
 from workers import InProcess, config_of, outcome_of
 
 from cbam_search.architecture import Architecture
@@ -25,8 +27,6 @@ from cbam_search.records.folder import StudyFolder
 from cbam_search.records.results import read_epochs, read_measured, read_result
 from cbam_search.records.trials import TrialState
 from cbam_search.running import latency as latency_module
-from cbam_search.running.latency import LatencyJob, LatencyMeter
-from cbam_search.running.trainable import TrainingJob
 from cbam_search.training.config import TrainingConfig
 
 (HERE,) = devices_of_a_trial(on_gpu=False)

@@ -13,7 +13,7 @@ import yaml
 import cbam_search
 from cbam_search.cli.studies import _front_as_json
 from cbam_search.errors import ExportError, NewerStudyError, RecordsError, UserError
-from cbam_search.metrics import TEST_ACCURACY, LATENCY, Measured
+from cbam_search.metrics import LATENCY, TEST_ACCURACY, Measured
 from cbam_search.records.evaluation_cache import open_cache
 from cbam_search.records.events import EpochFinished, StudyExtended, StudyOpened, TrialFinished, TrialStarted
 from cbam_search.records.folder import StudyFolder, find_study

@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 
 from cbam_search.running.worker_report import EvaluationTask, WorkerReport
 
@@ -81,11 +83,11 @@ class Executor(ABC):
         """
 
     @abstractmethod
-    def close(self) -> None:
-        """Let go of everything at once."""
+    def close(self, *, at_once: bool = False) -> None:
+        """Let go of everything; nothing is waited for where it is to be at once."""
 
-    def __enter__(self) -> Executor:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_error: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.close(at_once=kind is not None and issubclass(kind, KeyboardInterrupt))

@@ -49,5 +49,5 @@ class InlineExecutor(Executor):
             self._worker.save()
         self._running.clear()
 
-    def close(self) -> None:
+    def close(self, *, at_once: bool = False) -> None:  # noqa: ARG002
         self._running.clear()

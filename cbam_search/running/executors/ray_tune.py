@@ -104,10 +104,10 @@ class TuneExecutor(Executor):
     def interrupt(self) -> None:
         self._interrupted = True
 
-    def close(self) -> None:
+    def close(self, *, at_once: bool = False) -> None:
         """Ends Tune's run. Its events count no more."""
         self._interrupted = True
-        until = time.monotonic() + SECONDS_TO_CLOSE
+        until = time.monotonic() + (0.0 if at_once else SECONDS_TO_CLOSE)
         while not self._turns.ended and time.monotonic() < until:
             self._let_tune_go_on()
             # What goes wrong in Tune from here on is nobody's loss.

@@ -79,7 +79,7 @@ class SimulatedExecutor(Executor):
         self._running.clear()
         self._steps.clear()
 
-    def close(self) -> None:
+    def close(self, *, at_once: bool = False) -> None:  # noqa: ARG002
         self._running.clear()
         self._steps.clear()
 

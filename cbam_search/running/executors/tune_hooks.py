@@ -1,4 +1,4 @@
-"""The four places where Ray Tune asks or tells: what is to be tried next, how a trial goes on, which worker died, when all ends.
+"""Where Ray Tune asks or tells: what is to be tried next, whether a trial goes on, which worker died, whether all ends.
 
 Each hook passes the question on and decides nothing. Everything durable is elsewhere: Ray may copy and pickle hooks freely.
 """
