@@ -1,4 +1,4 @@
-"""A user's own code, imported only where it is allowed, and told in words when it fails."""
+"""Imports a user's own code, only where that is allowed; when it fails, the error says where and why."""
 
 from __future__ import annotations
 

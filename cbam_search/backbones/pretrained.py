@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from cbam_search.architecture import AnyBackbone, Architecture, Backbone
 from cbam_search.backbones.builder import build
 from cbam_search.backbones.compensation import start_attention_as_identity
-from cbam_search.backbones.weightless import weightless
+from cbam_search.backbones.shapes_only import shapes_only
 from cbam_search.backbones.weights_file import read_tensors
 from cbam_search.durable import sha256_of
 from cbam_search.errors import WeightsError
@@ -102,7 +102,7 @@ def build_start(
 
 
 def _shapes(backbone: Backbone) -> dict[str, torch.Size]:
-    with weightless():
+    with shapes_only():
         network = build(Architecture(backbone=backbone))
     return {name: tensor.shape for name, tensor in network.state_dict().items()}
 

@@ -12,7 +12,7 @@ _INITIALISERS = ("kaiming_normal_", "kaiming_uniform_", "normal_", "uniform_", "
 
 
 @contextmanager
-def weightless() -> Iterator[None]:
+def shapes_only() -> Iterator[None]:
     """Modules made inside have shapes and no values.
 
     Random initialisers of meta tensors would import the whole of torch's compiler, which takes seconds and changes nothing.
@@ -20,7 +20,7 @@ def weightless() -> Iterator[None]:
     initialisers = {name: getattr(nn.init, name) for name in _INITIALISERS}
     try:
         for name in initialisers:
-            setattr(nn.init, name, _as_it_is)
+            setattr(nn.init, name, _unchanged)
         with torch.device("meta"):
             yield
     finally:
@@ -28,5 +28,5 @@ def weightless() -> Iterator[None]:
             setattr(nn.init, name, initialiser)
 
 
-def _as_it_is(tensor: Tensor, *_settings: object, **_more: object) -> Tensor:
+def _unchanged(tensor: Tensor, *_settings: object, **_more: object) -> Tensor:
     return tensor

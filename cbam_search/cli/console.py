@@ -12,7 +12,7 @@ from rich.console import Console
 from cbam_search.records.events import StudyClosed
 from cbam_search.records.ledger import Listener
 from cbam_search.records.study_records import StudyRecords
-from cbam_search.report.terminal.next_commands import closing, next_commands
+from cbam_search.report.terminal.next_commands import closing_sentence, next_commands
 from cbam_search.report.terminal.progress import Progress
 from cbam_search.report.terminal.study_table import print_study_table
 from cbam_search.running.cluster import TrialResources
@@ -43,7 +43,7 @@ class TerminalScreen:
         """Print how the study ended, its front and the next commands; exits with 130 after Ctrl-C."""
         print_front(study, self._console)
         assert self._closed is not None
-        self.note(closing(self._closed, study.name))
+        self.note(closing_sentence(self._closed, study.name))
         tracking = study.config.tracking
         uri = tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
         cursor = read_cursor(study.folder.mlflow_state)

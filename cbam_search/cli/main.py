@@ -1,6 +1,6 @@
-"""`cbam-search`: the commands, and what becomes of errors.
+"""`cbam-search`: the list of commands, and how errors become exit codes.
 
-Exit codes: 0 done; 1 the study or the program failed; 2 something the reader can mend; 130 stopped by Ctrl-C. Nothing heavy is
+Exit codes: 0 done; 1 the study or the program failed; 2 something the reader can fix; 130 stopped by Ctrl-C. Nothing heavy is
 imported before a command needs it.
 """
 

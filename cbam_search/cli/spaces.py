@@ -31,7 +31,7 @@ def validate(space: SpaceArgument) -> None:
         f"{count(config.search.trials, 'trial')} of {count(config.training.epochs, 'epoch')}, sampler {sampler}"
     )
     if own:
-        typer.echo(f"{own.module} was found and not run: whether it has these sites, `plan --allow-code` tells")
+        typer.echo(f"{own.module} was found but not run: `plan --allow-code` checks whether it has these sites")
 
 
 def schema() -> None:

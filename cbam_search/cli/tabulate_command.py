@@ -1,4 +1,4 @@
-"""The command that trains a whole small space."""
+"""The `tabulate` command: train a whole small space."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ def tabulate(
     ] = None,
     allow_code: AllowCode = False,
 ) -> None:
-    """Train every architecture of a small space with several seeds, and write all curves to a table; run again, it goes on."""
+    """Train every architecture of a small space with several seeds, and write all curves to a table.
+
+    Run again, the same command continues where it stopped.
+    """
     from cbam_search.study.tabulate import tabulate as make
 
     made = make(space, output, seeds=seeds, workers=workers, limit=limit_architectures, allow_code=allow_code, note=typer.echo)

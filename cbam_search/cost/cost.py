@@ -11,7 +11,7 @@ from torch import nn
 
 from cbam_search.architecture import Architecture, OwnBackbone
 from cbam_search.backbones.builder import build
-from cbam_search.backbones.weightless import weightless
+from cbam_search.backbones.shapes_only import shapes_only
 from cbam_search.cost.counting import count_operations
 from cbam_search.cost.handles import CONVOLUTION, LINEAR
 
@@ -57,7 +57,7 @@ def measure(
     allow_code, code_folder: as for `build`, whose errors are raised.
     """
     # The user's own function may read values of its weights, which the meta device has not got.
-    with nullcontext() if isinstance(architecture.backbone, OwnBackbone) else weightless():
+    with nullcontext() if isinstance(architecture.backbone, OwnBackbone) else shapes_only():
         network = build(architecture, allow_code=allow_code, code_folder=code_folder)
     operations = count_operations(network, (1, architecture.backbone.in_channels, *image_size))
     return Cost.of(operations.counts, count_params(network), operations.unknown)

@@ -1,8 +1,8 @@
-"""Latency of a network on a device, measured against a reference network so that the machine's moods cancel.
+"""Latency of a network on a device, measured against a reference network so that changes in the machine's speed cancel.
 
-The speed of a machine drifts: clocks change, neighbours come and go. So the candidate (A) and a fixed published network, the
-reference (R), are timed in turn, A R A R ..., and only the ratios a_i / r_i of neighbouring passes count. What the reference
-takes in milliseconds is measured once, and kept: figures of one setting are comparable whenever they were measured.
+The speed of a machine drifts: clocks change, other programs start and stop. So the candidate (A) and a fixed published network,
+the reference (R), are timed in turn, A R A R ..., and only the ratios a_i / r_i of neighbouring passes count. What the
+reference takes in milliseconds is measured once, and kept: figures of one setting are comparable whenever they were measured.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ from cbam_search.architecture import (
 from cbam_search.attention.registry import build_attention_parts
 from cbam_search.backbones.builder import build, build_block, stem_settings
 from cbam_search.backbones.network import Network
+from cbam_search.backbones.shapes_only import shapes_only
 from cbam_search.backbones.tracing import output_shapes
-from cbam_search.backbones.weightless import weightless
 from cbam_search.cost.cost import Cost, count_params
 from cbam_search.cost.counting import Operations, count_operations
 
@@ -113,7 +113,7 @@ class CostModel:
         key = (block.kind, shape, block.stride, block.stride_at, block.groups, block.shortcut, size)
         if key in self._parts:
             return self._parts[key]
-        with weightless():
+        with shapes_only():
             bare = build_block(block, {})
         return self._part(key, bare, (1, block.in_channels, *size))
 
@@ -121,7 +121,7 @@ class CostModel:
         """What `spec` adds at any site with maps of so many channels and that (height, width)."""
         key = (spec, channels, size)
         if key not in self._parts:
-            with weightless():
+            with shapes_only():
                 gates = build_attention_parts(spec, channels)
             # A module's text has all its settings, so that kinds share the gates they have in common.
             parts = [self._part((repr(gate), channels, size), gate, (1, channels, *size)) for gate in gates]
@@ -137,7 +137,7 @@ class CostModel:
         """The stem, and the head on maps of `last_size`."""
         key = (geometry.stem, geometry.features, geometry.classes, last_size)
         if key not in self._parts:
-            with weightless():
+            with shapes_only():
                 network = Network(**stem_settings(geometry), stages=())
             operations = count_operations(_Method(network, "stem"), (1, geometry.stem.in_channels, *self.image_size))
             operations += count_operations(_Method(network, "head"), (1, geometry.features, *last_size))

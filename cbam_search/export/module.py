@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from cbam_search.architecture import Architecture, OwnBackbone
 from cbam_search.backbones.builder import build
 from cbam_search.backbones.own import call_arguments
-from cbam_search.backbones.weightless import weightless
+from cbam_search.backbones.shapes_only import shapes_only
 from cbam_search.errors import ExportError
 from cbam_search.export.model_text import OWN_FILE, ImageFormat, model_text
 from cbam_search.export.verification import verify
@@ -67,7 +67,7 @@ def write_module(
     raises.
     """
     output = output.expanduser().absolute()
-    _refuse_foreign(output)
+    _refuse_other_folders(output)
     network = _network(architecture, weights, allow_code=allow_code)
     images = ImageFormat(tuple(class_names), tuple(mean), tuple(max(value, SMALLEST_STD) for value in std), image_size)
     _check_counts(architecture, images)
@@ -83,8 +83,8 @@ def write_module(
     }
     readme = README.format(label=architecture.label, description=description, channels=architecture.backbone.in_channels)
     backbone = architecture.backbone
-    with _whole_or_not_at_all(output) as folder:
-        own_arguments = _take_along(backbone, folder) if isinstance(backbone, OwnBackbone) else None
+    with _replaced_when_complete(output) as folder:
+        own_arguments = _copy_own_file(backbone, folder) if isinstance(backbone, OwnBackbone) else None
         _write(folder / "model.py", model_text(architecture, images, description, own_arguments))
         _write(folder / "architecture.json", json.dumps(details, indent=2) + "\n")
         _write(folder / "README.md", readme)
@@ -93,11 +93,11 @@ def write_module(
         try:
             verify(folder, network, (backbone.in_channels, *image_size))
         except ExportError as error:
-            raise _explained(error, backbone) if isinstance(backbone, OwnBackbone) else error from None
+            raise _with_own_file_hint(error, backbone) if isinstance(backbone, OwnBackbone) else error from None
     return output
 
 
-def _take_along(backbone: OwnBackbone, folder: Path) -> dict[str, Any]:
+def _copy_own_file(backbone: OwnBackbone, folder: Path) -> dict[str, Any]:
     """Copy the file of the user's function; returns the arguments that the function is called with."""
     here = Path.cwd()
     file = source_files(backbone.module, here)[backbone.module.partition(":")[0]]
@@ -105,7 +105,7 @@ def _take_along(backbone: OwnBackbone, folder: Path) -> dict[str, Any]:
     return call_arguments(backbone, import_function(backbone.module, here))
 
 
-def _explained(error: ExportError, backbone: OwnBackbone) -> ExportError:
+def _with_own_file_hint(error: ExportError, backbone: OwnBackbone) -> ExportError:
     return ExportError(
         f"{error}. The file of {backbone.module} goes along alone: it may import torch and the standard library, and no other "
         f"file. The study keeps the weights and the architecture"
@@ -114,7 +114,7 @@ def _explained(error: ExportError, backbone: OwnBackbone) -> ExportError:
 
 def _network(architecture: Architecture, weights: Mapping[str, Tensor], *, allow_code: bool) -> nn.Module:
     # The user's own function may read values of its weights, which the meta device has not got.
-    with nullcontext() if isinstance(architecture.backbone, OwnBackbone) else weightless():
+    with nullcontext() if isinstance(architecture.backbone, OwnBackbone) else shapes_only():
         network = build(architecture, allow_code=allow_code)
     try:
         network.load_state_dict({name: _as_read_from_a_file(value) for name, value in weights.items()}, assign=True)
@@ -145,7 +145,7 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def _refuse_foreign(output: Path) -> None:
+def _refuse_other_folders(output: Path) -> None:
     if not output.exists():
         return
     if not output.is_dir():
@@ -157,7 +157,7 @@ def _refuse_foreign(output: Path) -> None:
 
 
 @contextmanager
-def _whole_or_not_at_all(output: Path) -> Iterator[Path]:
+def _replaced_when_complete(output: Path) -> Iterator[Path]:
     """A new folder beside `output`, which takes its place when the block ends well and is gone when it does not."""
     try:
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -156,14 +156,14 @@ def create_study_folder(parent: Path, name: str) -> StudyFolder:
         raise UserError(f"'{name}' cannot name a study: use letters, digits, '.', '_' and '-', at most 100, and not 'latest'")
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        return StudyFolder(_untaken(parent, name).resolve())
+        return StudyFolder(_free_path(parent, name).resolve())
     except OSError as error:
         raise UserError(
             f"no study can be made in {parent.resolve()}: {error.strerror}. records.folder says where studies are kept"
         ) from None
 
 
-def _untaken(parent: Path, name: str) -> Path:
+def _free_path(parent: Path, name: str) -> Path:
     attempt = 1
     while True:
         path = parent / (name if attempt == 1 else f"{name}-{attempt}")

@@ -39,7 +39,7 @@ def read_result(path: Path) -> Outcome | None:
 
 
 def take_result(path: Path) -> Outcome | None:
-    """The same, where a damaged file counts as none: it is put aside, and its training takes place again."""
+    """As `read_result`, but a damaged file is renamed and counts as none, so that the training takes place again."""
     try:
         return read_result(path)
     except DamagedFileError:

@@ -1,4 +1,4 @@
-"""Sending a study to MLflow outside of its own run."""
+"""Sends a study to MLflow while it is not running."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cbam_search.tracking.rebuild import rebuild
 
 
 def send_to_mlflow(run: str) -> str:
-    """Send what MLflow has not got yet of a study, and say so; raises UserError when MLflow does not answer."""
+    """Send a study to MLflow; returns a sentence for the reader. Raises UserError when MLflow does not answer."""
     folder = find_study(run)
     config, _ = read_study_config(folder.given_yaml, base=Path(folder.read_manifest().yaml_folder))
     rebuild(folder, config.tracking)

@@ -8,7 +8,7 @@ from cbam_search.errors import SpaceError, StudyNotFoundError, UserError
 from cbam_search.records.folder import find_study
 from cbam_search.records.manifest import WarmStart, WarmStartMember
 from cbam_search.search.feasibility import excess
-from cbam_search.search.warm_start import WarmStartMapping, spread
+from cbam_search.search.warm_start import WarmStartMapping, evenly_spaced
 from cbam_search.study.preparation import Preparation
 from cbam_search.study.study import read_study
 
@@ -62,7 +62,7 @@ def resolve_warm_start(prepared: Preparation) -> ResolvedWarmStart | None:
             f"search.start_from: the {len(prepared.published.trained)} published designs leave no training for it. "
             f"Raise search.trials, or leave start_from out"
         )
-    chosen = [members[index] for index in spread(len(members), min(asked.at_most, room))] if members else []
+    chosen = [members[index] for index in evenly_spaced(len(members), min(asked.at_most, room))] if members else []
     reasons = {
         "beyond the constraints": infeasible,
         "trained anyway, or the same as another here": found - infeasible - len(members),

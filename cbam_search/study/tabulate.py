@@ -18,7 +18,7 @@ from cbam_search.records.table import (
     TableSession,
     write_table,
 )
-from cbam_search.records.table_journal import TableJournal, check_output, open_journal, others_would_be_lost
+from cbam_search.records.table_journal import TableJournal, check_output, open_journal, trainings_lost_message
 from cbam_search.report.terminal.tabulation_progress import TabulationProgress
 from cbam_search.running.worker_pool import run_tasks
 from cbam_search.study.config import read_study_config
@@ -65,10 +65,10 @@ def tabulate(
     at_once = workers or fitting_workers(config, on_gpu=prepared.job.on_gpu)
     architectures = {cell.digest: task.architecture for cell, task in prepared.tasks.items()}
     with open_journal(output, prepared.identity, architectures, read=as_read_today) as journal:
-        return _Making(prepared, journal, at_once, note).run()
+        return _TableRun(prepared, journal, at_once, note).run()
 
 
-class _Making:
+class _TableRun:
     """A table under way, the journal open."""
 
     def __init__(self, prepared: PreparedTable, journal: TableJournal, workers: int, note: Callable[[str], None]) -> None:
@@ -76,7 +76,9 @@ class _Making:
         self._journal = journal
         self._note = note
         if others := [cell for cell in journal.evaluations if cell not in prepared.tasks]:
-            raise UserError(others_would_be_lost(journal.output, f"{len(others):,} trainings of other seeds or architectures"))
+            raise UserError(
+                trainings_lost_message(journal.output, f"{len(others):,} trainings of other seeds or architectures")
+            )
         self._left = tuple(task for cell, task in prepared.tasks.items() if cell not in journal.evaluations)
         self._workers = max(1, min(workers, len(self._left)))
         self._lines = TabulationProgress(prepared.metadata, len(prepared.tasks) - len(self._left), self._workers)

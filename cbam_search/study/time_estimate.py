@@ -33,12 +33,12 @@ def estimate_time(
 
     Raises ResourceError when no trial fits on this machine, or a network does not fit into its memory.
     """
-    concurrent, undisturbed = _at_once(config)
+    concurrent, undisturbed = _concurrent_trials(config)
     draw = random.Random(config.seed)
     drawn = (space.decode({entry.name: draw.choice(entry.choices) for entry in space.parameters}) for _ in range(PROPOSALS))
     proposals = _feasible(drawn, plan, cost)
     designs = [design.architecture for design in plan.designs if not design.excluded]
-    extremes = _feasible([_extreme(space, plan, cost, largest=largest) for largest in (False, True)], plan, cost)
+    extremes = _feasible([_cheapest_or_costliest(space, plan, cost, largest=largest) for largest in (False, True)], plan, cost)
     known = _by_gflops([*extremes, *designs, *proposals], cost)
     if not known:
         raise ResourceError(f"none of {PROPOSALS} random proposals keeps within the constraints")
@@ -67,7 +67,7 @@ def estimate_time(
     )
 
 
-def _at_once(config: StudyConfig) -> tuple[int, int]:
+def _concurrent_trials(config: StudyConfig) -> tuple[int, int]:
     """Trials that run at once on this machine, and how many of them share no core and no GPU."""
     cpus, gpus = os.cpu_count() or 1, torch.cuda.device_count()
     fitting = config.resources.fitting(cpus, gpus)
@@ -83,7 +83,7 @@ def _at_once(config: StudyConfig) -> tuple[int, int]:
     return concurrent, max(1, min(concurrent, apart))
 
 
-def _extreme(space: Space, plan: Plan, cost: CostModel, *, largest: bool) -> Architecture:
+def _cheapest_or_costliest(space: Space, plan: Plan, cost: CostModel, *, largest: bool) -> Architecture:
     """The cheapest or costliest architecture of the space, in gflops."""
     pick = max if largest else min
     backbone = pick(plan.costs.backbones, key=lambda entry: entry.range("gflops")[largest]).backbone

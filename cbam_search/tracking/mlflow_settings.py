@@ -1,4 +1,4 @@
-"""How MLflow behaves inside a driver: quiet, quick to say that a server is away, and sending no usage data.
+"""MLflow's settings inside a driver: no log messages, short waits for a server that is away, and no usage data.
 
 Nothing here acts at import. What the user has set in the environment stays as it is.
 """
@@ -19,8 +19,8 @@ _CHATTY = ("mlflow", "alembic", "sqlalchemy.engine", "urllib3.connectionpool", "
 
 
 @contextmanager
-def good_manners() -> Iterator[None]:
-    """Hold while MLflow is imported and used; the environment and the levels of the loggers are put back afterwards."""
+def temporary_mlflow_settings() -> Iterator[None]:
+    """Enter it before MLflow is imported and used; environment variables and log levels are put back at the end."""
     added = [name for name in _ENVIRONMENT if name not in os.environ]
     os.environ.update({name: _ENVIRONMENT[name] for name in added})
     import mlflow  # noqa: F401  (sets its own logging levels, so ours come after)

@@ -15,10 +15,10 @@ from cbam_search.records.view import StudyView
 from cbam_search.tracking.address import with_variables, without_secrets
 from cbam_search.tracking.config import TrackingConfig
 from cbam_search.tracking.cursor import Cursor, read_cursor, write_cursor
-from cbam_search.tracking.draft import STUDY, Draft
 from cbam_search.tracking.parent_run import front_files, study_files, study_params, study_tags
 from cbam_search.tracking.run_changes import NewRun, RunChanges, milliseconds
 from cbam_search.tracking.store import MlflowStore
+from cbam_search.tracking.study_changes import STUDY, StudyChanges
 
 EVENTS_AT_ONCE = 2000
 
@@ -54,17 +54,17 @@ class Session:
 
     def advance(self) -> int:
         """Write the next events of the ledger; returns how many, 0 at its end."""
-        draft = Draft(self._view, self.manifest.objectives)
+        changes = StudyChanges(self._view, self.manifest.objectives)
         offset, count = self._offset, 0
         for event, after in islice(read_events(self.folder.ledger, self._offset), EVENTS_AT_ONCE):
-            draft.add(event)
+            changes.add(event)
             self.front_is_stale |= isinstance(event, StudyClosed)
             offset, count = after, count + 1
         if count:
-            draft.complete()
-            self.front_is_stale |= draft.front_changed
-            for trial, changes in draft.runs.items():
-                self._write(trial, changes)
+            changes.add_rank_tags()
+            self.front_is_stale |= changes.front_changed
+            for trial, run_changes in changes.runs.items():
+                self._write(trial, run_changes)
             self._offset = offset
             write_cursor(self.folder.mlflow_state, self.cursor)
         return count

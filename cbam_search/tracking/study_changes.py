@@ -1,4 +1,4 @@
-"""From events to changes of MLflow runs: one parent run for the study, one child run a trial."""
+"""From events of a study to changes of its MLflow runs: one parent run for the study, one child run a trial."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ STUDY_STATUS: Mapping[str, RunStatus] = {
 }
 
 
-class Draft:
+class StudyChanges:
     """Changes since the last write. The view moves on with each event; changes wait in `runs`, by trial number or STUDY."""
 
     def __init__(self, view: StudyView, objectives: tuple[ObjectiveAxis, ...]) -> None:
@@ -61,7 +61,7 @@ class Draft:
         now = milliseconds(event.time_seconds)
         match event:
             case StudyOpened():
-                self.runs[STUDY].ended("RUNNING", None)
+                self.runs[STUDY].set_status("RUNNING", None)
                 self.runs[STUDY].tags["state"] = "running"
             case StudyExtended():
                 self.runs[STUDY].tags["extended_to"] = f"{event.trials} trainings" + (
@@ -87,7 +87,7 @@ class Draft:
             case FrontUpdated():
                 self._front(event, now)
 
-    def complete(self) -> None:
+    def add_rank_tags(self) -> None:
         """Add the tags of the trials whose place has changed since the last write."""
         for number, rank in self._ranks().items():
             before = self._written.get(number)
@@ -102,7 +102,7 @@ class Draft:
     def _start(self, event: TrialStarted, now: int) -> None:
         candidate = event.candidate
         changes = self.runs[event.trial]
-        changes.ended("RUNNING", None)
+        changes.set_status("RUNNING", None)
         changes.new = changes.new or NewRun(name=f"{event.trial} {event.label}", start_ms=now)
         changes.params = {
             "backbone": candidate.architecture.backbone.name,
@@ -126,7 +126,7 @@ class Draft:
     def _finish(self, event: TrialFinished, now: int) -> None:
         outcome = event.outcome
         changes = self.runs[event.trial]
-        changes.ended(TRIAL_STATUS[outcome.state], now)
+        changes.set_status(TRIAL_STATUS[outcome.state], now)
         changes.tags["state"] = outcome.state.value
         if outcome.reason:
             changes.tags["reason"] = outcome.reason
@@ -158,10 +158,10 @@ class Draft:
 
     def _close(self, event: StudyClosed, now: int) -> None:
         study = self.runs[STUDY]
-        study.ended(STUDY_STATUS[event.reason], now)
+        study.set_status(STUDY_STATUS[event.reason], now)
         study.tags |= {"state": event.reason, "closed": event.message}
         for number in self.view.unfinished():
-            self.runs[number].ended("KILLED", now)
+            self.runs[number].set_status("KILLED", now)
             self.runs[number].tags["state"] = "interrupted"
 
     def _study_metric(self, name: str, value: float, now: int, *, step: int | None = None) -> None:

@@ -97,10 +97,10 @@ def load_checkpoint(
     different = sorted(key for key in {*saved, *wanted} if saved.get(key) != wanted.get(key))
     if different:
         raise RecordsError(f"{path}: this checkpoint belongs to another training; different: {', '.join(different)}")
-    weights = _under("model.", tensors)
+    weights = _with_prefix("model.", tensors)
     _require_same(model.state_dict(), weights, path)
     model.load_state_dict(weights)
-    _load_optimizer(optimizer, dict(model.named_parameters()), _under("optimizer.", tensors))
+    _load_optimizer(optimizer, dict(model.named_parameters()), _with_prefix("optimizer.", tensors))
     progress: dict[str, Any] = json.loads(metadata["progress"])
     return progress
 
@@ -128,7 +128,7 @@ def _require_same(expected: Mapping[str, torch.Tensor], found: Mapping[str, torc
         raise RecordsError(f"{path}: these weights belong to another model; missing, surplus or misshapen: {shown}")
 
 
-def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> Tensors:
+def _with_prefix(prefix: str, tensors: Mapping[str, torch.Tensor]) -> Tensors:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 

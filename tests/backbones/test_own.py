@@ -83,7 +83,7 @@ def test_networks_of_many_kinds_are_taken(tmp_path: Path, function: str) -> None
         ("Tied", "layer1", r"'head.weight' and 'other.weight' in Tied share their memory"),
         ("Lazy", "layer1", r"'head.weight' in Lazy is of type UninitializedParameter: lazy modules"),
         ("Reads", "layer1", r"with attention after 'layer1', Reads does not run on images of shape \(2, 1, 16, 12\): "
-                            r"TypeError: 'Followed' object is not subscriptable \(net.py:\d+\)\. .*read nothing else of it"),
+                            r"TypeError: 'WithAttention' object is not subscriptable \(net.py:\d+\)\. .*nothing else of it"),
         ("PassesBy", "layer1", r"attention after 'stem' is passed by: PassesBy calls that submodule by another way"),
         ("Auxiliary", "layer1", r"Auxiliary returns in training mode a tuple of 2 .*must return logits \(N, classes\), here"),
         ("kept", "layer1", r"net:kept returned .*must build a new one each time"),

@@ -14,7 +14,7 @@ from studies import StudyBench, landscape, manifest_of, new_folder, space_of
 from cbam_search.architecture import Architecture, Backbone, CbamSpec, OwnBackbone, OwnSite, SeSpec, published
 from cbam_search.records.trials import Origin
 from cbam_search.search.config import SearchConfig
-from cbam_search.search.warm_start import WarmStartMapping, _relative, spread
+from cbam_search.search.warm_start import WarmStartMapping, _relative, evenly_spaced
 from cbam_search.space.attention_config import AttentionConfig
 from cbam_search.space.backbone_config import BackboneConfig
 from cbam_search.space.own_config import OwnBackboneConfig
@@ -80,9 +80,9 @@ def test_block_by_block_too_the_same_backbone_is_left_as_it_is(name: str, data: 
     searched, mapping = SPACES[name], MAPPINGS[name]
     values = {entry.name: data.draw(st.sampled_from(entry.choices)) for entry in searched.parameters}
     design = searched.decode(values)
-    wishes = mapping._wishes(design, design.backbone)
+    wanted = mapping._wanted_specs(design, design.backbone)
     options = searched.options(design.backbone)
-    chosen = {unit: mapping._option(options[unit], searched.sites_of(design.backbone, unit), wishes) for unit in options}
+    chosen = {unit: mapping._option(options[unit], searched.sites_of(design.backbone, unit), wanted) for unit in options}
     assert searched.with_options(design.backbone, chosen) == design
 
 
@@ -211,9 +211,9 @@ def test_own_networks_map_along_their_whole_length() -> None:
 
 
 def test_members_are_spread_over_the_front() -> None:
-    assert spread(3, 5) == [0, 1, 2]
-    assert spread(7, 3) == [0, 3, 6]
-    assert spread(7, 1) == [0]
+    assert evenly_spaced(3, 5) == [0, 1, 2]
+    assert evenly_spaced(7, 3) == [0, 3, 6]
+    assert evenly_spaced(7, 1) == [0]
 
 
 def test_they_are_trained_after_the_published_designs_and_before_the_sampler(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from cbam_search.errors import UserError
-from cbam_search.tracking.address import problem_in_words, with_variables, without_secrets
+from cbam_search.tracking.address import message_without_secrets, with_variables, without_secrets
 from cbam_search.tracking.config import TrackingConfig
 
 
@@ -41,7 +41,7 @@ def test_addresses_are_shown_without_secrets(uri: str, shown: str) -> None:
 def test_problems_are_told_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:s%40cret@host:1")
     error = OSError("API request to http://me:s%40cret@host:1/api failed (s@cret)\nmore")
-    assert problem_in_words(error, None) == "API request to http://me:***@host:1/api failed (***)"
+    assert message_without_secrets(error, None) == "API request to http://me:***@host:1/api failed (***)"
 
 
 def test_nothing_heavy_comes_with_the_settings_or_the_uploader() -> None:

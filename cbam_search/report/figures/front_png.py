@@ -28,7 +28,7 @@ def front_png(trials: Iterable[Trial], objectives: Sequence[ObjectiveAxis], *, t
     figure = Figure(figsize=(9.6, 5.8), dpi=130, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    _dress(axes, plane, objectives, title)
+    _style_axes(axes, plane, objectives, title)
     if plane.dots:
         _draw(axes, plane)
         figure.draw_without_rendering()
@@ -40,7 +40,7 @@ def front_png(trials: Iterable[Trial], objectives: Sequence[ObjectiveAxis], *, t
     return buffer.getvalue()
 
 
-def _dress(axes: Axes, plane: Plane, objectives: Sequence[ObjectiveAxis], title: str) -> None:
+def _style_axes(axes: Axes, plane: Plane, objectives: Sequence[ObjectiveAxis], title: str) -> None:
     axes.set_title(title, loc="left", fontsize=13, fontweight="bold", pad=22)
     axes.text(0, 1.02, caption(plane, objectives), transform=axes.transAxes, fontsize=9, color=COLOURS["faint_text"])
     axes.set_xlabel(plane.x_title)

@@ -73,7 +73,7 @@ def _title(plan: Plan, rows: Sequence[BackboneCosts]) -> str:
     )
 
 
-def _dress(axes: Axes, title: str) -> None:
+def _style_axes(axes: Axes, title: str) -> None:
     axes.set_title(title, loc="left", fontsize=9, color=COLOURS["faint_text"])
     axes.grid(axis="x", color=COLOURS["grid"], linewidth=0.8)
     axes.set_axisbelow(True)
@@ -83,7 +83,7 @@ def _dress(axes: Axes, title: str) -> None:
 
 def _draw_ranges(axes: Axes, plan: Plan, rows: Sequence[BackboneCosts], name: str) -> None:
     """From the cheapest to the costliest architecture of each backbone, on one axis."""
-    _dress(axes, "from the cheapest to the costliest of each backbone")
+    _style_axes(axes, "from the cheapest to the costliest of each backbone")
     axes.set_xlabel(metric(name).title)
     if name == "params":
         axes.xaxis.set_major_formatter(EngFormatter())
@@ -104,7 +104,7 @@ def _draw_ranges(axes: Axes, plan: Plan, rows: Sequence[BackboneCosts], name: st
 
 def _draw_spreads(axes: Axes, plan: Plan, rows: Sequence[BackboneCosts], name: str) -> None:
     """How many architectures add how much to their bare backbone: one curve a backbone, as tall as the others."""
-    _dress(axes, "share of the backbone's architectures, each counted once")
+    _style_axes(axes, "share of the backbone's architectures, each counted once")
     axes.set_xlabel(f"{metric(name).title.partition(' (')[0]} above the bare backbone, %")
     for row, entry in enumerate(rows):
         bare = int(entry.bare[AXES.index(name)])
@@ -127,7 +127,7 @@ def _draw_spreads(axes: Axes, plan: Plan, rows: Sequence[BackboneCosts], name: s
 
 def _mark(axes: Axes, x: float, row: int, design: Design) -> None:
     (mark,) = axes.plot(x, row, clip_on=False, zorder=4 if _marker(design)[0] == "|" else 5)
-    _dress_mark(mark, _marker(design)[0], excluded=design.excluded)
+    _style_mark(mark, _marker(design)[0], excluded=design.excluded)
 
 
 def _marker(design: Design) -> tuple[str, str]:
@@ -137,13 +137,13 @@ def _marker(design: Design) -> tuple[str, str]:
 
 def _legend(designs: Sequence[Design]) -> list[Line2D]:
     marks = dict.fromkeys(_marker(design) for design in designs)
-    entries = [_dress_mark(Line2D([], [], label=label), marker) for marker, label in marks]
+    entries = [_style_mark(Line2D([], [], label=label), marker) for marker, label in marks]
     if any(design.excluded for design in designs):
-        entries.append(_dress_mark(Line2D([], [], label="excluded by a constraint"), "s", excluded=True))
+        entries.append(_style_mark(Line2D([], [], label="excluded by a constraint"), "s", excluded=True))
     return entries
 
 
-def _dress_mark(mark: Line2D, marker: str, *, excluded: bool = False) -> Line2D:
+def _style_mark(mark: Line2D, marker: str, *, excluded: bool = False) -> Line2D:
     """A bare network is a tall stroke, so that it shows behind a kind that costs next to nothing."""
     stroke = marker == "|"
     mark.set_linestyle("none")

@@ -27,7 +27,7 @@ def cost_text(title: str, cost: Cost) -> str:
 
 
 def attribution_text(rows: Sequence[SiteCost]) -> str:
-    """A table with one row a site and their sums; nothing placed is said in words."""
+    """A table with one row a site, and their sums; `no attention anywhere` where there is none."""
     if not rows:
         return "no attention anywhere"
     head = ("site", "attention", "C x H x W", "parameters", "multiply-adds", *_PARTS)

@@ -44,7 +44,7 @@ class LiveView:
         parts: list[RenderableType] = [self._bar()]
         if room >= 0:
             parts.append(Text(self._counts(), no_wrap=True, overflow="ellipsis"))
-        running, front = _share(room, len(self._view.running), len(self._view.front))
+        running, front = _row_counts(room, len(self._view.running), len(self._view.front))
         if running:
             parts += [Text(), self._running_table(running)]
         if front:
@@ -88,7 +88,7 @@ class LiveView:
         objectives = [objective.name for objective in self._tally.manifest.objectives]
         measured = [name for name in objectives if metric(name).source != "known"]
         table = _table("front", [*map(heading, measured), heading("gflops"), "params"])
-        for number in _spread(view.front, rows):
+        for number in _evenly_spaced(view.front, rows):
             trial = view.trials[number]
             values = trial.values or {}
             table.add_row(str(number), *(metric(name).text(values[name]) for name in measured), *_costs(trial), _design(trial))
@@ -119,7 +119,7 @@ def _design(trial: Trial) -> Text:
     return Text(f"{architecture.backbone.name} {placement_text(architecture)}")
 
 
-def _share(room: int, running: int, front: int) -> tuple[int, int]:
+def _row_counts(room: int, running: int, front: int) -> tuple[int, int]:
     """Rows for the running trials and for the front; the front gets what the running trials leave, and at least half."""
     front_wanted = min(front, _FRONT_ROWS_AT_MOST)
     spare = room - _LINES_BESIDE_ROWS * ((running > 0) + (front > 0))
@@ -128,7 +128,7 @@ def _share(room: int, running: int, front: int) -> tuple[int, int]:
     return running_rows, front_rows
 
 
-def _spread(numbers: Sequence[int], at_most: int) -> Sequence[int]:
+def _evenly_spaced(numbers: Sequence[int], at_most: int) -> Sequence[int]:
     """At most so many, evenly from the first to the last."""
     if len(numbers) <= at_most:
         return numbers

@@ -10,7 +10,7 @@ from cbam_search.records.events import StudyClosed
 from cbam_search.records.front import Front
 
 
-def closing(event: StudyClosed, run: str) -> str:
+def closing_sentence(event: StudyClosed, run: str) -> str:
     """Why the study ended, and what that means, in a sentence or two."""
     match event.reason:
         case "trials" | "hours" | "epochs" | "hypervolume":
@@ -18,11 +18,11 @@ def closing(event: StudyClosed, run: str) -> str:
         case "space_exhausted":
             return f"Study {run} is complete: {event.message}. To go further, widen the space and launch a new study."
         case "interrupted":
-            return f"Study {run} was {event.message}. Finished trials are kept; `resume` goes on from here."
+            return f"Study {run} was {event.message}. Finished trials are kept; `resume` continues from here."
         case "failed":
             return (
                 f"Study {run} stopped because of an error: {event.message}. Finished trials are kept; "
-                f"once the cause is mended, `resume` goes on from here."
+                f"once the cause is fixed, `resume` continues from here."
             )
 
 
@@ -49,14 +49,14 @@ def next_commands(
         commands.append((f"cbam-search resume {name}{allowing}", "go on where it stopped"))
     if front.members:
         commands.append((f"cbam-search front {name}", "this front again"))
-        commands.append((f"cbam-search export {name} --output best{allowing}", "its knee, as a Python module"))
+        commands.append((f"cbam-search export {name} --output best{allowing}", "the network at its knee, as a Python module"))
     if mlflow:
-        commands.append(_browse(tracking_uri, page))
+        commands.append(_mlflow_command(tracking_uri, page))
     width = max((len(command) for command, _ in commands), default=0)
     return [f"{command:<{width}}  # {purpose}" for command, purpose in commands]
 
 
-def _browse(uri: str | None, page: str) -> tuple[str, str]:
+def _mlflow_command(uri: str | None, page: str) -> tuple[str, str]:
     if uri is None:
         return "mlflow ui", f"then open {page}"
     if uri.startswith(("http://", "https://")) and not holds_plain_password(uri):

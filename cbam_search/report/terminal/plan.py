@@ -118,11 +118,11 @@ def _time(plan: Plan) -> Iterator[str]:
     trials = f"{count(plan.trials, 'trial')} of {count(plan.epochs, 'epoch')}, {plan.trained_designs} of them published designs"
     if plan.estimate is None:
         yield f"{trials}; not timed: {plan.untimed}"
-        yield from _sooner(plan)
+        yield from _early_ends(plan)
         return
     estimate = plan.estimate
     yield f"{trials}: about {duration(3600 * estimate.hours())} of training, {estimate.concurrent} at a time"
-    yield from _sooner(plan)
+    yield from _early_ends(plan)
     yield from _caveats(plan, estimate)
     rows = [
         [
@@ -139,7 +139,7 @@ def _time(plan: Plan) -> Iterator[str]:
     yield "Starting up, and trials that slow one another, come on top."
 
 
-def _sooner(plan: Plan) -> Iterator[str]:
+def _early_ends(plan: Plan) -> Iterator[str]:
     """What makes a search end before all its trials are trained to the end."""
     if plan.expected_epochs is not None:
         yield (

@@ -5,7 +5,7 @@ from synthetic_study import ACCURACY, GFLOPS, complete
 
 from cbam_search.records.events import StudyClosed
 from cbam_search.records.front import Front, front_of
-from cbam_search.report.terminal.next_commands import closing, next_commands
+from cbam_search.report.terminal.next_commands import closing_sentence, next_commands
 
 FRONT = front_of([complete(0, 0.9, 0.001)], (ACCURACY, GFLOPS))
 EMPTY: Front = front_of([], (ACCURACY, GFLOPS))
@@ -68,4 +68,4 @@ def test_a_server_is_pointed_to() -> None:
     ],
 )
 def test_closing_says_why_and_what_that_means(reason: str, message: str, words: str) -> None:
-    assert words in closing(closed(reason, message), "digits")
+    assert words in closing_sentence(closed(reason, message), "digits")
