@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from cbam_search.durable import write_atomically, write_once
 from cbam_search.errors import RecordsError, StudyBusyError, StudyNotFoundError, UserError
+from cbam_search.records.damage import reason
 from cbam_search.records.manifest import STUDY_NAME, StudyManifest
 from cbam_search.records.older import completed, refuse_newer
 from cbam_search.registry import unknown_name
@@ -106,14 +107,14 @@ class StudyFolder:
         except (OSError, ValueError) as error:
             if isinstance(error, UserError):
                 raise
-            raise RecordsError(f"{self.manifest} cannot be read: {_shortly(error)}. Put back a copy of it") from error
+            raise RecordsError(f"{self.manifest} cannot be read: {reason(error)}. Put back a copy of it") from error
         try:
             return manifest.with_references(_REFERENCES.validate_json(self.references.read_bytes()))
         except FileNotFoundError:
             return manifest
         except (OSError, ValueError) as error:
             raise RecordsError(
-                f"{self.references} cannot be read: {_shortly(error)}. Put back a copy of it, or delete it: a resume works it "
+                f"{self.references} cannot be read: {reason(error)}. Put back a copy of it, or delete it: a resume works it "
                 f"out again"
             ) from error
 
@@ -134,15 +135,6 @@ class StudyFolder:
                 f"another process drives the study in {self.path}. Wait for it, or stop it with Ctrl-C, then try again"
             ) from None
         return lock
-
-
-def _shortly(error: Exception) -> str:
-    """What is wrong in a few words, without the names of this package's own types."""
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        return f"{where}: {first['msg']}" if where else str(first["msg"])
-    return (error.strerror or "") if isinstance(error, OSError) else str(error)
 
 
 def studies_folder() -> Path:

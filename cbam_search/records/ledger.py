@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from cbam_search.durable import cut_torn_line
 from cbam_search.errors import RecordsError
+from cbam_search.records.damage import reason
 from cbam_search.records.events import EVENT, Event
 
 Listener = Callable[[Event], None]
@@ -66,7 +65,7 @@ def read_events(path: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
             except ValueError as error:
                 raise RecordsError(
                     f"{path} is damaged before byte {offset + len(line)}: line {_line_at(path, offset)} is not an event "
-                    f"({_shortly(error)}). Put back a copy of the file, or remove that line: how trainings ended stands in the "
+                    f"({reason(error)}). Put back a copy of the file, or remove that line: how trainings ended stands in the "
                     f"study's storage too"
                 ) from error
             offset += len(line)
@@ -77,8 +76,3 @@ def _line_at(path: Path, offset: int) -> int:
     """The number of the line that begins at this byte, from 1."""
     with path.open("rb") as file:
         return file.read(offset).count(b"\n") + 1
-
-
-def _shortly(error: ValueError) -> str:
-    """What is wrong in a few words, without the names of this package's own types."""
-    return str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)

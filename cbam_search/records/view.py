@@ -125,13 +125,16 @@ class StudyView(Curves):
 
     def put(self, trial: Trial) -> None:
         """In place of what was known of it; counted here, since every event of thousands asks."""
-        before = self.trials.get(trial.number)
-        for known, step in ((before, -1), (trial, 1)):
-            if known is not None:
-                self._counts[known.state, known.was_trained] += step
-                self.replayed += step * (known.replayed_from is not None)
-                self.ended_epochs += step * (known.outcome.epochs if known.outcome else 0)
+        if before := self.trials.get(trial.number):
+            self._count(before, -1)
+        self._count(trial, 1)
         self.trials[trial.number] = trial
+
+    def _count(self, trial: Trial, step: int) -> None:
+        """step: 1 for a trial that comes, -1 for one that goes."""
+        self._counts[trial.state, trial.was_trained] += step
+        self.replayed += step * (trial.replayed_from is not None)
+        self.ended_epochs += step * (trial.outcome.epochs if trial.outcome else 0)
 
     def reconcile(self, recorded: Mapping[int, Trial]) -> None:
         """Where the storage of trials knows better: a crash of the machine may have taken back its last numbers, or kept the
@@ -150,10 +153,7 @@ class StudyView(Curves):
         self.trials = {number: self.trials[number] for number in recorded}
 
     def _take_back(self, number: int) -> None:
-        trial = self.trials.pop(number)
-        self._counts[trial.state, trial.was_trained] -= 1
-        self.replayed -= trial.replayed_from is not None
-        self.ended_epochs -= trial.outcome.epochs if trial.outcome else 0
+        self._count(self.trials.pop(number), -1)
         self.forget_epochs(number)
         self.forget_measured(number)
         self._numerics.pop(number, None)
