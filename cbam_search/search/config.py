@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from cbam_search.architecture import ATTENTION_KINDS
 from cbam_search.identity import DECIDES_NOTHING
 from cbam_search.metrics import METRICS, Direction, Source, names_of
+from cbam_search.search.sampler_registry import AUTO, SAMPLERS, automatic_sampler
 from cbam_search.space.choices import Choices, OneOf
 
 ObjectiveName = Annotated[str, OneOf("objective", METRICS.names())]
@@ -31,22 +32,6 @@ def _sensible(objectives: dict[str, Direction]) -> dict[str, Direction]:
 
 
 Objectives = Annotated[dict[ObjectiveName, Direction], Field(min_length=1), AfterValidator(_sensible)]
-
-
-def known_cost_objectives(names: Iterable[str]) -> tuple[str, tuple[str, ...]]:
-    """The trained objective and the known ones, for sampler known_cost.
-
-    Raises ValueError for objectives that it cannot take.
-    """
-    names = list(names)
-    trained = [name for name in names if METRICS[name].source == "trained"]
-    other = [name for name in names if METRICS[name].source == "measured"]
-    if other:
-        raise ValueError(f"sampler known_cost takes costs that are known before training; {other[0]} is measured by each trial")
-    if len(trained) != 1:
-        found = " and ".join(trained) or "none"
-        raise ValueError(f"sampler known_cost models one of {', '.join(names_of('trained'))}; found {found}")
-    return trained[0], tuple(name for name in names if METRICS[name].source == "known")
 
 
 class Bound(BaseModel):
@@ -145,12 +130,6 @@ class StopConfig(BaseModel):
     hypervolume: HypervolumeStop | None = Field(default=None, description="the front does not get better any more")
 
 
-SAMPLERS: tuple[str, ...] = ("tpe", "nsga2", "nsga3", "gp", "known_cost", "random", "qmc", "grid")
-AUTO = "auto"
-READ_COMPLETE_ALONE: tuple[str, ...] = ("nsga2", "nsga3", "gp")
-"""They learn nothing from a trial that is not told as COMPLETE, and so nothing from one that was stopped."""
-
-
 class StartFrom(BaseModel):
     """Whose front a search starts from."""
 
@@ -179,7 +158,7 @@ class SearchConfig(BaseModel):
     trials: Annotated[int, DECIDES_NOTHING] = Field(
         default=100, ge=1, description="trainings to start, published designs included"
     )
-    sampler: Annotated[str, OneOf("sampler", (AUTO, *SAMPLERS))] = Field(
+    sampler: Annotated[str, OneOf("sampler", (AUTO, *SAMPLERS.names()))] = Field(
         default=AUTO,
         description="known_cost, which models accuracy alone since costs are known (docs/known-cost.md); an Optuna sampler; or "
         "grid: every architecture of a small space. auto: known_cost for one accuracy and known costs, else tpe",
@@ -208,13 +187,7 @@ class SearchConfig(BaseModel):
 
     def sampler_for(self, objectives: Iterable[str]) -> str:
         """The sampler of a search with these objectives: as set, or what auto comes to."""
-        if self.sampler != AUTO:
-            return self.sampler
-        try:
-            known_cost_objectives(objectives)
-        except ValueError:
-            return "tpe"
-        return "known_cost"
+        return automatic_sampler(objectives) if self.sampler == AUTO else self.sampler
 
     @property
     def warm_start(self) -> StartFrom | None:
@@ -229,9 +202,11 @@ class SearchConfig(BaseModel):
         return self.model_copy(update={"evaluation_cache": str(folder)})
 
     @model_validator(mode="after")
-    def _learns_from_stopped_trials(self) -> SearchConfig:
-        if self.scheduler.kind != "none" and self.sampler in READ_COMPLETE_ALONE:
-            others = ", ".join(name for name in SAMPLERS if name not in READ_COMPLETE_ALONE)
+    def _goes_with_early_stopping(self) -> SearchConfig:
+        if self.scheduler.kind == "none" or self.sampler == AUTO:
+            return self
+        if not SAMPLERS[self.sampler].goes_with_early_stopping:
+            others = ", ".join(name for name in SAMPLERS if SAMPLERS[name].goes_with_early_stopping)
             raise PydanticCustomError(
                 "sampler",
                 "{sampler} learns from complete trials alone, and would propose again and again what scheduler {kind} stops. "

@@ -20,9 +20,9 @@ from cbam_search.records.folder import StudyFolder
 from cbam_search.records.trials import TrialState
 from cbam_search.running.conductor import SAME_ERROR_AT_MOST
 from cbam_search.search import telling
-from cbam_search.search.config import SAMPLERS
 from cbam_search.search.proposer import PROPOSALS_WITHOUT_A_NEW_ONE
 from cbam_search.search.reference import BEYOND_THE_WORST, FIRST_COMPLETE
+from cbam_search.search.sampler_registry import SAMPLERS
 from cbam_search.study.config import read_study_config
 
 

@@ -14,11 +14,11 @@ from optuna.trial import FrozenTrial
 
 from cbam_search.cost.cost import CostFunction
 from cbam_search.pareto import Axis
-from cbam_search.search.config import known_cost_objectives
 from cbam_search.search.known_cost.codes import CodedSpace
 from cbam_search.search.known_cost.engine import KnownCostSearch, Proposal
 from cbam_search.search.known_cost.observation_table import ObservationTable
 from cbam_search.search.known_cost.observations import Observations, StoredObservations
+from cbam_search.search.sampler_registry import known_cost_objectives
 from cbam_search.space.space import Space
 
 STARTUP = 24
