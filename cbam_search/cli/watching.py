@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cbam_search.cli.studies import RunArgument
+
 EXIT_CODES = {"complete": 0, "failed": 1, "running": 3, "interrupted": 4}
 """Of `status RUN`, by the study's state; 2 where there is no such study."""
 
@@ -33,3 +35,17 @@ def status(
     found = read_status(find_study(run))
     typer.echo(found.model_dump_json() if as_json else status_text(found))
     raise typer.Exit(EXIT_CODES[found.state.value])
+
+
+def stop(
+    run: RunArgument = "latest",
+    timeout: Annotated[
+        float | None, typer.Option(min=0.0, help="Seconds to wait at most; the request stands, and the exit code is 3.")
+    ] = None,
+) -> None:
+    """Stop a study from elsewhere, as Ctrl-C would, and wait until it has stopped. `resume` goes on with it."""
+    from cbam_search.records.folder import find_study
+    from cbam_search.study.stop import stop_study
+
+    if not stop_study(find_study(run), typer.echo, timeout_seconds=timeout):
+        raise typer.Exit(EXIT_CODES["running"])

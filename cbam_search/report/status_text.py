@@ -18,12 +18,27 @@ _LABEL_WIDTH = 12
 
 def status_text(status: StudyStatus) -> str:
     """One study: who drives it, how far it is, what went wrong last, and what to type next."""
-    reason = f": {status.message}" if status.message else ""
-    lines = [f"study {status.study}: {status.state.value}{reason}"]
+    lines = [headline(status)]
     for label, texts in _facts(status):
         for place, text in enumerate(texts):
             lines.append(f"  {label if place == 0 else '':<{_LABEL_WIDTH}}{text}")
-    return "\n".join([*lines, "", *command_lines(_next(status))])
+    return "\n".join([*lines, "", *next_lines(status)])
+
+
+def headline(status: StudyStatus) -> str:
+    """`study digits: interrupted: stopped by Ctrl-C`."""
+    reason = f": {status.message}" if status.message else ""
+    return f"study {status.study}: {status.state.value}{reason}"
+
+
+def next_lines(status: StudyStatus) -> list[str]:
+    """What to type next, each with what it is for."""
+    return command_lines(_next(status))
+
+
+def under_way_text(status: StudyStatus) -> str:
+    """`trial 4 at epoch 2 of 8, trial 5 at epoch 0 of 8`; empty where nothing is in training."""
+    return ", ".join(f"trial {trial.trial} at epoch {trial.epoch} of {status.epochs}" for trial in status.running)
 
 
 def statuses_text(statuses: Sequence[StudyStatus | UnreadableStudy]) -> str:
