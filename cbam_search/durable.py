@@ -32,6 +32,14 @@ def write_once(path: Path, content: bytes | str) -> bool:
     return True
 
 
+def replace_durably(part: Path, path: Path) -> None:
+    """Put a file that was written bit by bit, `part`, in the place of `path` in the same folder, once it is on disk."""
+    with part.open("r+b") as file:
+        os.fsync(file.fileno())
+    part.replace(path)
+    sync_folder(path.parent)
+
+
 @contextmanager
 def _temporary(path: Path, content: bytes | str) -> Iterator[Path]:
     """A file beside `path` with this content, forced to disk; gone at the end unless it was renamed."""

@@ -21,7 +21,9 @@ CbamSearchError
 │   └── DeviceMemoryError       the device ran out of memory
 ├── RecordsError                the durable records are damaged or cannot be written
 │   ├── DamagedFileError        one file of one training is damaged; the others can be used
+│   ├── HandoverError           the driver cannot keep what a worker hands over
 │   └── LeaseLostError          another driver took over the study
+├── ClaimLostError              a worker hands something over for an evaluation that is not its own any more
 └── StudyFailedError            the study stopped because the same error came again and again
 """
 
@@ -110,6 +112,14 @@ class RecordsError(CbamSearchError):
 
 class DamagedFileError(RecordsError):
     """One file of one training is damaged; the others can be used."""
+
+
+class HandoverError(RecordsError):
+    """The driver cannot keep what a worker hands over."""
+
+
+class ClaimLostError(CbamSearchError):
+    """A worker hands something over for an evaluation that has ended, or that another worker goes on with."""
 
 
 class LeaseLostError(RecordsError):

@@ -32,6 +32,8 @@ Confusion = npt.NDArray[np.int64]
 
 LATENCY = "latency_ms"
 """The one metric that is measured before training."""
+TEST_ACCURACY = "test_accuracy"
+"""Among the metrics of a tabulated training's outcome; no search sees it."""
 
 
 class Measured(BaseModel):

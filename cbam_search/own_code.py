@@ -1,4 +1,4 @@
-"""A user's own code, imported only where it is allowed, and told in words when it fails."""
+"""Imports a user's own code, only where that is allowed; when it fails, the error says where and why."""
 
 from __future__ import annotations
 
@@ -6,23 +6,43 @@ import importlib
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cbam_search.errors import CodeNotAllowedError, OwnCodeError
-from cbam_search.own_source import INSTALLED, digest_of, importing_from, nearest, source_files
+from cbam_search.own_source import INSTALLED, did_you_mean, digest_of, importing_from, source_files
 
 _imported: dict[str, str] = {}
 """What was imported here, by module: the digest of its file then."""
 
 
-def require_permission(allow_code: bool, what: str) -> None:
-    """Raise CodeNotAllowedError unless code may run; `what` says in a sentence whose code it is."""
-    if not allow_code:
-        raise CodeNotAllowedError(
-            f"{what} Code that a YAML file or an architecture names is run only with --allow-code (in Python, "
-            f"allow_code=True): read it first."
-        )
+@dataclass(frozen=True)
+class CodePermission:
+    """Whether a user's own code may run, and where it is imported from.
+
+    folder: where its modules are looked for, after the Python path; None: no such code may run.
+    """
+
+    folder: Path | None = None
+
+    @classmethod
+    def of(cls, allow_code: bool) -> CodePermission:
+        """For code that is found from the current folder, as it is now; `NO_CODE` where it is not allowed."""
+        return cls(Path.cwd()) if allow_code else NO_CODE
+
+    def require(self, what: str) -> Path:
+        """The folder. Raises CodeNotAllowedError where code may not run; `what` says in a sentence whose code it is."""
+        if self.folder is None:
+            raise CodeNotAllowedError(
+                f"{what} Code that a YAML file or an architecture names is run only with --allow-code (in Python, "
+                f"allow_code=True): read it first."
+            )
+        return self.folder
+
+
+NO_CODE = CodePermission()
+"""No code of a user's may run."""
 
 
 def import_function(name: str, folder: Path) -> Callable[..., Any]:
@@ -45,7 +65,7 @@ def import_function(name: str, folder: Path) -> Callable[..., Any]:
             raise OwnCodeError(f"{module_name} cannot be imported: {in_words(error)}") from error
     if not callable(function := getattr(module, function_name, None)):
         found = [each for each, value in vars(module).items() if callable(value)]
-        raise OwnCodeError(f"{module_name} has no function '{function_name}'.{nearest(function_name, found)}")
+        raise OwnCodeError(f"{module_name} has no function '{function_name}'.{did_you_mean(function_name, found)}")
     return function  # type: ignore[no-any-return]
 
 

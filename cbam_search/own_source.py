@@ -44,7 +44,7 @@ def check_defined(name: str, folder: Path) -> None:
     tree = _parse(source_files(name, folder)[module_name])
     defined = set(_defined(tree.body))
     if function_name not in defined and not defined & {"*", "__getattr__"}:
-        raise OwnCodeError(f"{module_name} has no function '{function_name}'.{nearest(function_name, defined)}")
+        raise OwnCodeError(f"{module_name} has no function '{function_name}'.{did_you_mean(function_name, defined)}")
 
 
 def source_digest(name: str, folder: Path) -> str:
@@ -70,7 +70,7 @@ def source_files(name: str, folder: Path) -> dict[str, Path]:
             raise OwnCodeError(
                 f"the module '{module}' has no source of its own: write the function into a file, such as net.py"
             )
-        return dict(sorted(_reached(module).items()))
+        return dict(sorted(_imported_files(module).items()))
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,9 @@ def _find_below(folders: Iterable[Path], name: str) -> _Found | None:
     return _Found(None, namespace) if namespace else None
 
 
-def _reached(module: str) -> dict[str, Path]:
+def _imported_files(module: str) -> dict[str, Path]:
     """`module` and what it imports of the same top-level package or folder, each with its file."""
-    home = _home(module.partition(".")[0])
+    home = _folder_of(module.partition(".")[0])
     files: dict[str, Path] = {}
     waiting, seen = [module], set[str]()
     while waiting:
@@ -123,7 +123,7 @@ def _reached(module: str) -> dict[str, Path]:
             waiting.append(name.rpartition(".")[0])
         top = name.partition(".")[0]
         same_package = top == module.partition(".")[0]
-        beside = home is not None and top not in sys.stdlib_module_names and top != __package__ and _home(top) == home
+        beside = home is not None and top not in sys.stdlib_module_names and top != __package__ and _folder_of(top) == home
         if not (same_package or beside):
             continue
         found = _find(name)
@@ -133,7 +133,7 @@ def _reached(module: str) -> dict[str, Path]:
     return files
 
 
-def _home(top: str) -> Path | None:
+def _folder_of(top: str) -> Path | None:
     """The folder that a top-level module or package lies in; None for installed ones, whose neighbours are strangers."""
     found = _find_top(top)
     if found is None:
@@ -187,7 +187,7 @@ def digest_of(files: dict[str, Path]) -> str:
     return digest.hexdigest()
 
 
-def nearest(name: str, valid: Iterable[str]) -> str:
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """` Did you mean ...?`, or nothing."""
     close = difflib.get_close_matches(name, list(valid), n=1)
     return f" Did you mean '{close[0]}'?" if close else ""

@@ -67,21 +67,21 @@ def ranks(points: npt.ArrayLike, maximise: Sequence[bool], tolerances: npt.Array
     tolerances is not transitive: a may dominate b, and b dominate c, while a and c tie; c is then in the rank behind b's all
     the same, as it is dominated.)
 
-    Where one objective at most has tolerances, domination cannot run in a circle: in one, no exact objective could ever get
+    Where one objective at most has tolerances, domination cannot run in a cycle: in one, no exact objective could ever get
     better, for it would have to get worse again, which domination forbids. So each step would be strictly better in the
     tolerant objective, by more than its tolerance, and nothing is strictly better than itself.
 
-    Where several objectives have tolerances, be it those of different points, circles exist: a dominates b, b dominates c, and
+    Where several objectives have tolerances, be it those of different points, cycles exist: a dominates b, b dominates c, and
     c dominates a. Points that lead to one another by domination cannot be told apart. They count as one point: they share a
-    rank, and none of them is dominated by another of them. What then remains has no circle, so the front is never empty. This
-    takes an (n, n) array of booleans, and for each True in it some 30 bytes more while the circles are looked for: fine for
+    rank, and none of them is dominated by another of them. What then remains has no cycle, so the front is never empty. This
+    takes an (n, n) array of booleans, and for each True in it some 30 bytes more while the cycles are looked for: fine for
     some thousands of points.
     """
     rows = costs(points, maximise)
     if len(rows) == 0:
         return np.empty(0, dtype=np.int64)
     if tolerances is not None and (given := checked_tolerances(tolerances, rows.shape)).any():
-        return _chained(rows, given) if given.any(axis=0).sum() == 1 else _with_circles(rows, given)
+        return _chained(rows, given) if given.any(axis=0).sum() == 1 else _with_cycles(rows, given)
     distinct, inverse = np.unique(rows, axis=0, return_inverse=True)
     return np.asarray(moocore.pareto_rank(distinct), dtype=np.int64)[inverse.reshape(-1)]
 
@@ -123,8 +123,8 @@ def _chained(rows: Points, tolerances: Points) -> npt.NDArray[np.int64]:
     return ranks
 
 
-def _with_circles(rows: Points, tolerances: Points) -> npt.NDArray[np.int64]:
-    """Ranks where several objectives have tolerances: circles are found first, then each is peeled off as one point."""
+def _with_cycles(rows: Points, tolerances: Points) -> npt.NDArray[np.int64]:
+    """Ranks where several objectives have tolerances: cycles are found first, then each is peeled off as one point."""
     count = len(rows)
     dominates = np.empty((count, count), dtype=np.bool_)
     # Piece by piece: on the way `domination` takes floats for each pair, eight times as much memory as its answer.
@@ -132,12 +132,12 @@ def _with_circles(rows: Points, tolerances: Points) -> npt.NDArray[np.int64]:
     for start in range(0, count, step):
         piece = slice(start, start + step)
         dominates[piece] = domination(rows[piece], rows, tolerances[piece], tolerances)
-    circles, circle = connected_components(csr_array(dominates), connection="strong")
+    cycles, cycle = connected_components(csr_array(dominates), connection="strong")
     better, worse = dominates.nonzero()
-    dominates = np.zeros((circles, circles), dtype=np.bool_)
-    dominates[circle[better], circle[worse]] = True
+    dominates = np.zeros((cycles, cycles), dtype=np.bool_)
+    dominates[cycle[better], cycle[worse]] = True
     np.fill_diagonal(dominates, False)
-    ranks: npt.NDArray[np.int64] = np.empty(circles, dtype=np.int64)
+    ranks: npt.NDArray[np.int64] = np.empty(cycles, dtype=np.int64)
     dominators = dominates.sum(axis=0)
     rank = 0
     while len(front := np.flatnonzero(dominators == 0)):
@@ -145,7 +145,7 @@ def _with_circles(rows: Points, tolerances: Points) -> npt.NDArray[np.int64]:
         dominators -= dominates[front].sum(axis=0)
         dominators[front] = -1
         rank += 1
-    return ranks[np.asarray(circle, dtype=np.intp)]
+    return ranks[np.asarray(cycle, dtype=np.intp)]
 
 
 def hypervolume(points: npt.ArrayLike, axes: Sequence[Axis]) -> float:

@@ -3,8 +3,8 @@
 A rank is the number of points in the longest chain of domination that leads to a point. So the rank of a new point is one more
 than the highest among those that dominate it; it pushes back whom it dominates and who stood no higher, and they push others,
 rank by rank, until nobody is in the way. That holds with tolerances on one objective too, where domination is not transitive
-but has no circles, see `pareto.ranks`. Once points with tolerances on two or more objectives have come, be it one on each,
-domination may run in circles: then every addition ranks all points anew, by `pareto.ranks`, in O(n^2) of time and memory.
+but has no cycles, see `pareto.ranks`. Once points with tolerances on two or more objectives have come, be it one on each,
+domination may run in cycles: then every addition ranks all points anew, by `pareto.ranks`, in O(n^2) of time and memory.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Points:
         return not self._tolerant.any()
 
     @property
-    def may_have_circles(self) -> bool:
+    def may_have_cycles(self) -> bool:
         """Whether several objectives have tolerances so far."""
         return int(self._tolerant.sum()) > 1
 
@@ -103,9 +103,9 @@ class GrowingRanks:
         one_by_one = len(self) > 0
         for point, tolerance in rows:
             index = self._append(point, tolerance)
-            if one_by_one and not self._points.may_have_circles:
+            if one_by_one and not self._points.may_have_cycles:
                 self._insert(index)
-        if rows and (not one_by_one or self._points.may_have_circles):
+        if rows and (not one_by_one or self._points.may_have_cycles):
             self._ranks[: len(self)] = self._points.ranks()
 
     def add(self, point: npt.ArrayLike, tolerance: npt.ArrayLike = 0.0) -> int:
@@ -114,14 +114,14 @@ class GrowingRanks:
         Raises ValueError, and does not take the point, for a value or a tolerance that is not finite, or a negative tolerance.
         """
         index = self._append(point, tolerance)
-        if self._points.may_have_circles:
+        if self._points.may_have_cycles:
             self._ranks[: len(self)] = self._points.ranks()
         else:
             self._insert(index)
         return index
 
     def _insert(self, index: int) -> None:
-        """The rank of the last point that has come, and of those that it pushes back; not for circles."""
+        """The rank of the last point that has come, and of those that it pushes back; not for cycles."""
         dominators = self.ranks[:index][self._points.dominators(index, slice(0, index))]
         rank = int(dominators.max(initial=-1)) + 1
         moved = np.array([index])
@@ -159,7 +159,7 @@ class GrowingFront:
         Raises ValueError, and does not take the point, for a value or a tolerance that is not finite, or a negative tolerance.
         """
         index = self._points.add(point, tolerance)
-        if self._points.may_have_circles:
+        if self._points.may_have_cycles:
             before, self.members = self.members, np.flatnonzero(self._points.ranks() == 0)
             return not np.array_equal(before, self.members)
         left = self.members[~self._points.dominated(index, self.members)]

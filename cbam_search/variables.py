@@ -11,12 +11,12 @@ VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 """Its first group is the name."""
 
 
-def where_set(text: str) -> str:
+def with_known_variables(text: str) -> str:
     """`text` with each variable that is set replaced; the others stay as they are."""
     return VARIABLE.sub(lambda match: os.environ.get(match[1], match[0]), text)
 
 
-def expanded(text: str, setting: str) -> str:
+def with_variables(text: str, setting: str) -> str:
     """`text` with each variable replaced; raises UserError, which names the setting, where one is not set."""
     return VARIABLE.sub(lambda match: required(match[1], setting), text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cbam_search.errors import CodeNotAllowedError, OwnCodeError
-from cbam_search.own_code import import_function, require_permission
+from cbam_search.own_code import NO_CODE, CodePermission, import_function
 from cbam_search.own_source import check_defined, source_digest, source_files
 
 
@@ -20,10 +21,22 @@ def write(folder: Path, **files: str) -> None:
         path.write_text(text)
 
 
-def test_without_permission_it_says_whose_code_and_what_to_do() -> None:
-    require_permission(True, "x")
-    with pytest.raises(CodeNotAllowedError, match=r"The net is built by a:b\. .* only with --allow-code .*read it first"):
-        require_permission(False, "The net is built by a:b.")
+class TestPermission:
+    def test_gives_the_folder_or_says_whose_code_it_is_and_what_to_do(self, tmp_path: Path) -> None:
+        assert CodePermission(tmp_path).require("x") == tmp_path
+        with pytest.raises(CodeNotAllowedError, match=r"The net is built by a:b\. .* only with --allow-code .*read it first"):
+            NO_CODE.require("The net is built by a:b.")
+
+    def test_keeps_the_folder_it_was_given_in(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        allowed = CodePermission.of(True)
+        monkeypatch.chdir(tmp_path.parent)
+        assert allowed.require("x") == tmp_path
+        assert CodePermission.of(False) == NO_CODE
+
+    @pytest.mark.parametrize("code", [NO_CODE, CodePermission(Path("/somewhere"))])
+    def test_goes_to_another_process_as_it_is(self, code: CodePermission) -> None:
+        assert pickle.loads(pickle.dumps(code)) == code
 
 
 class TestSource:

@@ -1,4 +1,7 @@
-"""Architectures as data: no torch here."""
+"""Architectures as data, without torch: a backbone and the attention at its sites.
+
+Holds the specs of all attention kinds, the geometry of all families, their names and canonical forms.
+"""
 
 from cbam_search.architecture.architecture import AnyBackbone, Architecture, published
 from cbam_search.architecture.attention_spec import ATTENTION_KINDS, AttentionSpec, hidden_width

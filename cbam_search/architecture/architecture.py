@@ -33,7 +33,7 @@ SCHEMA_VERSION = 2
 """Part of every digest: raised when the meaning of a canonical form changes."""
 
 
-def _whose(backbone: Any) -> str:
+def _published_or_own(backbone: Any) -> str:
     family = backbone.get("family") if isinstance(backbone, Mapping) else getattr(backbone, "family", None)
     return "own" if family == "own" else "published"
 
@@ -41,7 +41,7 @@ def _whose(backbone: Any) -> str:
 AnyBackbone = Backbone | OwnBackbone
 _Backbone = Annotated[
     Annotated[Backbone, Tag("published")] | Annotated[OwnBackbone, Tag("own")],
-    Discriminator(_whose),
+    Discriminator(_published_or_own),
 ]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cbam_search.attention.identity_start import OPEN, answer_always, opened
+from cbam_search.attention.identity_start import OPEN, gate_value, make_constant
 from cbam_search.attention.pooling import pool
 
 
@@ -60,6 +60,6 @@ class BAM(nn.Module):
 
         Here a gate is added to 1, so that it starts shut.
         """
-        answer_always(self.channel_branch[-1], -OPEN)
-        answer_always(self.spatial_branch[-1], 0.0)
-        return 1.0 + opened(-OPEN)
+        make_constant(self.channel_branch[-1], -OPEN)
+        make_constant(self.spatial_branch[-1], 0.0)
+        return 1.0 + gate_value(-OPEN)

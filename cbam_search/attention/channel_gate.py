@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cbam_search.attention.identity_start import OPEN, answer_always, opened
+from cbam_search.attention.identity_start import OPEN, gate_value, make_constant
 from cbam_search.attention.pooling import POOLS, pool
 
 
@@ -47,8 +47,8 @@ class ChannelGate(nn.Module):
         for mlp in self.mlp if isinstance(self.mlp, nn.ModuleList) else (self.mlp,):
             assert isinstance(mlp, nn.Sequential)
             # What the MLP, or MLPs, say of each pool is added up.
-            answer_always(mlp[-1], OPEN / len(self.pools))
-        return opened()
+            make_constant(mlp[-1], OPEN / len(self.pools))
+        return gate_value()
 
     def extra_repr(self) -> str:
         return f"pools={self.pools}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cbam_search.attention.identity_start import OPEN, answer_always, opened
+from cbam_search.attention.identity_start import OPEN, gate_value, make_constant
 from cbam_search.attention.pooling import pool
 
 
@@ -45,8 +45,8 @@ class CoordinateAttention(nn.Module):
     def start_as_identity(self) -> float:
         """Give the module the weights that multiply its input by one constant; returns that constant."""
         for conv in (self.rows, self.columns):
-            answer_always(conv, OPEN)
-        return opened() ** 2
+            make_constant(conv, OPEN)
+        return gate_value() ** 2
 
     def gates(self, row_means: Tensor, column_means: Tensor) -> tuple[Tensor, Tensor]:
         """Weights of rows and columns. row_means: (N, C, H), column_means: (N, C, W), to the same shapes."""

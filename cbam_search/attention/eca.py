@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from cbam_search.attention.identity_start import opened
+from cbam_search.attention.identity_start import gate_value
 from cbam_search.attention.pooling import pool
 
 
@@ -39,4 +39,4 @@ class ECA(nn.Module):
         The convolution has no bias that could open the gate: half is what is left.
         """
         nn.init.zeros_(self.conv.weight)
-        return opened(0.0)
+        return gate_value(0.0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cbam_search.attention.identity_start import answer_always
+from cbam_search.attention.identity_start import make_constant
 
 
 class GlobalContext(nn.Module):
@@ -43,5 +43,5 @@ class GlobalContext(nn.Module):
 
     def start_as_identity(self) -> float:
         """Give the module the weights that multiply its input by one constant, its first ones; returns that constant, 1."""
-        answer_always(self.transform[-1], 0.0)
+        make_constant(self.transform[-1], 0.0)
         return 1.0

@@ -16,14 +16,14 @@ yet dead: at 10 the gate would be at 0.99995 and learn 150 times as slowly.
 """
 
 
-def answer_always(layer: nn.Module, answer: float) -> None:
-    """Give a layer with weight and bias (linear, convolution, batch norm) those with which it answers so to every input."""
+def make_constant(layer: nn.Module, answer: float) -> None:
+    """Make a layer with weight and bias (linear, convolution, batch norm) return `answer` for every input."""
     assert isinstance(layer.weight, Tensor)
     assert isinstance(layer.bias, Tensor)
     nn.init.zeros_(layer.weight)
     nn.init.constant_(layer.bias, answer)
 
 
-def opened(logit: float = OPEN) -> float:
-    """The sigmoid of `logit`: what an open gate multiplies by."""
+def gate_value(logit: float = OPEN) -> float:
+    """What a gate multiplies by: the sigmoid of `logit`, by default that of an open gate."""
     return 1.0 / (1.0 + math.exp(-logit))

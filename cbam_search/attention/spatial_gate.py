@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cbam_search.attention.identity_start import OPEN, answer_always, opened
+from cbam_search.attention.identity_start import OPEN, gate_value, make_constant
 from cbam_search.attention.pooling import pool
 
 
@@ -38,8 +38,8 @@ class SpatialGate(nn.Module):
 
     def start_as_identity(self) -> float:
         """Give the module the weights that multiply its input by one constant; returns that constant."""
-        answer_always(self.bn, OPEN)
-        return opened()
+        make_constant(self.bn, OPEN)
+        return gate_value()
 
     def descriptor(self, x: Tensor) -> Tensor:
         """What the convolution sees: (N, 2, H, W), or (N, 1, H, W) of a learned one."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -15,7 +14,7 @@ from cbam_search.backbones.blocks import BasicBlock, Bottleneck
 from cbam_search.backbones.network import Network
 from cbam_search.backbones.own import build_own
 from cbam_search.backbones.separable import SeparableBlock
-from cbam_search.own_code import require_permission
+from cbam_search.own_code import NO_CODE, CodePermission
 
 BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck] | type[SeparableBlock]] = {
     "basic": BasicBlock,
@@ -26,16 +25,16 @@ AttentionByPlace = Mapping[str, tuple[AttentionSpec, int]]
 """Spec and channels of what a block, or the stem, has in each of its places."""
 
 
-def build(architecture: Architecture, *, allow_code: bool = False, code_folder: Path | None = None) -> nn.Module:
+def build(architecture: Architecture, *, code: CodePermission = NO_CODE) -> nn.Module:
     """The network of `architecture`, freshly initialised: images (N, in_channels, H, W) to logits (N, classes).
 
-    allow_code: whether a user's own function may be imported and called; code_folder: where it is looked for after the Python
-    path, by default the current folder. Raises CodeNotAllowedError before anything is imported, OwnCodeError.
+    code: whether a user's own function may be imported and called. Raises CodeNotAllowedError before anything is imported,
+    OwnCodeError.
     """
     backbone = architecture.backbone
     if isinstance(backbone, OwnBackbone):
-        require_permission(allow_code, f"The network is built by the Python function {backbone.module}.")
-        return build_own(backbone, architecture.placed, code_folder or Path.cwd())
+        folder = code.require(f"The network is built by the Python function {backbone.module}.")
+        return build_own(backbone, architecture.placed, folder)
     geometry = backbone.geometry()
     attention = attention_by_block(architecture)
     return Network(

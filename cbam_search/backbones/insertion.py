@@ -1,4 +1,4 @@
-"""Attention after submodules of a network that is there already."""
+"""Puts attention after submodules of a finished network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 
-class Followed(nn.Module):
+class WithAttention(nn.Module):
     """`module`, with `attention` on its output: whatever goes into the module, to (N, C, H, W)."""
 
     def __init__(self, module: nn.Module, attention: nn.Module) -> None:
@@ -32,5 +32,5 @@ def insert_attention(network: nn.Module, attention: Iterable[tuple[str, nn.Modul
         parent, _, child = name.rpartition(".")
         places.append((network.get_submodule(parent), child, module))
     for parent_module, child, module in places:
-        setattr(parent_module, child, Followed(getattr(parent_module, child), module))
+        setattr(parent_module, child, WithAttention(getattr(parent_module, child), module))
     return network

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from cbam_search.architecture import AttentionSpec, OwnBackbone, Site
 from cbam_search.attention.registry import build_attention
-from cbam_search.backbones.insertion import Followed, insert_attention
+from cbam_search.backbones.insertion import WithAttention, insert_attention
 from cbam_search.errors import OwnCodeError
 from cbam_search.own_code import import_function, in_words
 from cbam_search.own_source import importing_from, source_digest
@@ -47,8 +47,8 @@ def bare_network(backbone: OwnBackbone, folder: Path) -> nn.Module:
     except (Exception, SystemExit) as error:
         raise OwnCodeError(f"{_call(backbone, arguments)} failed: {in_words(error)}") from error
     if not isinstance(network, nn.Module):
-        raise OwnCodeError(f"{_call(backbone, arguments)} returned {what_it_is(network)}; it must return a torch.nn.Module")
-    if any(isinstance(module, Followed) for module in network.modules()):
+        raise OwnCodeError(f"{_call(backbone, arguments)} returned {description_of(network)}; it must return a torch.nn.Module")
+    if any(isinstance(module, WithAttention) for module in network.modules()):
         raise OwnCodeError(
             f"{backbone.module} returned a network that it has returned before; it must build a new one each time"
         )
@@ -68,7 +68,7 @@ def call_arguments(backbone: OwnBackbone, function: Callable[..., Any]) -> dict[
     takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
     for name in given:
         if name not in names and not takes_any:
-            raise OwnCodeError(f"{backbone.module} takes no argument '{name}'.{nearest_and_all(name, names, 'It takes')}")
+            raise OwnCodeError(f"{backbone.module} takes no argument '{name}'.{valid_names_hint(name, names, 'It takes')}")
     given |= {name: value for name, value in from_data.items() if takes_any or name in names}
     needed = [parameter.name for parameter in parameters if parameter.default is parameter.empty and parameter.kind in by_name]
     if missing := [name for name in needed if name not in given]:
@@ -79,8 +79,8 @@ def call_arguments(backbone: OwnBackbone, function: Callable[..., Any]) -> dict[
     return given
 
 
-def what_it_is(value: Any) -> str:
-    """A value in words: what was found where something else is needed."""
+def description_of(value: Any) -> str:
+    """What a value is, for a message: its type, and its shape or length."""
     if isinstance(value, Tensor) and not nn.parameter.is_lazy(value):
         return f"a {str(value.dtype).removeprefix('torch.')} tensor of shape {tuple(value.shape)}"
     if isinstance(value, tuple | list):
@@ -88,8 +88,8 @@ def what_it_is(value: Any) -> str:
     return "None" if value is None else f"of type {type(value).__name__}"
 
 
-def nearest_and_all(name: str, valid: Sequence[str], has: str) -> str:
-    """What follows a name that is not there: the nearest, and what is there."""
+def valid_names_hint(name: str, valid: Sequence[str], has: str) -> str:
+    """For a message about a name that does not exist: the nearest valid name, and all valid names."""
     close = difflib.get_close_matches(name, valid, n=1)
     shown = ", ".join(valid[:_NAMES_SHOWN]) + (", ..." if len(valid) > _NAMES_SHOWN else "")
     return (f" Did you mean '{close[0]}'?" if close else "") + f" {has}: {shown or 'none'}"

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from cbam_search.architecture import AnyBackbone, Architecture, Backbone
 from cbam_search.backbones.builder import build
 from cbam_search.backbones.compensation import start_attention_as_identity
-from cbam_search.backbones.weightless import weightless
+from cbam_search.backbones.shapes_only import shapes_only
 from cbam_search.backbones.weights_file import read_tensors
 from cbam_search.durable import sha256_of
 from cbam_search.errors import WeightsError
+from cbam_search.own_code import NO_CODE, CodePermission
 
 LISTED_AT_MOST = 10
 HEAD = ("fc.weight", "fc.bias")
@@ -84,17 +85,14 @@ def build_pretrained(architecture: Architecture, tensors: Mapping[str, Tensor]) 
     return network
 
 
-def build_start(
-    architecture: Architecture, pretrained: Pretrained, *, allow_code: bool = False, code_folder: Path | None = None
-) -> nn.Module:
+def build_start(architecture: Architecture, pretrained: Pretrained, *, code: CodePermission = NO_CODE) -> nn.Module:
     """What a training begins with: of `build_pretrained`, or of `build` where no backbone has weights.
 
-    allow_code, code_folder: as for `build`, whose errors are raised.
-
-    Raises WeightsError for a backbone without weights beside others that have some.
+    code: as for `build`, whose errors are raised. Raises WeightsError too, for a backbone without weights beside others that
+    have some.
     """
     if not pretrained:
-        return build(architecture, allow_code=allow_code, code_folder=code_folder)
+        return build(architecture, code=code)
     weights = pretrained.get(architecture.backbone.canonical())
     if weights is None:
         raise WeightsError(f"backbone.weights has none for {architecture.backbone.name}")
@@ -102,7 +100,7 @@ def build_start(
 
 
 def _shapes(backbone: Backbone) -> dict[str, torch.Size]:
-    with weightless():
+    with shapes_only():
         network = build(Architecture(backbone=backbone))
     return {name: tensor.shape for name, tensor in network.state_dict().items()}
 

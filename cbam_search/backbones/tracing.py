@@ -17,7 +17,7 @@ from cbam_search.architecture import OwnBackbone, OwnSite, SeSpec, Site
 from cbam_search.architecture.own_backbone import ArgumentValue
 from cbam_search.attention.registry import build_attention
 from cbam_search.backbones.insertion import insert_attention
-from cbam_search.backbones.own import bare_network, nearest_and_all, what_it_is
+from cbam_search.backbones.own import bare_network, description_of, valid_names_hint
 from cbam_search.errors import OwnCodeError
 from cbam_search.own_code import in_words
 from cbam_search.own_source import source_digest
@@ -70,7 +70,7 @@ def output_shapes(network: nn.Module, backbone: OwnBackbone, input_shape: Shape)
     places: dict[tuple[int, int], list[str]] = {}
 
     def note(name: str, output: Any) -> None:
-        outputs.append((name, _shape_or_what(output)))
+        outputs.append((name, _shape_or_description(output)))
         if isinstance(output, Tensor):
             # Kept alive, or another tensor could get its identity; an operation in place makes it another version.
             kept.append(output)
@@ -123,7 +123,7 @@ def _check_names(network: nn.Module, sites: Sequence[str], label: str) -> None:
     known = [name for found in names.values() for name in found if name]
     for site in sites:
         if site not in known:
-            raise OwnCodeError(f"{label} has no submodule '{site}'.{nearest_and_all(site, known, 'It has')}")
+            raise OwnCodeError(f"{label} has no submodule '{site}'.{valid_names_hint(site, known, 'It has')}")
         shared = names[id(network.get_submodule(site))]
         if len(shared) > 1:
             raise OwnCodeError(
@@ -137,7 +137,7 @@ def _check_weights(network: nn.Module, label: str) -> None:
     owners: dict[int, str] = {}
     for name, tensor in network.state_dict(keep_vars=True).items():
         if not isinstance(tensor, Tensor) or nn.parameter.is_lazy(tensor):
-            raise OwnCodeError(f"'{name}' in {label} is {what_it_is(tensor)}: lazy modules and extra state cannot be kept")
+            raise OwnCodeError(f"'{name}' in {label} is {description_of(tensor)}: lazy modules and extra state cannot be kept")
         if tensor.numel() and tensor.untyped_storage().data_ptr() in owners:
             first = owners[tensor.untyped_storage().data_ptr()]
             raise OwnCodeError(f"'{first}' and '{name}' in {label} share their memory: weights are kept by name, each once")
@@ -155,8 +155,8 @@ def _check_insertion(backbone: OwnBackbone, bare: nn.Module, image_size: tuple[i
         _run(network.eval(), backbone, shape)
     except _RunError as error:
         raise OwnCodeError(
-            f"with attention after '{_culprit(backbone, shape, folder)}', {error}. That submodule is then a module around the "
-            f"one named: the network may call it, but read nothing else of it. {_ANOTHER}"
+            f"with attention after '{_failing_site(backbone, shape, folder)}', {error}. That submodule is then a module around "
+            f"the one named: the network may call it, but read nothing else of it. {_ANOTHER}"
         ) from error
     for site in backbone.sites:
         if calls[site.name] != 1:
@@ -180,7 +180,7 @@ def _with_gates(backbone: OwnBackbone, sites: Sequence[Site], folder: Path) -> t
         raise OwnCodeError(f"no attention can be put into {backbone.name}: {in_words(error)}") from error
 
 
-def _culprit(backbone: OwnBackbone, shape: Shape, folder: Path) -> str:
+def _failing_site(backbone: OwnBackbone, shape: Shape, folder: Path) -> str:
     """The first site that stops the network from running when it alone has attention, else all of them."""
     for site in backbone.sites:
         try:
@@ -208,10 +208,10 @@ def _run(network: nn.Module, backbone: OwnBackbone, shape: Shape) -> None:
     expected = (shape[0], backbone.classes)
     if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
         raise OwnCodeError(
-            f"{backbone.name} returns {mode}{what_it_is(logits)} for images of shape {shape}; it must return logits "
+            f"{backbone.name} returns {mode}{description_of(logits)} for images of shape {shape}; it must return logits "
             f"(N, classes), here {expected}. The function is told their number where it takes `classes`"
         )
 
 
-def _shape_or_what(output: Any) -> tuple[int, ...] | str:
-    return tuple(output.shape) if isinstance(output, Tensor) and output.is_floating_point() else what_it_is(output)
+def _shape_or_description(output: Any) -> tuple[int, ...] | str:
+    return tuple(output.shape) if isinstance(output, Tensor) and output.is_floating_point() else description_of(output)

@@ -12,23 +12,22 @@ from rich.console import Console
 from cbam_search.records.events import StudyClosed
 from cbam_search.records.ledger import Listener
 from cbam_search.records.study_records import StudyRecords
-from cbam_search.report.next_commands import closing, next_commands
-from cbam_search.report.progress import Progress
-from cbam_search.report.study_table import print_study_table
+from cbam_search.report.terminal.next_commands import closing_sentence, next_commands
+from cbam_search.report.terminal.progress import Progress
+from cbam_search.report.terminal.study_table import print_study_table
 from cbam_search.running.cluster import TrialResources
 from cbam_search.space.own_config import OwnBackboneConfig
 from cbam_search.study.study import Study
 from cbam_search.tracking.cursor import MLFLOW_UI, read_cursor
 
-EXIT_INTERRUPTED = 130
 
-
-class Screen:
+class TerminalScreen:
     """The terminal: a live display there, plain lines elsewhere; at the end the front and what to type next."""
 
     def __init__(self) -> None:
         self._console = Console()
         self._closed: StudyClosed | None = None
+        self._exit_code = 0
 
     def note(self, message: str) -> None:
         self._console.print(message, markup=False, highlight=False, soft_wrap=True)
@@ -36,14 +35,14 @@ class Screen:
     def display(self, records: StudyRecords, resources: TrialResources) -> AbstractContextManager[Listener]:
         return Progress(records.manifest, records.view, console=self._console, concurrent=resources.concurrent)
 
-    def closed(self, event: StudyClosed) -> None:
-        self._closed = event
+    def closed(self, event: StudyClosed, exit_code: int) -> None:
+        self._closed, self._exit_code = event, exit_code
 
     def closing(self, study: Study) -> None:
-        """Print how the study ended, its front and the next commands; exits with 130 after Ctrl-C."""
+        """Print how the study ended, its front and the next commands; exits with 130 after Ctrl-C, 143 after SIGTERM."""
         print_front(study, self._console)
         assert self._closed is not None
-        self.note(closing(self._closed, study.name))
+        self.note(closing_sentence(self._closed, study.name))
         tracking = study.config.tracking
         uri = tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
         cursor = read_cursor(study.folder.mlflow_state)
@@ -57,8 +56,8 @@ class Screen:
             allow_code=isinstance(study.config.backbone, OwnBackboneConfig),
         ):
             self.note(line)
-        if self._closed.reason == "interrupted":
-            sys.exit(EXIT_INTERRUPTED)
+        if self._exit_code:
+            sys.exit(self._exit_code)
 
 
 def print_front(study: Study, console: Console | None = None) -> None:

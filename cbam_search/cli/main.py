@@ -1,6 +1,6 @@
-"""`cbam-search`: the commands, and what becomes of errors.
+"""`cbam-search`: the list of commands, and how errors become exit codes.
 
-Exit codes: 0 done; 1 the study or the program failed; 2 something the reader can mend; 130 stopped by Ctrl-C; those of `status`
+Exit codes: 0 done; 1 the study or the program failed; 2 something the reader can fix; 130 stopped by Ctrl-C; those of `status`
 stand there. Nothing heavy is imported before a command needs it.
 """
 
@@ -13,7 +13,7 @@ import typer
 from cbam_search.cli.plans import plan
 from cbam_search.cli.spaces import cost, schema, tables, validate
 from cbam_search.cli.studies import export, front, launch, resume, track
-from cbam_search.cli.tabulation import tabulate
+from cbam_search.cli.tabulate_command import tabulate
 from cbam_search.cli.watching import status, stop
 from cbam_search.errors import CbamSearchError, UserError
 

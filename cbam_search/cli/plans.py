@@ -1,4 +1,4 @@
-"""The command that says what a search would be, before anything is trained."""
+"""The `plan` command: what a search would train, cost and take, before anything is trained."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def plan(
     channels: Annotated[int | None, typer.Option(min=1, help="Input channels, to plan without the data; default: 3.")] = None,
     allow_code: AllowCode = False,
 ) -> None:
-    """Say what a YAML file's space holds and costs, how long the search would take here, and what looks wrong."""
-    from cbam_search.report.plan_figure import check_picture, plan_picture
+    """Print how large a YAML file's space is, what its networks cost, how long the search would take here, and warnings."""
+    from cbam_search.report.figures.plan import check_picture, plan_picture
     from cbam_search.report.plan_json import plan_json
-    from cbam_search.report.plan_text import plan_text
-    from cbam_search.study.plan import StandIn, make_plan
+    from cbam_search.report.terminal.plan import plan_text
+    from cbam_search.study.make_plan import StandIn, make_plan
 
     if picture is not None:
         check_picture(picture)

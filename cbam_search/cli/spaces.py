@@ -18,7 +18,7 @@ def validate(space: SpaceArgument) -> None:
     from cbam_search.report.wording import count
     from cbam_search.space.own_config import OwnBackboneConfig
     from cbam_search.study.config import read_study_config
-    from cbam_search.study.spaces import untraced_space
+    from cbam_search.study.space_from_config import untraced_space
 
     config, _ = read_study_config(space)
     counted, own = untraced_space(config), config.backbone if isinstance(config.backbone, OwnBackboneConfig) else None
@@ -31,7 +31,7 @@ def validate(space: SpaceArgument) -> None:
         f"{count(config.search.trials, 'trial')} of {count(config.training.epochs, 'epoch')}, sampler {sampler}"
     )
     if own:
-        typer.echo(f"{own.module} was found and not run: whether it has these sites, `plan --allow-code` tells")
+        typer.echo(f"{own.module} was found but not run: `plan --allow-code` checks whether it has these sites")
 
 
 def schema() -> None:
@@ -60,7 +60,7 @@ def cost(
     from cbam_search.cost.attribution import attribute
     from cbam_search.cost.cost import measure
     from cbam_search.cost.model import CostModel
-    from cbam_search.report.cost_text import attribution_text, cost_text
+    from cbam_search.report.terminal.cost import attribution_text, cost_text
 
     for_cifar = architecture.startswith("cifar_")
     size = image_size or (32 if for_cifar else 224)
@@ -82,7 +82,7 @@ def tables(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     from cbam_search.architecture import Architecture
     from cbam_search.cost.model import CostModel
     from cbam_search.cost.paper_tables import PAPER_ROWS
-    from cbam_search.report.paper_tables_text import ComparedRow, paper_tables_text
+    from cbam_search.report.terminal.paper_tables import ComparedRow, paper_tables_text
 
     model = CostModel((224, 224))
     rows = [ComparedRow(row, model.cost(Architecture.named(row.model))) for row in PAPER_ROWS]

@@ -1,4 +1,4 @@
-"""Commands that run studies, and look at what they found."""
+"""Commands that run studies and show their results."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ if TYPE_CHECKING:
     from cbam_search.study.study import Study
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A study's name, its folder, or 'latest'.")]
-AllowCode = Annotated[bool, typer.Option("--allow-code", help="Let the YAML name your own Python code, and run it.")]
-Verbose = Annotated[bool, typer.Option("--verbose", help="Show what Ray and Optuna have to say.")]
+AllowCode = Annotated[bool, typer.Option("--allow-code", help="Allow the YAML to name your own Python code, and run it.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Show the messages of Ray and Optuna.")]
 
 
 def launch(space: SpaceArgument, allow_code: AllowCode = False, verbose: Verbose = False) -> None:
     """Run the study that a YAML file describes, and print its front."""
-    from cbam_search.cli.console import Screen
+    from cbam_search.cli.console import TerminalScreen
     from cbam_search.study.api import launch as launch_study
 
-    screen = Screen()
+    screen = TerminalScreen()
     screen.closing(launch_study(space, allow_code=allow_code, verbose=verbose, screen=screen))
 
 
 def resume(
     run: RunArgument = "latest",
-    trials: Annotated[int | None, typer.Option(min=1, help="Trainings in all, from now on: more than before to go on.")] = None,
-    hours: Annotated[float | None, typer.Option(help="Hours in all, from now on.")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="New limit on trainings, those before included.")] = None,
+    hours: Annotated[float | None, typer.Option(help="New limit on hours, those before included.")] = None,
     allow_code: AllowCode = False,
     verbose: Verbose = False,
 ) -> None:
-    """Go on with a study that was interrupted or killed, or beyond its budget."""
-    from cbam_search.cli.console import Screen
+    """Continue a study that was interrupted or killed, or extend it beyond its budget."""
+    from cbam_search.cli.console import TerminalScreen
     from cbam_search.study.api import resume as resume_study
 
-    screen = Screen()
+    screen = TerminalScreen()
     screen.closing(resume_study(run, trials=trials, hours=hours, allow_code=allow_code, verbose=verbose, screen=screen))
 
 
@@ -70,8 +70,8 @@ def export(
 
 
 def track(run: RunArgument = "latest") -> None:
-    """Send to MLflow what it has not got yet of a study."""
-    from cbam_search.study.tracking import send_to_mlflow
+    """Send a study to MLflow: whatever is not there yet."""
+    from cbam_search.study.mlflow_upload import send_to_mlflow
 
     typer.echo(send_to_mlflow(run))
 

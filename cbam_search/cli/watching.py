@@ -21,7 +21,7 @@ def status(
 ) -> None:
     """Say where a study stands, or all of them. Exits with 0 complete, 1 failed, 3 running, 4 interrupted."""
     from cbam_search.records.folder import find_study, studies_folder, studies_in
-    from cbam_search.report.status_text import status_text, statuses_text
+    from cbam_search.report.terminal.status import status_text, statuses_text
     from cbam_search.study.status import read_status, read_statuses
 
     if run is None:

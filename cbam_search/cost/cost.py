@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from torch import nn
 
 from cbam_search.architecture import Architecture, OwnBackbone
 from cbam_search.backbones.builder import build
-from cbam_search.backbones.weightless import weightless
+from cbam_search.backbones.shapes_only import shapes_only
 from cbam_search.cost.counting import count_operations
 from cbam_search.cost.handles import CONVOLUTION, LINEAR
+from cbam_search.own_code import NO_CODE, CodePermission
 
 GIGA = 1e9
 
@@ -49,16 +49,14 @@ class Cost:
 CostFunction = Callable[[Architecture], Cost]
 
 
-def measure(
-    architecture: Architecture, image_size: tuple[int, int], *, allow_code: bool = False, code_folder: Path | None = None
-) -> Cost:
+def measure(architecture: Architecture, image_size: tuple[int, int], *, code: CodePermission = NO_CODE) -> Cost:
     """Trace the whole network once at image_size (height, width); 0.1 to 2 s. `CostModel` gives the same in well under 1 ms.
 
-    allow_code, code_folder: as for `build`, whose errors are raised.
+    code: as for `build`, whose errors are raised.
     """
     # The user's own function may read values of its weights, which the meta device has not got.
-    with nullcontext() if isinstance(architecture.backbone, OwnBackbone) else weightless():
-        network = build(architecture, allow_code=allow_code, code_folder=code_folder)
+    with nullcontext() if isinstance(architecture.backbone, OwnBackbone) else shapes_only():
+        network = build(architecture, code=code)
     operations = count_operations(network, (1, architecture.backbone.in_channels, *image_size))
     return Cost.of(operations.counts, count_params(network), operations.unknown)
 

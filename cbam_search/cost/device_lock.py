@@ -40,7 +40,7 @@ class DeviceLock:
         try:
             yield
         finally:
-            _let_go(room)
+            _release(room)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -54,7 +54,7 @@ class DeviceLock:
         try:
             yield
         finally:
-            _let_go(descriptor)
+            _release(descriptor)
 
     def _acquired(self, name: str, how: int) -> int:
         descriptor = self._opened(self._folder / f"{self._device_id}.{name}")
@@ -80,7 +80,7 @@ class DeviceLock:
         return descriptor
 
 
-def _let_go(descriptor: int) -> None:
+def _release(descriptor: int) -> None:
     """Unlock before closing: a child that was forked meanwhile holds the file open too."""
     fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)

@@ -1,8 +1,8 @@
-"""Latency of a network on a device, measured against a reference network so that the machine's moods cancel.
+"""Latency of a network on a device, measured against a reference network so that changes in the machine's speed cancel.
 
-The speed of a machine drifts: clocks change, neighbours come and go. So the candidate (A) and a fixed published network, the
-reference (R), are timed in turn, A R A R ..., and only the ratios a_i / r_i of neighbouring passes count. What the reference
-takes in milliseconds is measured once, and kept: figures of one setting are comparable whenever they were measured.
+The speed of a machine drifts: clocks change, other programs start and stop. So the candidate (A) and a fixed published network,
+the reference (R), are timed in turn, A R A R ..., and only the ratios a_i / r_i of neighbouring passes count. What the
+reference takes in milliseconds is measured once, and kept: figures of one setting are comparable whenever they were measured.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -24,6 +23,7 @@ from cbam_search.cost.config import LatencyConfig
 from cbam_search.cost.device import Device
 from cbam_search.errors import DeviceMemoryError
 from cbam_search.metrics import Measured
+from cbam_search.own_code import NO_CODE, CodePermission
 
 T = TypeVar("T")
 
@@ -104,13 +104,11 @@ class LatencyBench:
         setting: LatencySetting,
         *,
         clock: Callable[[], float] = time.perf_counter,
-        allow_code: bool = False,
-        code_folder: Path | None = None,
+        code: CodePermission = NO_CODE,
     ) -> None:
-        """clock: seconds. allow_code, code_folder: as for `build`, whose errors are raised."""
+        """clock: seconds. code: as for `build`, whose errors are raised."""
         self._setting = setting
-        self._allow_code = allow_code
-        self._code_folder = code_folder
+        self._code = code
         self._clock = clock
         self._device = setting.device.torch_device()
         self._type: torch.dtype = getattr(torch, setting.precision)
@@ -152,7 +150,7 @@ class LatencyBench:
         """Freshly made: weights do not change how long a pass takes. The caller's random numbers are left as they were."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            network = build(architecture, allow_code=self._allow_code, code_folder=self._code_folder)
+            network = build(architecture, code=self._code)
         network.to(self._device, self._type)
         network.to(memory_format=self._memory_format)  # type: ignore[call-overload]
         return network.eval()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from pathlib import Path
 
 from torch import Tensor, nn
 
@@ -20,10 +19,11 @@ from cbam_search.architecture import (
 from cbam_search.attention.registry import build_attention_parts
 from cbam_search.backbones.builder import build, build_block, stem_settings
 from cbam_search.backbones.network import Network
+from cbam_search.backbones.shapes_only import shapes_only
 from cbam_search.backbones.tracing import output_shapes
-from cbam_search.backbones.weightless import weightless
 from cbam_search.cost.cost import Cost, count_params
 from cbam_search.cost.counting import Operations, count_operations
+from cbam_search.own_code import NO_CODE, CodePermission
 
 _Size = tuple[int, int]
 
@@ -51,13 +51,12 @@ class CostModel:
     """Exact costs at one image size (height, width), equal to `measure` to the last multiply-add.
 
     A part that was not seen before takes one small traced pass, about 10 ms; known parts are looked up. The user's own networks
-    are traced whole, once each, which needs allow_code; code_folder: as for `build`, whose errors are raised.
+    are traced whole, once each, for which `code` is needed, as for `build`, whose errors are raised.
     """
 
-    def __init__(self, image_size: _Size, *, allow_code: bool = False, code_folder: Path | None = None) -> None:
+    def __init__(self, image_size: _Size, *, code: CodePermission = NO_CODE) -> None:
         self.image_size = image_size
-        self._allow_code = allow_code
-        self._code_folder = code_folder
+        self._code = code
         self._parts: dict[Hashable, Part] = {}
         self._bare_backbones: dict[Hashable, _Bare] = {}
 
@@ -90,7 +89,7 @@ class CostModel:
     def _traced(self, backbone: OwnBackbone) -> _Bare:
         """The user's own network, counted whole."""
         architecture = Architecture(backbone=backbone)
-        network = build(architecture, allow_code=self._allow_code, code_folder=self._code_folder)
+        network = build(architecture, code=self._code)
         shape = (1, backbone.in_channels, *self.image_size)
         sizes = {name: (height, width) for name, (_, _, height, width) in output_shapes(network, backbone, shape).items()}
         return _Bare(Part(count_operations(network, shape), count_params(network)), sizes)
@@ -113,7 +112,7 @@ class CostModel:
         key = (block.kind, shape, block.stride, block.stride_at, block.groups, block.shortcut, size)
         if key in self._parts:
             return self._parts[key]
-        with weightless():
+        with shapes_only():
             bare = build_block(block, {})
         return self._part(key, bare, (1, block.in_channels, *size))
 
@@ -121,7 +120,7 @@ class CostModel:
         """What `spec` adds at any site with maps of so many channels and that (height, width)."""
         key = (spec, channels, size)
         if key not in self._parts:
-            with weightless():
+            with shapes_only():
                 gates = build_attention_parts(spec, channels)
             # A module's text has all its settings, so that kinds share the gates they have in common.
             parts = [self._part((repr(gate), channels, size), gate, (1, channels, *size)) for gate in gates]
@@ -137,7 +136,7 @@ class CostModel:
         """The stem, and the head on maps of `last_size`."""
         key = (geometry.stem, geometry.features, geometry.classes, last_size)
         if key not in self._parts:
-            with weightless():
+            with shapes_only():
                 network = Network(**stem_settings(geometry), stages=())
             operations = count_operations(_Method(network, "stem"), (1, geometry.stem.in_channels, *self.image_size))
             operations += count_operations(_Method(network, "head"), (1, geometry.features, *last_size))

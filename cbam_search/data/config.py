@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from pydantic_core import PydanticCustomError
 
-from cbam_search.variables import VARIABLE, where_set
+from cbam_search.variables import VARIABLE, with_known_variables
 
 SourceName = Literal["digits", "hub", "parquet", "image_folder", "function"]
 Paths = str | tuple[str, ...]
@@ -134,7 +134,7 @@ class DatasetConfig(BaseModel):
         """
 
         def absolute(path: str) -> str:
-            return str(base.absolute() / Path(where_set(path)).expanduser())
+            return str(base.absolute() / Path(with_known_variables(path)).expanduser())
 
         changes: dict[str, Paths] = {}
         for key in _PATH_KEYS:

@@ -39,7 +39,7 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """pixels: (H, W, C) uint8, or None with the problem in words. digest: of the encoded bytes, before any change."""
+    """pixels: (H, W, C) uint8, or None, and then `problem` says why. digest: of the encoded bytes, before any change."""
 
     digest: bytes
     pixels: npt.NDArray[np.uint8] | None = None

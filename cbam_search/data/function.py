@@ -24,21 +24,21 @@ import numpy.typing as npt
 from cbam_search.data.config import DatasetConfig
 from cbam_search.data.source import IntArray, Item, Source, SourceSplit, recognise_splits
 from cbam_search.errors import DataError
-from cbam_search.own_code import require_permission
+from cbam_search.own_code import NO_CODE, CodePermission
 from cbam_search.own_source import importing_from
 
 _KEYS = ("images", "labels", "groups", "splits", "class_names")
 
 
-def open_function(config: DatasetConfig, *, allow_code: bool) -> Source:
+def open_function(config: DatasetConfig, *, code: CodePermission = NO_CODE) -> Source:
     """Call the function and take what it returns.
 
-    Raises CodeNotAllowedError without `allow_code`, before anything is imported; DataError where the function cannot be
-    found, raises, or returns something else than documented.
+    Raises CodeNotAllowedError without permission, before anything is imported; DataError where the function cannot be found,
+    raises, or returns something else than documented.
     """
     assert config.function is not None
-    require_permission(allow_code, f"The data come from the Python function {config.function}.")
-    returned = _call(config.function)
+    folder = code.require(f"The data come from the Python function {config.function}.")
+    returned = _call(config.function, folder)
     if isinstance(returned, tuple) and len(returned) == 2:
         returned = {"images": returned[0], "labels": returned[1]}
     if not isinstance(returned, Mapping) or not {"images", "labels"} <= set(returned) <= set(_KEYS):
@@ -58,10 +58,10 @@ def array_split(
     return SourceSplit(labels=labels[chosen], groups=None if groups is None else groups[chosen], read=read)
 
 
-def _call(name: str) -> object:
+def _call(name: str, folder: Path) -> object:
     module_name, function_name = name.split(":")
     try:
-        with importing_from(Path.cwd()):
+        with importing_from(folder):
             function = getattr(importlib.import_module(module_name), function_name)
             return function()
     except Exception as error:

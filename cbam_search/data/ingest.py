@@ -24,7 +24,7 @@ import numpy.typing as npt
 from cbam_search.data.decoding import decode_item, digest_item
 from cbam_search.data.findings import Findings
 from cbam_search.data.images import ImageSplit
-from cbam_search.data.planning import Plan, PlannedSplit
+from cbam_search.data.planning import PlannedSplit, SplitPlan
 from cbam_search.data.source import Item
 from cbam_search.errors import DataError
 
@@ -68,7 +68,7 @@ class Ingested:
     notes: tuple[str, ...]
 
 
-def ingest(plan: Plan, pixel_format: PixelFormat, max_corrupt_fraction: float, allocate: Allocate) -> Ingested:
+def ingest(plan: SplitPlan, pixel_format: PixelFormat, max_corrupt_fraction: float, allocate: Allocate) -> Ingested:
     """Decode validation and train into arrays from `allocate`.
 
     Raises DataError for images of another size where none was asked for, for a split of which no image is left, and for

@@ -19,23 +19,24 @@ from cbam_search.data.image_folder import open_image_folder
 from cbam_search.data.images import ImageData
 from cbam_search.data.ingest import Allocate, ColourFoundError, PixelFormat, UInt8Array, ingest
 from cbam_search.data.parquet import open_parquet
-from cbam_search.data.planning import Plan, plan_splits
+from cbam_search.data.planning import SplitPlan, plan_splits
 from cbam_search.data.source import Source
 from cbam_search.errors import DataError
+from cbam_search.own_code import NO_CODE, CodePermission
 
 _PROBED_IMAGES = 64
 _MEMORY_SHARE = 0.25  # the driver's copy and the one in Ray's object store must both fit, with room to work
 
 
-def load(config: DatasetConfig, *, seed: int, allow_code: bool) -> ImageData:
+def load(config: DatasetConfig, *, seed: int, code: CodePermission = NO_CODE) -> ImageData:
     """Open the source, decide the splits, and decode train and validation.
 
-    Paths in `config` are taken as they are (see DatasetConfig.resolved). seed: of carved splits and of `limit`. allow_code:
+    Paths in `config` are taken as they are (see DatasetConfig.resolved). seed: of carved splits and of `limit`. code:
     whether `source: function` may run. Decoded images stay in memory up to `memory_limit_gib`; larger ones go to a
     memory-mapped cache, made once and used again while config, seed and source files stay the same.
     Raises DataError for images or labels that cannot be used; CodeNotAllowedError.
     """
-    source = open_source(config, allow_code=allow_code)
+    source = open_source(config, code=code)
     plan = plan_splits(source, config, seed)
     pixel_format = _probe(plan, config)
     try:
@@ -44,7 +45,7 @@ def load(config: DatasetConfig, *, seed: int, allow_code: bool) -> ImageData:
         return _decode(source, plan, replace(pixel_format, channels=3, colour_allowed=True), config, seed)
 
 
-def open_source(config: DatasetConfig, *, allow_code: bool) -> Source:
+def open_source(config: DatasetConfig, *, code: CodePermission = NO_CODE) -> Source:
     """The images that `dataset.source` names; raises DataError, CodeNotAllowedError."""
     if config.unset_variables:
         raise DataError(f"dataset names environment variables that are not set: {', '.join(config.unset_variables)}")
@@ -58,10 +59,10 @@ def open_source(config: DatasetConfig, *, allow_code: bool) -> Source:
         case "image_folder":
             return open_image_folder(config)
         case "function":
-            return open_function(config, allow_code=allow_code)
+            return open_function(config, code=code)
 
 
-def _probe(plan: Plan, config: DatasetConfig) -> PixelFormat:
+def _probe(plan: SplitPlan, config: DatasetConfig) -> PixelFormat:
     """Size and channels from the config, else from the first training images that can be decoded."""
     probed = (decode_item(item, 3, config.height_width) for item in islice(plan.splits["train"].items(), _PROBED_IMAGES))
     images = [image for image in probed if image.pixels is not None]
@@ -80,7 +81,7 @@ def _probe(plan: Plan, config: DatasetConfig) -> PixelFormat:
     )
 
 
-def _decode(source: Source, plan: Plan, pixel_format: PixelFormat, config: DatasetConfig, seed: int) -> ImageData:
+def _decode(source: Source, plan: SplitPlan, pixel_format: PixelFormat, config: DatasetConfig, seed: int) -> ImageData:
     count = len(plan.splits["train"]) + len(plan.splits["validation"])
     needed_bytes = count * pixel_format.channels * pixel_format.height * pixel_format.width
     limit_bytes = config.memory_limit_gib * 2**30 if config.memory_limit_gib else _MEMORY_SHARE * machine_memory_bytes()
@@ -104,7 +105,7 @@ def _in_memory(name: str, shape: tuple[int, int, int, int]) -> UInt8Array:  # no
 
 
 def _image_data(
-    plan: Plan, pixel_format: PixelFormat, config: DatasetConfig, allocate: Allocate, storage_note: str
+    plan: SplitPlan, pixel_format: PixelFormat, config: DatasetConfig, allocate: Allocate, storage_note: str
 ) -> ImageData:
     ingested = ingest(plan, pixel_format, config.max_corrupt_fraction, allocate)
     return ImageData(

@@ -39,7 +39,7 @@ class PlannedSplit:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SplitPlan:
     """splits: "train", "validation" and, where there is one, "test"."""
 
     splits: Mapping[str, PlannedSplit]
@@ -47,7 +47,7 @@ class Plan:
     notes: tuple[str, ...]
 
 
-def plan_splits(source: Source, config: DatasetConfig, seed: int) -> Plan:
+def plan_splits(source: Source, config: DatasetConfig, seed: int) -> SplitPlan:
     """Decide the rows of every split. Raises DataError for unusable labels and for a split that would be empty."""
     encoded = encode_labels({name: split.labels for name, split in source.splits.items()}, source.label_names)
     notes = [*source.notes, *encoded.notes]
@@ -76,7 +76,7 @@ def plan_splits(source: Source, config: DatasetConfig, seed: int) -> Plan:
     if len(unseen):
         shown = ", ".join(encoded.class_names[label] for label in unseen[:5])
         notes.append(f"{len(unseen)} classes have no training image and cannot be learnt ({shown}).")
-    return Plan(splits, encoded.class_names, (*notes, *carved))
+    return SplitPlan(splits, encoded.class_names, (*notes, *carved))
 
 
 def _carve_missing(

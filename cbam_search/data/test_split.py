@@ -13,6 +13,7 @@ from cbam_search.data.images import ImageData, ImageSplit
 from cbam_search.data.load import open_source
 from cbam_search.data.planning import plan_splits
 from cbam_search.errors import DataError
+from cbam_search.own_code import NO_CODE, CodePermission
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,12 @@ class TestSplit:
     fingerprint: str
 
 
-def load_test(config: DatasetConfig, data: ImageData, *, seed: int, allow_code: bool) -> TestSplit:
+def load_test(config: DatasetConfig, data: ImageData, *, seed: int, code: CodePermission = NO_CODE) -> TestSplit:
     """Decode the test images that belong to `data`, which `load` gave for the same `config` and `seed`.
 
     Images that cannot be decoded are left out. Raises DataError where there is no test split, and for images of another size.
     """
-    planned = plan_splits(open_source(config, allow_code=allow_code), config, seed).splits.get("test")
+    planned = plan_splits(open_source(config, code=code), config, seed).splits.get("test")
     if planned is None:
         raise DataError("There is no test split: the source has none with labels, and dataset.test_fraction is 0.")
     decoded = [decode_item(item, data.channels, config.height_width).pixels for item in planned.items()]

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from cbam_search.architecture import Architecture, OwnBackbone
 from cbam_search.backbones.builder import build
 from cbam_search.backbones.own import call_arguments
-from cbam_search.backbones.weightless import weightless
+from cbam_search.backbones.shapes_only import shapes_only
 from cbam_search.errors import ExportError
 from cbam_search.export.model_text import OWN_FILE, ImageFormat, model_text
 from cbam_search.export.verification import verify
-from cbam_search.own_code import import_function
+from cbam_search.own_code import NO_CODE, CodePermission, import_function
 from cbam_search.own_source import source_files
 
 FILES = frozenset({"model.py", "weights.safetensors", "architecture.json", "README.md"})
@@ -54,21 +54,21 @@ def write_module(
     image_size: tuple[int, int],
     description: str = "An image classifier.",
     metadata: Mapping[str, object] | None = None,
-    allow_code: bool = False,
+    code: CodePermission = NO_CODE,
 ) -> Path:
     """Write the network of `architecture` with its trained `weights` (a state dict) into the folder `output`; return it.
 
     class_names, mean, std, image_size (height, width): as of the training data. description: a sentence for the reader.
-    metadata: anything that JSON can hold, kept in architecture.json. allow_code: whether the user's own function may be run, as
-    for `build`; its file, found from the current folder, goes along, and must need torch alone.
+    metadata: anything that JSON can hold, kept in architecture.json. code: whether the user's own function may be run, as for
+    `build`; its file goes along, and must need torch alone.
 
     The folder is checked in a process without this package before it appears under its name: it is there whole or not at all.
     An earlier export there is replaced, any other folder that is not empty is refused. Raises ExportError, and what `build`
     raises.
     """
     output = output.expanduser().absolute()
-    _refuse_foreign(output)
-    network = _network(architecture, weights, allow_code=allow_code)
+    _refuse_other_folders(output)
+    network = _network(architecture, weights, code)
     images = ImageFormat(tuple(class_names), tuple(mean), tuple(max(value, SMALLEST_STD) for value in std), image_size)
     _check_counts(architecture, images)
     details = {
@@ -83,8 +83,8 @@ def write_module(
     }
     readme = README.format(label=architecture.label, description=description, channels=architecture.backbone.in_channels)
     backbone = architecture.backbone
-    with _whole_or_not_at_all(output) as folder:
-        own_arguments = _take_along(backbone, folder) if isinstance(backbone, OwnBackbone) else None
+    with _replaced_when_complete(output) as folder:
+        own_arguments = _copy_own_file(backbone, folder, code) if isinstance(backbone, OwnBackbone) else None
         _write(folder / "model.py", model_text(architecture, images, description, own_arguments))
         _write(folder / "architecture.json", json.dumps(details, indent=2) + "\n")
         _write(folder / "README.md", readme)
@@ -93,29 +93,29 @@ def write_module(
         try:
             verify(folder, network, (backbone.in_channels, *image_size))
         except ExportError as error:
-            raise _explained(error, backbone) if isinstance(backbone, OwnBackbone) else error from None
+            raise _with_own_file_hint(error, backbone) if isinstance(backbone, OwnBackbone) else error from None
     return output
 
 
-def _take_along(backbone: OwnBackbone, folder: Path) -> dict[str, Any]:
+def _copy_own_file(backbone: OwnBackbone, folder: Path, code: CodePermission) -> dict[str, Any]:
     """Copy the file of the user's function; returns the arguments that the function is called with."""
-    here = Path.cwd()
+    here = code.require(f"The network is built by the Python function {backbone.module}.")
     file = source_files(backbone.module, here)[backbone.module.partition(":")[0]]
     (folder / OWN_FILE).write_bytes(file.read_bytes())
     return call_arguments(backbone, import_function(backbone.module, here))
 
 
-def _explained(error: ExportError, backbone: OwnBackbone) -> ExportError:
+def _with_own_file_hint(error: ExportError, backbone: OwnBackbone) -> ExportError:
     return ExportError(
         f"{error}. The file of {backbone.module} goes along alone: it may import torch and the standard library, and no other "
         f"file. The study keeps the weights and the architecture"
     )
 
 
-def _network(architecture: Architecture, weights: Mapping[str, Tensor], *, allow_code: bool) -> nn.Module:
+def _network(architecture: Architecture, weights: Mapping[str, Tensor], code: CodePermission) -> nn.Module:
     # The user's own function may read values of its weights, which the meta device has not got.
-    with nullcontext() if isinstance(architecture.backbone, OwnBackbone) else weightless():
-        network = build(architecture, allow_code=allow_code)
+    with nullcontext() if isinstance(architecture.backbone, OwnBackbone) else shapes_only():
+        network = build(architecture, code=code)
     try:
         network.load_state_dict({name: _as_read_from_a_file(value) for name, value in weights.items()}, assign=True)
     except RuntimeError as error:
@@ -145,7 +145,7 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def _refuse_foreign(output: Path) -> None:
+def _refuse_other_folders(output: Path) -> None:
     if not output.exists():
         return
     if not output.is_dir():
@@ -157,7 +157,7 @@ def _refuse_foreign(output: Path) -> None:
 
 
 @contextmanager
-def _whole_or_not_at_all(output: Path) -> Iterator[Path]:
+def _replaced_when_complete(output: Path) -> Iterator[Path]:
     """A new folder beside `output`, which takes its place when the block ends well and is gone when it does not."""
     try:
         output.parent.mkdir(parents=True, exist_ok=True)

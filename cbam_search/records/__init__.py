@@ -1,1 +1,4 @@
-"""The truth of a study: what was asked, what was trained, and what came of it."""
+"""What a study keeps on disk: its manifest, trials, trainings and events. Everything shown is derived from them.
+
+Only the process that drives a study writes here, apart from the results that workers leave in their folders.
+"""

@@ -29,7 +29,7 @@ class Curves:
         """By trial, its part of `epochs_trained`."""
         self._measured: dict[int, dict[str, Measured]] = {}
 
-    def take_epoch(self, event: EpochFinished) -> bool:
+    def add_epoch(self, event: EpochFinished) -> bool:
         """One more epoch; False when it repeats what was known."""
         curve = self._curves.setdefault(event.trial, [])
         first_time = not curve or event.epoch > curve[-1].epoch
@@ -51,7 +51,7 @@ class Curves:
                 return known.metrics != epoch.metrics
         return True
 
-    def take_measured(self, number: int, metrics: dict[str, Measured]) -> bool:
+    def add_measured(self, number: int, metrics: dict[str, Measured]) -> bool:
         """What was measured before a training; False when it repeats what was known."""
         known = self._measured.get(number)
         self._measured[number] = metrics

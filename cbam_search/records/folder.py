@@ -8,16 +8,19 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from filelock import FileLock, Timeout
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from cbam_search.durable import write_atomically, write_once
 from cbam_search.errors import RecordsError, StudyBusyError, StudyNotFoundError, UserError
+from cbam_search.records.damage import reason
 from cbam_search.records.manifest import STUDY_NAME, StudyManifest
 from cbam_search.records.older import completed, refuse_newer
 from cbam_search.registry import unknown_name
 
+EvaluationFile = Literal["checkpoint", "weights", "predictions"]
 STUDIES_VARIABLE = "CBAM_SEARCH_STUDIES"
 _REFERENCES: TypeAdapter[dict[str, float]] = TypeAdapter(dict[str, float])
 
@@ -97,6 +100,17 @@ class StudyFolder:
     def predictions(self, name: str) -> Path:
         return self.evaluation(name) / "predictions.safetensors"
 
+    def error(self, name: str) -> Path:
+        """Where a training failed: the traceback."""
+        return self.evaluation(name) / "error.txt"
+
+    def file(self, name: str, file: EvaluationFile) -> Path:
+        return self.evaluation(name) / f"{file}.safetensors"
+
+    def part(self, name: str, file: EvaluationFile) -> Path:
+        """The same file while it arrives piece by piece."""
+        return self.evaluation(name) / f".{file}.part"
+
     @property
     def run(self) -> str:
         """What commands take for this study, typed here: its name where they look for names, else its path."""
@@ -117,14 +131,14 @@ class StudyFolder:
         except (OSError, ValueError) as error:
             if isinstance(error, UserError):
                 raise
-            raise RecordsError(f"{self.manifest} cannot be read: {_shortly(error)}. Put back a copy of it") from error
+            raise RecordsError(f"{self.manifest} cannot be read: {reason(error)}. Put back a copy of it") from error
         try:
             return manifest.with_references(_REFERENCES.validate_json(self.references.read_bytes()))
         except FileNotFoundError:
             return manifest
         except (OSError, ValueError) as error:
             raise RecordsError(
-                f"{self.references} cannot be read: {_shortly(error)}. Put back a copy of it, or delete it: a resume works it "
+                f"{self.references} cannot be read: {reason(error)}. Put back a copy of it, or delete it: a resume works it "
                 f"out again"
             ) from error
 
@@ -152,15 +166,6 @@ class StudyFolder:
         return lock
 
 
-def _shortly(error: Exception) -> str:
-    """What is wrong in a few words, without the names of this package's own types."""
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        return f"{where}: {first['msg']}" if where else str(first["msg"])
-    return (error.strerror or "") if isinstance(error, OSError) else str(error)
-
-
 def studies_folder() -> Path:
     """Where studies are looked up by name: $CBAM_SEARCH_STUDIES, else `studies` here."""
     return Path(os.environ.get(STUDIES_VARIABLE, "studies"))
@@ -172,14 +177,14 @@ def create_study_folder(parent: Path, name: str) -> StudyFolder:
         raise UserError(f"'{name}' cannot name a study: use letters, digits, '.', '_' and '-', at most 100, and not 'latest'")
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        return StudyFolder(_untaken(parent, name).resolve())
+        return StudyFolder(_free_path(parent, name).resolve())
     except OSError as error:
         raise UserError(
             f"no study can be made in {parent.resolve()}: {error.strerror}. records.folder says where studies are kept"
         ) from None
 
 
-def _untaken(parent: Path, name: str) -> Path:
+def _free_path(parent: Path, name: str) -> Path:
     attempt = 1
     while True:
         path = parent / (name if attempt == 1 else f"{name}-{attempt}")

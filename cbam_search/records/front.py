@@ -68,8 +68,8 @@ class StudyFront:
         self.members: tuple[Trial, ...] = ()
         self.hypervolume: float | None = None
         for trial in trials:
-            self._compare(trial)
-        self._look()
+            self._add(trial)
+        self._update()
 
     def add(self, trial: Trial, objectives: Sequence[ObjectiveAxis]) -> bool:
         """Take in a trial that ended, by objectives whose references may have been fixed since; returns whether the front has
@@ -77,8 +77,8 @@ class StudyFront:
         """
         fixed, self._objectives = self._objectives != tuple(objectives), tuple(objectives)
         before = self.numbers
-        if self._compare(trial) or fixed:
-            self._look()
+        if self._add(trial) or fixed:
+            self._update()
         return self.numbers != before
 
     @property
@@ -94,8 +94,8 @@ class StudyFront:
         """Of every complete trial, by number; worked out anew each time."""
         return front_of(self._complete, self._objectives).ranks
 
-    def _compare(self, trial: Trial) -> bool:
-        """Whether something has changed."""
+    def _add(self, trial: Trial) -> bool:
+        """Take in a complete trial; returns whether the front may have changed."""
         if trial.state is not TrialState.COMPLETE:
             return False
         self._complete.append(trial)
@@ -103,7 +103,7 @@ class StudyFront:
         changed = self._front.add(values, _tolerance(trial, self._objectives))
         return self._exact.add(values) or changed
 
-    def _look(self) -> None:
+    def _update(self) -> None:
         self.members = _sorted((self._complete[index] for index in self._front.members), self._objectives)
         points = (point(self._complete[index], self._objectives) for index in self._exact.members)
         self.hypervolume = _hypervolume(points, self._objectives)

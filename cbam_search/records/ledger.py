@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from cbam_search.durable import cut_torn_line
 from cbam_search.errors import RecordsError
+from cbam_search.records.damage import reason
 from cbam_search.records.events import EVENT, Event
 
 Listener = Callable[[Event], None]
@@ -20,8 +19,10 @@ Listener = Callable[[Event], None]
 class Ledger:
     """Append-only file with one writer, the driver. A line torn by a crash is cut off when the ledger is opened again."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, check: Callable[[], None] = lambda: None) -> None:
+        """check: called before each event is written; raises LeaseLostError where another driver has taken over."""
         self.path = path
+        self.check = check
         self._listeners: list[Listener] = []
         self._lock = threading.Lock()
         cut_torn_line(path)
@@ -34,6 +35,7 @@ class Ledger:
     def append(self, event: Event) -> None:
         """Force `event` to disk, then tell the listeners; raises RecordsError when it cannot be written."""
         with self._lock:
+            self.check()
             try:
                 self._file.write(event.model_dump_json().encode() + b"\n")
                 self._file.flush()
@@ -66,7 +68,7 @@ def read_events(path: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
             except ValueError as error:
                 raise RecordsError(
                     f"{path} is damaged before byte {offset + len(line)}: line {_line_at(path, offset)} is not an event "
-                    f"({_shortly(error)}). Put back a copy of the file, or remove that line: how trainings ended stands in the "
+                    f"({reason(error)}). Put back a copy of the file, or remove that line: how trainings ended stands in the "
                     f"study's storage too"
                 ) from error
             offset += len(line)
@@ -77,8 +79,3 @@ def _line_at(path: Path, offset: int) -> int:
     """The number of the line that begins at this byte, from 1."""
     with path.open("rb") as file:
         return file.read(offset).count(b"\n") + 1
-
-
-def _shortly(error: ValueError) -> str:
-    """What is wrong in a few words, without the names of this package's own types."""
-    return str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)

@@ -21,7 +21,7 @@ _OLD_NAME = re.compile(r"[0-9a-f]{64}\.json")
 
 
 def bring_cache_up_to_date(folder: Path, keep: Callable[[Evaluation], None]) -> Iterator[str]:
-    """Hand what version 0.1 kept in `folder` to `keep`, and remove its files; yields in words what is left where it is."""
+    """Hand what version 0.1 kept in `folder` to `keep`, and remove its files; yields a sentence for each file that stays."""
     others = 0
     for path in sorted(path for path in folder.glob("*.json") if _OLD_NAME.fullmatch(path.name)):
         try:

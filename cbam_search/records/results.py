@@ -1,6 +1,6 @@
-"""What a worker leaves behind: each epoch, and the result of a training, forced to disk before they are reported.
+"""What workers hand over of a training: what was measured, its epochs, its result, forced to disk before the worker goes on.
 
-A driver that is interrupted or killed may never hear of the last epochs; the next one finds them here.
+A driver that is interrupted or killed may never hear of the last of it; the next one finds it here.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from cbam_search.durable import put_aside, write_atomically
 from cbam_search.errors import DamagedFileError
 from cbam_search.metrics import Measured
+from cbam_search.records.damage import reason
 from cbam_search.records.older import epoch_of_line
 from cbam_search.records.trials import Outcome
 from cbam_search.training.epoch import EPOCH, Epoch
@@ -35,11 +36,11 @@ def read_result(path: Path) -> Outcome | None:
     try:
         return Outcome.model_validate_json(content)
     except ValueError as error:
-        raise DamagedFileError(f"{path} is damaged: {error}") from error
+        raise DamagedFileError(f"{path} is damaged ({reason(error)})") from error
 
 
 def take_result(path: Path) -> Outcome | None:
-    """The same, where a damaged file counts as none: it is put aside, and its training takes place again."""
+    """As `read_result`, but a damaged file is renamed and counts as none, so that the training takes place again."""
     try:
         return read_result(path)
     except DamagedFileError:
@@ -65,10 +66,14 @@ def write_epochs(path: Path, epochs: Iterable[Epoch]) -> None:
     write_atomically(path, b"".join(EPOCH.dump_json(epoch) + b"\n" for epoch in epochs))
 
 
-def append_epoch(path: Path, epoch: Epoch) -> None:
-    """Add one epoch."""
+def append_epochs(path: Path, epochs: Iterable[Epoch]) -> None:
+    """Add epochs, forced to disk."""
+    lines = b"".join(EPOCH.dump_json(epoch) + b"\n" for epoch in epochs)
+    if not lines:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
-        file.write(EPOCH.dump_json(epoch) + b"\n")
+        file.write(lines)
         file.flush()
         os.fsync(file.fileno())
 

@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL, make_url
 
 from cbam_search.errors import UserError
 from cbam_search.records.folder import StudyFolder
-from cbam_search.variables import VARIABLE, expanded, required
+from cbam_search.variables import VARIABLE, required, with_variables
 
 _SETTING = "records.storage"
 _PASSWORD_VARIABLE = re.compile(rf"(?<=:){VARIABLE.pattern}(?=@)")
@@ -45,7 +45,7 @@ def open_storage(url: str | None, folder: StudyFolder) -> RDBStorage:
     if url is None:
         url = f"sqlite:///{folder.database.absolute()}"
     try:
-        resolved = make_url(_with_variables(url))
+        resolved = make_url(_resolve_variables(url))
         if resolved.get_backend_name() == "sqlite":
             return _sqlite(_beside_yaml(resolved, folder).render_as_string(hide_password=False))
         return RDBStorage(resolved.render_as_string(hide_password=False), engine_kwargs={"pool_pre_ping": True})
@@ -80,10 +80,10 @@ def _write_ahead(connection: Any, _record: Any) -> None:
     cursor.close()
 
 
-def _with_variables(url: str) -> str:
+def _resolve_variables(url: str) -> str:
     """`url` with ${NAME} replaced; a password may hold any character."""
     url = _PASSWORD_VARIABLE.sub(lambda match: quote(required(match[1], _SETTING), safe=""), url)
-    return expanded(url, _SETTING)
+    return with_variables(url, _SETTING)
 
 
 def _beside_yaml(url: URL, folder: StudyFolder) -> URL:

@@ -7,7 +7,7 @@ every epoch in order. A worker's own result file bridges the moment between the 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
 
-from cbam_search.metrics import Measured
+from cbam_search.metrics import Measured, known_values
 from cbam_search.records.evaluation import Evaluation
 from cbam_search.records.events import (
     ArchitectureMeasured,
@@ -146,11 +146,19 @@ class StudyRecords:
         self.ledger.append(EvaluationFinished(evaluation=evaluation))
 
     def finish(self, number: int, outcome: Outcome) -> None:
-        """A training ended; the front follows."""
-        outcome = outcome.with_errors(self.manifest.data.validation)
+        """A training ended; a complete trial gets the values of its objectives here, and the front follows."""
+        outcome = self.with_values(number, outcome.with_errors(self.manifest.data.validation))
         self._set(number, OUTCOME, outcome.model_dump(mode="json"))
         self.ledger.append(TrialFinished(trial=number, outcome=outcome))
         self._note_front(changed=self.front.add(self.trials[number], self.manifest.objectives))
+
+    def with_values(self, number: int, outcome: Outcome) -> Outcome:
+        """The outcome of a trial's training with the values of the objectives, where it is complete."""
+        if outcome.state is not TrialState.COMPLETE:
+            return outcome
+        metrics = {name: entry.value for name, entry in outcome.metrics.items()}
+        known = metrics | known_values(self.trials[number].candidate)
+        return outcome.model_copy(update={"values": {axis.name: known[axis.name] for axis in self.manifest.objectives}})
 
     def settle(self, number: int) -> None:
         """Note in the ledger how a training ended, where a killed driver stored it and may have come no further."""
@@ -209,16 +217,15 @@ class StudyRecords:
         return self.trials[trial.number]
 
     def _set(self, number: int, key: str, value: Any) -> None:
+        self.ledger.check()
         trial_id = self.storage.get_trial_id_from_study_id_trial_number(self.optuna_study_id, number)
         self.storage.set_trial_user_attr(trial_id, key, value)
 
 
-def open_records(folder: StudyFolder, url: str | None) -> StudyRecords:
-    """Open a study's records for writing; the caller holds the folder's lock."""
+def open_records(folder: StudyFolder, url: str | None, check: Callable[[], None] = lambda: None) -> StudyRecords:
+    """Open a study's records for writing; the caller holds the folder's lock.
+
+    check: called before every write; raises LeaseLostError where another driver has taken over.
+    """
     manifest = folder.read_manifest()
-    return StudyRecords(folder, manifest, open_storage(url, folder), Ledger(folder.ledger))
-
-
-def running(trials: Mapping[int, Trial]) -> list[Trial]:
-    """Trials without an outcome: in training now, or cut off by a crash."""
-    return [trial for trial in trials.values() if trial.state is TrialState.RUNNING]
+    return StudyRecords(folder, manifest, open_storage(url, folder), Ledger(folder.ledger, check))

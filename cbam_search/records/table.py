@@ -42,15 +42,13 @@ from pydantic import BaseModel, ConfigDict
 from cbam_search.architecture import Architecture
 from cbam_search.durable import write_atomically
 from cbam_search.errors import RecordsError
-from cbam_search.metrics import Measured
+from cbam_search.metrics import TEST_ACCURACY, Measured
 from cbam_search.records.evaluation import Evaluation
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.records.trials import Outcome, TrialState
 from cbam_search.training.epoch import Epoch
 
 TABLE_SCHEMA_VERSION = 1
-TEST_ACCURACY = "test_accuracy"
-"""Among the metrics of a tabulated training's outcome."""
 METADATA_KEY = b"cbam_search"
 Floats = npt.NDArray[np.float64]
 

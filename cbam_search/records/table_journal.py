@@ -91,7 +91,7 @@ class TableJournal:
             raise UserError(f"{error}. Give another --output") from None
         self._check(table.metadata.identity, identity)
         self.sessions.extend(table.metadata.sessions)
-        self._take(table.evaluations())
+        self._add_evaluations(table.evaluations())
 
     def _read_own(self, identity: TableIdentity) -> None:
         if not self._file_path.exists():
@@ -103,16 +103,16 @@ class TableJournal:
                 try:
                     line = _Line.model_validate(evaluation_of_table_line(json.loads(text), self._architectures))
                 except KeyError:
-                    raise UserError(others_would_be_lost(self.output, "trainings of other architectures")) from None
+                    raise UserError(trainings_lost_message(self.output, "trainings of other architectures")) from None
                 except ValueError as error:
                     raise RecordsError(f"{self._file_path} is damaged in line {number}: {error}") from error
                 if line.identity:
                     self._check(line.identity, identity)
                 if line.session and line.session not in self.sessions:
                     self.sessions.append(line.session)
-                self._take([line.evaluation] if line.evaluation else [])
+                self._add_evaluations([line.evaluation] if line.evaluation else [])
 
-    def _take(self, evaluations: Iterable[Evaluation]) -> None:
+    def _add_evaluations(self, evaluations: Iterable[Evaluation]) -> None:
         self.evaluations |= {Cell.of(evaluation): evaluation for evaluation in evaluations}
 
     def _check(self, found: TableIdentity, wanted: TableIdentity) -> None:
@@ -123,8 +123,8 @@ class TableJournal:
             )
 
 
-def others_would_be_lost(output: Path, which: str) -> str:
-    """Why a table is not gone on with that holds trainings which are not asked for now."""
+def trainings_lost_message(output: Path, which: str) -> str:
+    """Why a table that holds trainings which are not asked for now is not continued."""
     return (
         f"{output} has {which} than are asked for now, which would be lost. Give as many --seeds and "
         f"--limit-architectures as before, or more; or another --output"

@@ -13,7 +13,7 @@ class TimeSpent:
         self._closed_sessions_seconds = 0.0
         self._opened_seconds: float | None = None
 
-    def take(self, event: Event) -> None:
+    def add(self, event: Event) -> None:
         """One more event."""
         if isinstance(event, StudyOpened):
             # A driver that was killed closed nothing: its session ended with its last event.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -137,7 +137,7 @@ class Trial:
     candidate: Candidate
     outcome: Outcome | None = None
     attempts: int = 1
-    evaluations: tuple[str, ...] = field(default=())
+    evaluations: tuple[str, ...] = ()
 
     @property
     def state(self) -> TrialState:

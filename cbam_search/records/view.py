@@ -81,26 +81,26 @@ class StudyView(Curves):
         """Take in one event; False when it repeats what was known, as events may after a crash."""
         with self.lock:
             news = self._apply(event)
-            self.time.take(event)
+            self.time.add(event)
         return news
 
     def _apply(self, event: Event) -> bool:
         match event:
             case EpochFinished():
-                return self.take_epoch(event)
+                return self.add_epoch(event)
             case TrialStarted():
                 return self._start(event)
             case TrialSkipped():
-                self._make_way(event.trial, event.digest)
+                self._take_back_another(event.trial, event.digest)
                 first = event.trial not in self.trials
                 self.put(Trial(event.trial, event.candidate, event.outcome, attempts=0))
                 return first
             case ArchitectureMeasured():
-                return self.take_measured(event.trial, event.metrics)
+                return self.add_measured(event.trial, event.metrics)
             case TrialFinished():
                 return self._finish(event)
             case EvaluationFinished():
-                return self._evaluated(event.evaluation)
+                return self._add_evaluation(event.evaluation)
             case FrontUpdated():
                 self.front, self.hypervolume = event.front, event.hypervolume
                 del self.hypervolumes[max(0, len(self._noted_ends) - 1 - self._ends_before_window) :]
@@ -125,13 +125,16 @@ class StudyView(Curves):
 
     def put(self, trial: Trial) -> None:
         """In place of what was known of it; counted here, since every event of thousands asks."""
-        before = self.trials.get(trial.number)
-        for known, step in ((before, -1), (trial, 1)):
-            if known is not None:
-                self._counts[known.state, known.was_trained] += step
-                self.replayed += step * (known.replayed_from is not None)
-                self.ended_epochs += step * (known.outcome.epochs if known.outcome else 0)
+        if before := self.trials.get(trial.number):
+            self._count(before, -1)
+        self._count(trial, 1)
         self.trials[trial.number] = trial
+
+    def _count(self, trial: Trial, step: int) -> None:
+        """step: 1 for a trial that comes, -1 for one that goes."""
+        self._counts[trial.state, trial.was_trained] += step
+        self.replayed += step * (trial.replayed_from is not None)
+        self.ended_epochs += step * (trial.outcome.epochs if trial.outcome else 0)
 
     def reconcile(self, recorded: Mapping[int, Trial]) -> None:
         """Where the storage of trials knows better: a crash of the machine may have taken back its last numbers, or kept the
@@ -150,10 +153,7 @@ class StudyView(Curves):
         self.trials = {number: self.trials[number] for number in recorded}
 
     def _take_back(self, number: int) -> None:
-        trial = self.trials.pop(number)
-        self._counts[trial.state, trial.was_trained] -= 1
-        self.replayed -= trial.replayed_from is not None
-        self.ended_epochs -= trial.outcome.epochs if trial.outcome else 0
+        self._count(self.trials.pop(number), -1)
         self.forget_epochs(number)
         self.forget_measured(number)
         self._numerics.pop(number, None)
@@ -162,14 +162,14 @@ class StudyView(Curves):
         self.weights_removed.discard(number)
         self.front = tuple(member for member in self.front if member != number)
 
-    def _make_way(self, number: int, digest: str) -> None:
+    def _take_back_another(self, number: int, digest: str) -> None:
         """For a candidate under a number that another one had, before a crash of the machine took it back."""
         if number in self.trials and self.trials[number].candidate.digest != digest:
             self._take_back(number)
 
     def _start(self, event: TrialStarted) -> bool:
         event.candidate.architecture.trust_digest(event.digest)
-        self._make_way(event.trial, event.digest)
+        self._take_back_another(event.trial, event.digest)
         known = self.trials.get(event.trial)
         own = evaluation_id(event.digest, self.seed if event.seed is None else event.seed)
         others = known.evaluations[1:] if known else ()
@@ -190,7 +190,7 @@ class StudyView(Curves):
         self.put(replace(trial, outcome=event.outcome))
         return trial.outcome != event.outcome
 
-    def _evaluated(self, evaluation: Evaluation) -> bool:
+    def _add_evaluation(self, evaluation: Evaluation) -> bool:
         assert evaluation.architecture is not None
         own = evaluation_id(evaluation.architecture.digest, evaluation.seed)
         first = own not in self.evaluations

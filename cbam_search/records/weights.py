@@ -35,15 +35,16 @@ class WeightsKeeper:
         self._sizes: dict[int, int] = {}
         self._total = 0
         for trial in records.trials.values():
-            self._look_at(trial)
-        self._keep_bound()
+            self._remove_leftovers(trial)
+        self._remove_beyond_bound()
 
     def ended(self, trial: Trial) -> None:
-        """Look at one trial, which may still be running."""
-        self._look_at(trial)
-        self._keep_bound()
+        """Remove what need not be kept of this trial; nothing while it is still running."""
+        self._remove_leftovers(trial)
+        self._remove_beyond_bound()
 
-    def _look_at(self, trial: Trial) -> None:
+    def _remove_leftovers(self, trial: Trial) -> None:
+        """Of a training that ended: its checkpoint and epochs, and its weights unless they are kept."""
         if trial.state is TrialState.RUNNING or not trial.was_trained:
             return
         folder = self._records.folder
@@ -66,7 +67,7 @@ class WeightsKeeper:
         kept = {trial.number for trial in members} | _plain_designs(self._records.trials.values(), members)
         self._remove(number for number in self._sizes if number not in kept)
 
-    def _keep_bound(self) -> None:
+    def _remove_beyond_bound(self) -> None:
         """The oldest that are far from the front go first, then the oldest behind the front; front and plain designs stay."""
         if self._total <= self._at_most_bytes:
             return

@@ -1,4 +1,4 @@
-"""What about a plan would disappoint, in words."""
+"""Warnings about a plan: flat axes, constraints that exclude too much or nothing, budgets and data that are too small."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LARGE_ERROR = 0.01
 
 
 def plan_warnings(plan: Plan) -> tuple[str, ...]:
-    """One sentence or two for each; none where all is well."""
+    """One or two sentences for each problem; empty where there is none."""
     return (
         *_of_axes(plan),
         *_of_constraints(plan),
@@ -39,11 +39,11 @@ def _of_axes(plan: Plan) -> Iterator[str]:
             varied = f"varies by {100 * (high - low) / high:.2g} %" if high > low else "does not vary"
             yield (
                 f"{name} {varied} in this space ({text(low)} to {text(high)}), so that the front would trade accuracy for "
-                f"next to nothing: add {_what_varies_backbones(plan)}, or use latency_ms"
+                f"next to nothing: add {_keys_that_vary_backbones(plan)}, or use latency_ms"
             )
 
 
-def _what_varies_backbones(plan: Plan) -> str:
+def _keys_that_vary_backbones(plan: Plan) -> str:
     own = any(isinstance(entry.backbone, OwnBackbone) for entry in plan.costs.backbones)
     return "choices of backbone.arguments" if own else "depth or width choices to the backbone"
 

@@ -14,7 +14,7 @@ _OUTLIER = 3.0
 
 
 @dataclass(frozen=True)
-class Training:
+class RunningTraining:
     """A trial in training, the last epoch that is recorded of it (0 before the first), and the accuracy then."""
 
     trial: Trial
@@ -30,13 +30,13 @@ class Tally:
         self.view = view
 
     @property
-    def running(self) -> dict[int, Training]:
+    def running(self) -> dict[int, RunningTraining]:
         """Trainings that this session has started, by number, in order."""
         found = {}
         for number in sorted(self.view.running):
             last = self.view.last_epoch(number)
             accuracy = last.metrics.get("accuracy") if last else None
-            found[number] = Training(self.view.trials[number], last.epoch if last else 0, accuracy)
+            found[number] = RunningTraining(self.view.trials[number], last.epoch if last else 0, accuracy)
         return found
 
     @property

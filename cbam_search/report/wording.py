@@ -1,4 +1,4 @@
-"""Short wording for terminals: column headings, values in running text, times, durations, counts, plain tables."""
+"""Words and numbers that every report writes alike: column headings, values in sentences, times, durations, counts, plain tables."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from cbam_search.metrics import metric
 
 _MOST_DECIMALS = 6
+_DIGITS_WITHOUT_POWER = 15
 
 
 def heading(name: str) -> str:
@@ -40,6 +41,14 @@ def moment(seconds: float) -> str:
 def count(number: int, noun: str) -> str:
     """`1 image`, `2 images`, `1,347 images`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def large_number(number: int) -> str:
+    """All digits, and beyond 15 of them the power of ten as well: `1,234,567,890,123,456 (about 1.23e15)`."""
+    digits = str(number)
+    if len(digits) <= _DIGITS_WITHOUT_POWER:
+        return f"{number:,}"
+    return f"{number:,} (about {digits[0]}.{digits[1:3]}e{len(digits) - 1})"
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, names: int = 1) -> Iterator[str]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import ray
 
 from cbam_search.errors import ResourceError
 from cbam_search.running.config import ResourcesConfig
+from cbam_search.running.interruption import ignored
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,16 @@ class TrialResources:
 
 
 @contextmanager
+def cluster_running(config: ResourcesConfig, *, verbose: bool) -> Iterator[TrialResources]:
+    """Where trials run, ready for them, and what one takes of it; raises ResourceError when not even one fits."""
+    if config.executor == "inline":
+        yield resources_here(config)
+        return
+    with ray_running(config, verbose=verbose):
+        yield trial_resources(config)
+
+
+@contextmanager
 def ray_running(config: ResourcesConfig, *, verbose: bool) -> Iterator[None]:
     """Join the cluster at the configured address, or run Ray on this machine; one that runs already is left running."""
     if ray.is_initialized():
@@ -32,13 +44,15 @@ def ray_running(config: ResourcesConfig, *, verbose: bool) -> Iterator[None]:
         return
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
-        ray.init(
-            address=config.address,
-            include_dashboard=False if _is_local(config) else None,
-            log_to_driver=verbose,
-            logging_level=logging.INFO if verbose else logging.ERROR,
-            configure_logging=True,
-        )
+        # A terminal that is closed sends SIGHUP to Ray's processes too, whose trainings are to end as the driver says.
+        with ignored(signal.SIGHUP):
+            ray.init(
+                address=config.address,
+                include_dashboard=False if _is_local(config) else None,
+                log_to_driver=verbose,
+                logging_level=logging.INFO if verbose else logging.ERROR,
+                configure_logging=True,
+            )
     except (ConnectionError, ValueError) as error:
         raise ResourceError(f"no Ray cluster answers at {config.address or os.environ.get('RAY_ADDRESS')}: {error}") from None
     try:
@@ -50,12 +64,23 @@ def ray_running(config: ResourcesConfig, *, verbose: bool) -> Iterator[None]:
 def trial_resources(config: ResourcesConfig) -> TrialResources:
     """What one trial takes of the running Ray; raises ResourceError when not even one fits."""
     available: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    cpus, gpus = available.get("CPU", 0.0), available.get("GPU", 0.0)
+    return _fitting(config, available.get("CPU", 0.0), available.get("GPU", 0.0), of="Ray")
+
+
+def resources_here(config: ResourcesConfig) -> TrialResources:
+    """What one trial takes of this machine, where they run in this process, one at a time."""
+    import torch
+
+    found = _fitting(config, float(os.cpu_count() or 1), float(torch.cuda.device_count()), of="this machine")
+    return replace(found, concurrent=1)
+
+
+def _fitting(config: ResourcesConfig, cpus: float, gpus: float, *, of: str) -> TrialResources:
     wanted_gpus = config.gpus_of_a_trial(gpus)
     fits = config.fitting(cpus, gpus)
     if fits < 1:
         raise ResourceError(
-            f"one trial asks for {config.cpus_per_trial:g} CPUs and {wanted_gpus:g} GPUs, but Ray has {cpus:g} CPUs and "
+            f"one trial asks for {config.cpus_per_trial:g} CPUs and {wanted_gpus:g} GPUs, but {of} has {cpus:g} CPUs and "
             f"{gpus:g} GPUs. Lower resources.cpus_per_trial or resources.gpus_per_trial, or add machines"
         )
     concurrent = min(fits, config.max_concurrent or fits)

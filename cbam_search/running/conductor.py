@@ -1,17 +1,24 @@
-"""What happens between a decision and its execution, whoever executes: the same for Ray and for tests without it."""
+"""The conductor: what happens between a decision and its execution, whoever decides and whoever executes.
+
+It alone writes a study's records. The proposer decides what is tried next, the rungs what is stopped, an executor runs it.
+"""
 
 from __future__ import annotations
 
 import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
-from cbam_search.errors import StudyFailedError
+from cbam_search.errors import RecordsError, StudyFailedError
 from cbam_search.metrics import Measured
 from cbam_search.records.results import read_epochs, read_measured
+from cbam_search.records.settling import Settled
+from cbam_search.records.study_records import StudyRecords
 from cbam_search.records.trials import Outcome, Trial, TrialState
 from cbam_search.records.weights import Keep, WeightsKeeper
 from cbam_search.running.replays import Replays
+from cbam_search.running.worker_report import WorkerReport
 from cbam_search.search.proposer import NoCandidate, Proposer
 from cbam_search.search.rungs import Rungs
 from cbam_search.training.epoch import Epoch
@@ -21,59 +28,86 @@ SAME_ERROR_AT_MOST = 3
 """After so many failures in a row for the same reason the study stops: the next trial would fail too."""
 
 REPLAYING_SECONDS_A_CALL = 1.0
-"""After that long the caller is let go for a moment: it has trials to watch, and Ctrl-C to heed."""
+PROPOSALS_A_CALL = 50
+"""After so many proposals that need no training, or so long with replays, the caller is let go for a moment: it has trials to
+watch, and Ctrl-C to heed."""
 
 
 class Conductor:
-    """Hands out trials, takes in epochs and outcomes, and keeps weights and failures in check."""
+    """Hands out trials, takes in what came of them, and keeps weights and failures in check."""
 
     def __init__(
         self,
+        records: StudyRecords,
         proposer: Proposer,
         keep: Keep,
         *,
+        settled: Settled,
         keep_bytes: float = float("inf"),
         rungs: Rungs | None = None,
         replays: Replays | None = None,
     ) -> None:
-        """keep, keep_bytes: see `WeightsKeeper`. rungs: where trials are stopped early; filled from the records here. replays:
-        what other studies trained, where the evaluation cache is on.
+        """settled: what an earlier driver left. keep, keep_bytes: see `WeightsKeeper`. rungs: where trials are stopped early;
+        filled from the records here. replays: what other studies trained, where the evaluation cache is on.
         """
+        self.records = records
         self.proposer = proposer
-        self._replays = replays
-        self.records = proposer.records
         self.rungs = rungs
+        self._replays = replays
+        self._unfinished = list(settled.cut_off)
+        self._begin_anew = frozenset(filter(records.view.is_of_other_numerics, settled.cut_off))
+        """Trainings that were cut off and begin again at their first epoch, as this version trains otherwise."""
         if rungs is not None:
-            rungs.fill(self.records.view, self.records.manifest.objectives, without=proposer.begin_anew)
-        for number in proposer.begin_anew:
-            shutil.rmtree(self.records.folder.evaluation(self.records.trials[number].evaluation), ignore_errors=True)
+            rungs.fill(records.view, records.manifest.objectives, without=self._begin_anew)
+        for number in self._begin_anew:
+            shutil.rmtree(records.folder.evaluation(records.trials[number].evaluation), ignore_errors=True)
+        for number in settled.untold:
+            proposer.observe(records.trials[number])
         self._failures: list[str] = []
         self.exhausted: NoCandidate | None = None
+        """Why there is nothing to train any more."""
         self.stopped_by: StudyFailedError | None = None
-        self.weights = WeightsKeeper(self.records, keep, at_most_bytes=keep_bytes)
-        for number, outcome in proposer.left_behind.items():
+        self.weights = WeightsKeeper(records, keep, at_most_bytes=keep_bytes)
+        for number, outcome in settled.handed_over.items():
             self.finish(number, outcome)
 
+    @property
+    def ended(self) -> bool:
+        """Whether no trial will be handed out any more."""
+        return self.exhausted is not None or self.stopped_by is not None
+
     def next(self) -> Trial | None:
-        """The next trial to train, or None when there is none: for good where `exhausted` or `stopped_by` says why.
+        """The next trial to train, recorded as started; None where there is none, for good where `ended` says so.
 
         What another study has trained ends here and now, and the next is looked for, for a moment. The cache is asked before
         what an earlier driver left is read: it may have died in the middle of a replay, whose epochs are none of this study's.
         """
         until = time.monotonic() + REPLAYING_SECONDS_A_CALL
-        while (trial := self._proposed()) is not None and (self._replayed(trial) or self._stopped_late(trial)):
+        while (trial := self._started()) is not None and (self._replayed(trial) or self._stopped_late(trial)):
             if time.monotonic() > until:
                 return None
         return trial
 
-    def _proposed(self) -> Trial | None:
+    def _started(self) -> Trial | None:
         if self.stopped_by is not None:
             return None
-        proposal = self.proposer.next()
-        if isinstance(proposal, NoCandidate):
-            self.exhausted = proposal if proposal is not NoCandidate.NOT_YET else None
-            return None
-        return proposal
+        if self._unfinished:
+            return self._start_again(self._unfinished.pop(0))
+        for _ in range(PROPOSALS_A_CALL):
+            proposal = self.proposer.propose()
+            if isinstance(proposal, NoCandidate):
+                self.exhausted = proposal
+                return None
+            if proposal.skipped is None:
+                return self.records.start(proposal.number, proposal.candidate, proposal.parameters)
+            self.records.skip(proposal.number, proposal.candidate, proposal.skipped)
+            self.proposer.observe(self.records.trials[proposal.number])
+        return None
+
+    def _start_again(self, number: int, *, lost: bool = False) -> Trial:
+        """A training that lost its worker or its driver goes on, as the next attempt."""
+        anew = number in self._begin_anew and not lost
+        return self.records.start_again(number, self.proposer.parameters_of(number), anew=anew)
 
     def _stopped_late(self, trial: Trial) -> bool:
         """Whether a trial ended now because a driver had died between its arrival at a rung and its verdict."""
@@ -86,10 +120,25 @@ class Conductor:
         """Whether the trial ended without a training; one that stands at a checkpoint goes on from there."""
         if self._replays is None or self.records.folder.checkpoint(trial.evaluation).exists():
             return False
-        outcome = self._replays.lay_down(trial)
+        outcome = self._replays.replay(trial)
         if outcome is not None:
             self.finish(trial.number, outcome)
         return outcome is not None
+
+    def take(self, number: int, report: WorkerReport) -> bool:
+        """Take in what a worker reports of a trial; returns whether the trial is to be stopped where it stands.
+
+        Raises RecordsError where what the worker handed over could not be kept.
+        """
+        if report.problem is not None:
+            raise RecordsError(report.problem)
+        self.measured(number, report.measured)
+        if report.epoch is not None:
+            self.epoch(number, report.epoch)
+        if report.outcome is not None:
+            self.finish(number, report.outcome)
+            return False
+        return report.epoch is not None and self.stop_if_behind(number)
 
     def measured(self, number: int, metrics: Mapping[str, Measured]) -> None:
         """What was measured of a trial's architecture before its training; the same again is not recorded again."""
@@ -132,7 +181,7 @@ class Conductor:
             reason=reason,
             numerics_version=NUMERICS_VERSION,
         )
-        self.finish(number, outcome.with_errors(self.records.manifest.data.validation))
+        self.finish(number, outcome)
 
     def stop_if_behind(self, number: int) -> bool:
         """Ask, and do what the answer is."""
@@ -144,28 +193,32 @@ class Conductor:
     def lost(self, number: int) -> Trial:
         """A worker died and the trial goes on elsewhere."""
         self._catch_up(number)
-        return self.proposer.start_again(number)
+        return self._start_again(number, lost=True)
+
+    def workers_died(self, number: int) -> None:
+        """So many workers died with a trial that it is given up."""
+        self.finish(number, Outcome(state=TrialState.FAILED, reason="its worker died, again and again"))
 
     def finish(self, number: int, outcome: Outcome) -> None:
         """A trial ended; a second report of the same end changes nothing."""
-        if self.records.trials[number].state is not TrialState.RUNNING:
+        trial = self.records.trials[number]
+        if trial.state is not TrialState.RUNNING:
             return
         self._catch_up(number, replayed=outcome.replayed_from is not None)
         if self._replays is not None:
             # Before it is recorded, and its weights may go: the other way round a crash would keep it from other studies.
-            self._replays.keep(self.records.trials[number], outcome)
-        self.proposer.finish(number, outcome)
+            self._replays.keep(trial, outcome)
+        ended = replace(trial, outcome=self.records.with_values(number, outcome))
+        # Before the trial that makes them possible is recorded: its front has a hypervolume.
+        if references := self.proposer.references_after(ended):
+            self.records.fix_references(references)
+        self.records.finish(number, outcome)
+        self.proposer.observe(self.records.trials[number])
         self.weights.ended(self.records.trials[number])
         self._note_failure(number, outcome)
 
-    def collect_left(self) -> None:
-        """Once no worker is left. One that was not used again after its trial was stopped saves a checkpoint as it goes."""
-        for trial in self.records.trials.values():
-            if trial.state is TrialState.STOPPED:
-                self.weights.ended(trial)
-
     def _catch_up(self, number: int, *, replayed: bool = False) -> None:
-        """Record what a worker measured and trained but no driver heard of."""
+        """Record what a worker handed over and no driver heard of."""
         folder, evaluation = self.records.folder, self.records.trials[number].evaluation
         self.measured(number, read_measured(folder.measured(evaluation)) or {})
         for epoch in read_epochs(folder.epochs(evaluation)):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field
+
+from cbam_search.space.choices import OneOf
 
 
 class ResourcesConfig(BaseModel):
@@ -10,6 +14,11 @@ class ResourcesConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    executor: Annotated[str, OneOf("executor", ("ray", "inline"))] = Field(
+        default="ray",
+        description="ray: Ray Tune, as many trials at once as fit. inline: in the process that you launch, one trial at a time, "
+        "for a debugger or a notebook",
+    )
     cpus_per_trial: float = Field(default=1.0, gt=0, allow_inf_nan=False, description="CPU cores of one trial")
     gpus_per_trial: float | None = Field(
         default=None,

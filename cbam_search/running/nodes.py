@@ -24,6 +24,11 @@ def latency_device(named: str, resources: TrialResources) -> Device:
     return agreed_device(named, devices_of_nodes(resources), on_gpu=resources.gpus > 0)
 
 
+def device_here(named: str, resources: TrialResources) -> Device:
+    """The same without Ray, of this machine."""
+    return agreed_device(named, {"this machine": devices_of_a_trial(on_gpu=resources.gpus > 0)}, on_gpu=resources.gpus > 0)
+
+
 def gpu_models(resources: TrialResources) -> str:
     """The models of GPU that trials may get, by name, ` + ` between them where nodes differ; raises ResourceError."""
     devices = (device for devices in devices_of_nodes(resources).values() for device in devices)

@@ -1,6 +1,6 @@
 """What a study takes from the evaluation cache and gives to it.
 
-A replayed trial leaves in its folder what its worker would have left (epochs, result, weights) and then ends as any other:
+A replayed trial has in its folder what its worker would have handed over (epochs, result, weights) and then ends as any other:
 whatever a crash cuts off, the next driver finds a finished training.
 """
 
@@ -21,9 +21,9 @@ from cbam_search.records.evaluation import Evaluation, EvaluationKey, TrainedBy
 from cbam_search.records.evaluation_cache import KEPT_STATES, Artifact, EvaluationCache
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.manifest import StudyManifest
-from cbam_search.records.results import read_epochs, write_epochs, write_result
+from cbam_search.records.results import read_epochs, write_epochs, write_measured, write_result
 from cbam_search.records.trials import Outcome, ReplayedFrom, Trial, TrialState
-from cbam_search.running.latency import LatencyMeter
+from cbam_search.running.latency_meter import LatencyMeter
 from cbam_search.training.config import TrainingConfig
 
 CPU = "cpu"
@@ -89,8 +89,8 @@ class Replays:
         self._needed = needed
         self._meter = meter
 
-    def lay_down(self, trial: Trial) -> Outcome | None:
-        """Where the trial's training is known, leave all of it in the trial's folder and say how it ended; else None.
+    def replay(self, trial: Trial) -> Outcome | None:
+        """Where the trial's training is known, put all of it into the trial's folder and say how it ended; else None.
 
         A latency is of this study's own device: where it was not measured in this very setting before, or is beyond the
         constraint, the trial goes to a worker as any other.
@@ -107,7 +107,7 @@ class Replays:
         if not all(self.cache.lend(artifact, found, files[artifact]) for artifact in needed):
             return None
         if self._meter:
-            self._meter.note(trial.evaluation, latency)
+            write_measured(self._folder.measured(trial.evaluation), latency)
         write_epochs(self._folder.epochs(trial.evaluation), found.epochs)
         outcome = _replayed(found)
         outcome = outcome.model_copy(update={"metrics": outcome.metrics | latency})

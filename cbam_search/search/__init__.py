@@ -1,1 +1,4 @@
-"""What decides: proposals and what becomes of them. Knows nothing of where trials run."""
+"""What decides: which architecture is tried next, and which trial is stopped early.
+
+Never knows where trials run.
+"""

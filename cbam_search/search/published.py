@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cbam_search.architecture import Architecture, published
 from cbam_search.cost.cost import CostFunction
 from cbam_search.search.feasibility import excess
-from cbam_search.search.warm_start import spread
+from cbam_search.search.warm_start import evenly_spaced
 from cbam_search.space.space import Space
 
 
@@ -30,7 +30,7 @@ def published_designs(
 ) -> PublishedDesigns:
     """Each kind (`none` is the bare network) on each distinct backbone, up to `at_most_backbones` of them."""
     by_cost = sorted(space.backbones, key=lambda entry: cost(published(entry, None)).gflops)
-    backbones = [by_cost[index] for index in spread(len(by_cost), at_most_backbones)]
+    backbones = [by_cost[index] for index in evenly_spaced(len(by_cost), at_most_backbones)]
     designs = [published(backbone, None if kind == "none" else kind) for backbone in backbones for kind in kinds]
     feasible = {design.digest: excess(cost(design), bounds) == 0 for design in designs}
     return PublishedDesigns(

@@ -40,11 +40,11 @@ class WarmStartMapping:
         """The design of the space that stands for `architecture`, canonical; itself where the space has it."""
         source = architecture.canonical()
         backbone = self._backbone(source.backbone)
-        if here := _itself(source, backbone, self._space):
+        if here := _same_design(source, backbone, self._space):
             return here
-        wishes = self._wishes(source, backbone)
+        wanted = self._wanted_specs(source, backbone)
         chosen = {
-            unit: self._option(options, self._space.sites_of(backbone, unit), wishes)
+            unit: self._option(options, self._space.sites_of(backbone, unit), wanted)
             for unit, options in self._options_of(backbone).items()
         }
         return self._space.with_options(backbone, chosen)
@@ -60,54 +60,57 @@ class WarmStartMapping:
             self._options[backbone] = self._space.options(backbone)
         return self._options[backbone]
 
-    def _wishes(self, source: Architecture, backbone: AnyBackbone) -> dict[str, AttentionSpec]:
+    def _wanted_specs(self, source: Architecture, backbone: AnyBackbone) -> dict[str, AttentionSpec]:
         """What each site of `backbone` should have, by name."""
         flat = isinstance(source.backbone, OwnBackbone) or isinstance(backbone, OwnBackbone)
         stages, stems = _stages(source.backbone, flat=flat)
         stages_here, stems_here = _stages(backbone, flat=flat)
         specs = dict(source.attention)
-        wishes: dict[str, AttentionSpec] = {}
+        wanted: dict[str, AttentionSpec] = {}
         for stage, blocks in enumerate(stages_here):
             blocks_there = stages[_relative(stage, len(stages_here), len(stages))]
             for block, sites in enumerate(blocks):
-                wishes |= self._in_block(specs, blocks_there[_relative(block, len(blocks), len(blocks_there))], sites)
+                wanted |= self._in_block(specs, blocks_there[_relative(block, len(blocks), len(blocks_there))], sites)
         for stem in stems_here:
             # Where the other family has no attention at its stem, the first block says what the beginning should have.
-            wishes |= self._in_block(specs, stems[0] if stems else stages[0][0], stem)
-        return wishes
+            wanted |= self._in_block(specs, stems[0] if stems else stages[0][0], stem)
+        return wanted
 
     def _in_block(
         self, specs: Mapping[str, AttentionSpec], there: Sequence[Site], here: Sequence[Site]
     ) -> dict[str, AttentionSpec]:
-        """A site takes the place of its name; attention at a place that is not to be had here goes to one that is."""
+        """A site takes what the other block has at the same position.
+
+        Attention at a position that this space does not offer goes to one that it does.
+        """
         offered = [site for site in here if not set(self._space.positions).isdisjoint(site.positions)]
-        wishes: dict[str, AttentionSpec] = {}
-        homeless: list[AttentionSpec] = []
+        wanted: dict[str, AttentionSpec] = {}
+        unplaced: list[AttentionSpec] = []
         for site in there:
             if site.name not in specs:
                 continue
             same = [other for other in offered if _place(other) == _place(site)]
             if same:
-                wishes |= {other.name: specs[site.name] for other in same}
+                wanted |= {other.name: specs[site.name] for other in same}
             else:
-                homeless.append(specs[site.name])
-        if homeless and not wishes:
+                unplaced.append(specs[site.name])
+        if unplaced and not wanted:
             default = _default_position(offered, self._space)
-            wishes = {site.name: homeless[0] for site in offered if default in site.positions}
-        return wishes
+            wanted = {site.name: unplaced[0] for site in offered if default in site.positions}
+        return wanted
 
     def _option(
-        self, options: tuple[UnitOption, ...], sites: tuple[Site, ...], wishes: Mapping[str, AttentionSpec]
+        self, options: tuple[UnitOption, ...], sites: tuple[Site, ...], wanted: Mapping[str, AttentionSpec]
     ) -> UnitOption:
         """The nearest one to what the unit's sites should have; the first in the space's order where several are as near."""
-        wished = tuple(spec.canonical(site.channels) if (spec := wishes.get(site.name)) else None for site in sites)
+        wished = tuple(spec.canonical(site.channels) if (spec := wanted.get(site.name)) else None for site in sites)
         key = (tuple((site.channels, site.positions) for site in sites), wished)
         if key not in self._nearest:
             self._nearest[key] = min(options, key=lambda option: sum(map(_distance, wished, option)))
         return self._nearest[key]
 
 
-def spread(count: int, at_most: int) -> list[int]:
+def evenly_spaced(count: int, at_most: int) -> list[int]:
     """Indices of at most so many of `count` things, evenly from the first to the last."""
     if count <= at_most:
         return list(range(count))
@@ -116,7 +119,7 @@ def spread(count: int, at_most: int) -> list[int]:
     return [round(index * (count - 1) / (at_most - 1)) for index in range(at_most)]
 
 
-def _itself(source: Architecture, backbone: AnyBackbone, space: Space) -> Architecture | None:
+def _same_design(source: Architecture, backbone: AnyBackbone, space: Space) -> Architecture | None:
     """The same design on the space's own backbone, where the space has both."""
     if _for_images_of(source.backbone, backbone) != backbone:
         return None

@@ -15,23 +15,24 @@ from cbam_search.durable import write_atomically
 from cbam_search.errors import ConfigError, ResourceError, StudyFailedError, UserError
 from cbam_search.identity import differences
 from cbam_search.metrics import LATENCY
+from cbam_search.own_code import CodePermission
 from cbam_search.own_source import source_digest, source_files
-from cbam_search.records.events import StudyClosed
 from cbam_search.records.folder import StudyFolder, create_study_folder, find_study
+from cbam_search.records.lease import take_lease
 from cbam_search.records.manifest import LatencySummary, StudyManifest
-from cbam_search.running.cluster import TrialResources, ray_running, trial_resources
-from cbam_search.running.latency import LatencyJob
-from cbam_search.running.nodes import latency_device
+from cbam_search.running.cluster import TrialResources, cluster_running
+from cbam_search.running.latency_meter import LatencyJob
+from cbam_search.running.nodes import device_here, latency_device
 from cbam_search.space.own_config import OwnBackboneConfig
 from cbam_search.study.budgets import budget_asked
 from cbam_search.study.config import StudyConfig, read_study_config
-from cbam_search.study.driver import drive
+from cbam_search.study.driver import Driven, drive
 from cbam_search.study.environment import hardware, versions
 from cbam_search.study.preparation import Preparation, prepare, summary
 from cbam_search.study.screen import Screen, Silence
-from cbam_search.study.spaces import require_code_permission
+from cbam_search.study.space_from_config import code_folder_of
+from cbam_search.study.start_from import resolve_warm_start
 from cbam_search.study.study import Study, open_study, read_study
-from cbam_search.study.warm_start import resolve_warm_start
 
 __all__ = ["Study", "launch", "open_study", "resume"]
 
@@ -45,12 +46,11 @@ def launch(space: str | Path, *, allow_code: bool = False, verbose: bool = False
     """
     screen = screen or Silence()
     config, text = read_study_config(Path(space))
-    prepared = prepare(config, allow_code=allow_code)
+    prepared = prepare(config, code=CodePermission.of(allow_code))
     warm_start = resolve_warm_start(prepared)
     if warm_start:
         prepared = replace(prepared, warm_start=warm_start.recorded)
-    with ray_running(config.resources, verbose=verbose):
-        resources = trial_resources(config.resources)
+    with cluster_running(config.resources, verbose=verbose) as resources:
         latency = _latency_job(config, resources)
         folder = _create(prepared, text, Path(space).resolve().parent, latency)
         screen.note(f"study {folder.path.name} in {folder.path}")
@@ -58,9 +58,9 @@ def launch(space: str | Path, *, allow_code: bool = False, verbose: bool = False
             screen.note(note)
         if warm_start:
             screen.note(warm_start.note)
-        with folder.lock():
-            closed = drive(folder, prepared, resources, latency, resumed=False, screen=screen, verbose=verbose)
-    return _close(folder, closed, screen)
+        with folder.lock(), take_lease(folder, note=screen.note) as lease:
+            driven = drive(folder, prepared, resources, latency, lease, resumed=False, screen=screen, verbose=verbose)
+    return _close(folder, driven, screen)
 
 
 def resume(
@@ -79,29 +79,34 @@ def resume(
     own backbone have changed, and where the study has taken that much already.
     """
     screen = screen or Silence()
+    code = CodePermission.of(allow_code)
     folder = find_study(str(run))
     manifest = folder.read_manifest()
     config, _ = read_study_config(folder.given_yaml, base=Path(manifest.yaml_folder))
-    with folder.lock():
+    with folder.lock(), take_lease(folder, note=screen.note) as lease:
         _check_same_settings(folder, manifest, config)
-        _check_same_source(manifest, config, allow_code=allow_code)
-        prepared = replace(prepare(config, allow_code=allow_code), warm_start=manifest.warm_start)
+        _check_same_source(manifest, config, code)
+        prepared = replace(prepare(config, code=code), warm_start=manifest.warm_start)
         _check_same_data(manifest, prepared)
         _check_same_weights(manifest, prepared)
-        with ray_running(config.resources, verbose=verbose):
-            resources = trial_resources(config.resources)
+        with cluster_running(config.resources, verbose=verbose) as resources:
             latency = _latency_job(config, resources)
             _check_same_device(manifest, latency, config)
             budget = budget_asked(manifest, config, trials=trials, hours=hours)
-            closed = drive(folder, prepared, resources, latency, resumed=True, screen=screen, verbose=verbose, budget=budget)
-    return _close(folder, closed, screen)
+            driven = drive(
+                folder, prepared, resources, latency, lease, resumed=True, screen=screen, verbose=verbose, budget=budget
+            )
+    return _close(folder, driven, screen)
 
 
 def _latency_job(config: StudyConfig, resources: TrialResources) -> LatencyJob | None:
     """Where latency is used; raises ResourceError where the cluster has not the device, or several."""
     if config.latency is None:
         return None
-    device = latency_device(config.latency.device, resources)
+    if config.resources.executor == "inline":
+        device = device_here(config.latency.device, resources)
+    else:
+        device = latency_device(config.latency.device, resources)
     return LatencyJob(config.latency, device, config.constraints.measured_bounds().get(LATENCY))
 
 
@@ -180,13 +185,13 @@ def _changed_in(section: str, began_with: StudyConfig, config: StudyConfig) -> l
     return [f"{section}.{name}" for name in differences(before, now)]
 
 
-def _check_same_source(manifest: StudyManifest, config: StudyConfig, *, allow_code: bool) -> None:
-    """Before anything of it is run."""
-    require_code_permission(config, allow_code=allow_code)
+def _check_same_source(manifest: StudyManifest, config: StudyConfig, code: CodePermission) -> None:
+    """Before anything of it is run; raises CodeNotAllowedError too."""
     if not isinstance(config.backbone, OwnBackboneConfig):
         return
-    if source_digest(config.backbone.module, Path.cwd()) != manifest.backbone_source:
-        files = ", ".join(str(file) for file in source_files(config.backbone.module, Path.cwd()).values())
+    folder = code_folder_of(config.backbone, code)
+    if source_digest(config.backbone.module, folder) != manifest.backbone_source:
+        files = ", ".join(str(file) for file in source_files(config.backbone.module, folder).values())
         raise UserError(
             f"the source of {config.backbone.module} has changed since study {manifest.name} began ({files}), so that its "
             f"networks would not be the same. Put it back, or launch a new study"
@@ -226,9 +231,9 @@ def _weights(prepared: Preparation) -> dict[str, str]:
     return {backbone.name: weights.sha256 for backbone, weights in prepared.pretrained.items()}
 
 
-def _close(folder: StudyFolder, closed: StudyClosed, screen: Screen) -> Study:
-    study = read_study(folder)
-    screen.closed(closed)
+def _close(folder: StudyFolder, driven: Driven, screen: Screen) -> Study:
+    study, closed = read_study(folder), driven.closed
+    screen.closed(closed, driven.exit_code)
     if closed.reason == "failed":
         raise StudyFailedError(f"{closed.message}. What it found so far: cbam-search front {shlex.quote(folder.run)}")
     return study

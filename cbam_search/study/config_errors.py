@@ -157,7 +157,7 @@ class _Explainer:
             errors, here = below[key], (*path, key) if (*path, key) in self._lines else path
             refused_key = any(error.loc == ("[key]",) for error in errors)
             if _is_only(errors, "extra_forbidden") or (refused_key and keys(annotation)):
-                meant = self._meant_by(key, annotation, path)
+                meant = self._closest_key(key, annotation, path)
                 misspelled.add(meant)
                 mistakes.append(self._mistake(here, unknown_key(meant, keys(annotation))))
             elif refused_key:
@@ -166,7 +166,7 @@ class _Explainer:
                 mistakes += self.explain(errors, child(annotation, key), here)
         return mistakes + [self._mistake(path, missing(key, annotation)) for key in below if key in absent - misspelled]
 
-    def _meant_by(self, key: str | int, annotation: Any, path: KeyPath) -> Any | None:
+    def _closest_key(self, key: str | int, annotation: Any, path: KeyPath) -> Any | None:
         return nearest(key, [name for name in keys(annotation) if (*path, str(name)) not in self._lines])
 
     def _refused(self, error: _Error, annotation: Any, path: KeyPath) -> Mistake:
@@ -185,7 +185,7 @@ class _Explainer:
             return self._mistake(path, f"{shown(error.value)} {BEYOND_LIMIT[error.kind](error.limits)}")
         if error.kind in _PYDANTIC_KINDS - {"value_error", "assertion_error"}:
             return self._mistake(path, f"{error.message}; found {shown(error.value)}")
-        # What concerns several sections is found above them, and says itself where it is to be mended.
+        # What concerns several sections is found above them, and says itself what to change.
         at = (*path, *error.limits.get("at", ()))
         return self._mistake(at if at in self._lines else path, error.message)
 

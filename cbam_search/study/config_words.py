@@ -86,7 +86,7 @@ def missing_tag(tag_key: str, section: Any, annotation: Any) -> str:
 
 
 def describe(annotation: Any) -> str:
-    """What may stand there, in words: "a list of whole numbers", "a mapping with from, at_least, at_most"."""
+    """What may stand there: "a list of whole numbers", "a mapping with from, at_least, at_most"."""
     words = _describe(annotation)
     return f"{words} or null" if admits_null(annotation) else words
 

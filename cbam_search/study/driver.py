@@ -6,22 +6,25 @@ import logging
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
+from cbam_search.errors import LeaseLostError
 from cbam_search.records.events import StudyClosed
 from cbam_search.records.folder import StudyFolder
+from cbam_search.records.lease import Lease
+from cbam_search.records.settling import settle
 from cbam_search.records.study_records import StudyRecords, open_records
 from cbam_search.report.replayed import with_replays
 from cbam_search.report.wording import count
 from cbam_search.running.cluster import TrialResources
 from cbam_search.running.conductor import Conductor
-from cbam_search.running.latency import LatencyJob
-from cbam_search.running.trainable import TrainingJob
-from cbam_search.running.tune_run import run_trials
-from cbam_search.search.proposer import NoCandidate, Proposer
-from cbam_search.search.rungs import Rungs
+from cbam_search.running.interruption import EXIT_CODE_OF_STOP, Interruption
+from cbam_search.running.latency_meter import LatencyJob
+from cbam_search.running.run import run_trials
+from cbam_search.search.proposer import NoCandidate
+from cbam_search.study.assembly import conductor_of, executor_of
 from cbam_search.study.budgets import Budget, apply
 from cbam_search.study.preparation import Preparation
-from cbam_search.study.replays import replays_of
 from cbam_search.study.screen import Screen
 from cbam_search.tracking.uploader import Uploader
 from cbam_search.training.numerics import NUMERICS_VERSION
@@ -30,25 +33,35 @@ UPLOAD_SECONDS_AT_MOST = 60.0
 CHATTY_LOGGERS = ("ray", "ray.tune", "optuna", "py.warnings")
 
 
+@dataclass(frozen=True)
+class Driven:
+    """How a driver ended. exit_code: of the command, where a signal or a request stopped it; 0 otherwise."""
+
+    closed: StudyClosed
+    exit_code: int = 0
+
+
 def drive(
     folder: StudyFolder,
     prepared: Preparation,
     resources: TrialResources,
     latency: LatencyJob | None,
+    lease: Lease,
     *,
     resumed: bool,
     screen: Screen,
     verbose: bool,
     budget: Budget | None = None,
-) -> StudyClosed:
-    """Run what remains of the study in `folder`; the caller holds its lock and has Ray running.
+) -> Driven:
+    """Run what remains of the study in `folder`; the caller holds its lock and its lease, and has Ray running where needed.
 
-    latency: where it is an objective or a constraint. budget: of a study that is resumed.
+    latency: where it is an objective or a constraint. budget: of a study that is resumed. Raises LeaseLostError, with nothing
+    more written, where another driver has taken over.
     """
     config = prepared.config
-    uploader = Uploader(folder, config.tracking)
-    with _chatter_to(folder, verbose=verbose):
-        records = open_records(folder, config.records.storage)
+    uploader = Uploader(folder, config.tracking, check=lease.check)
+    with _chatter_to(folder, verbose=verbose), Interruption(lease.stop_requested) as interruption:
+        records = open_records(folder, config.records.storage, check=lease.check)
         try:
             for note in (budget and apply(budget, records), _other_numerics(records)):
                 if note:
@@ -57,7 +70,9 @@ def drive(
                 records.subscribe(listener)
                 records.opened(resumed=resumed)
                 uploader.start()
-                closed = with_replays(_run(records, prepared, resources, latency, screen), records.trials.values())
+                closed = with_replays(
+                    _run(records, prepared, resources, latency, lease, interruption, screen), records.trials.values()
+                )
                 records.closed(closed)
             for problem in prepared.evaluations.problems if prepared.evaluations else ():
                 screen.note(problem)
@@ -69,54 +84,41 @@ def drive(
             if not uploader.stop(UPLOAD_SECONDS_AT_MOST):
                 screen.note(_mlflow_is_behind(uploader, folder))
             records.close()
-    return closed
+    lease.release(closed.reason)
+    return Driven(closed, (interruption.exit_code or EXIT_CODE_OF_STOP) if closed.reason == "interrupted" else 0)
 
 
 def _run(
-    records: StudyRecords, prepared: Preparation, resources: TrialResources, latency: LatencyJob | None, screen: Screen
+    records: StudyRecords,
+    prepared: Preparation,
+    resources: TrialResources,
+    latency: LatencyJob | None,
+    lease: Lease,
+    interruption: Interruption,
+    screen: Screen,
 ) -> StudyClosed:
-    config = prepared.config
-    proposer = Proposer(
-        records,
-        prepared.space,
-        prepared.cost.cost,
-        config.search,
-        seed=config.seed,
-        bounds=prepared.bounds,
-        published=prepared.published.trained,
-        measured_bounds=config.constraints.measured_bounds(),
-        warm_start=prepared.warm_start.architectures if prepared.warm_start else (),
-    )
-    for problem in proposer.problems:
+    settled = settle(records)
+    for problem in settled.problems:
         screen.note(problem)
-    conductor = Conductor(
-        proposer,
-        config.records.keep,
-        keep_bytes=config.records.keep_gib * 2**30,
-        rungs=_rungs(prepared),
-        replays=replays_of(records, prepared, resources, latency),
-    )
-    job = TrainingJob(
-        recipe=config.training,
-        seed=config.seed,
-        study=records.folder.path,
-        keep_weights=config.records.keep != "none",
-        keep_predictions=config.records.predictions,
-        threads=config.resources.threads,
-        on_gpu=resources.gpus > 0,
-        code_folder=prepared.code_folder,
-        latency=latency,
-    )
+    conductor = conductor_of(records, prepared, resources, latency, settled)
     try:
-        interrupted = run_trials(conductor, prepared.data, job, resources, prepared.pretrained)
+        with executor_of(records, prepared, resources, latency, lease.claim.check) as executor:
+            interrupted = run_trials(conductor, executor, interruption)
     except KeyboardInterrupt:
         interrupted = True
+    except LeaseLostError:
+        raise
     except Exception as error:
         records.closed(StudyClosed(reason="failed", message=f"{type(error).__name__}: {error}"))
         raise
-    conductor.collect_left()
     if interrupted:
-        return StudyClosed(reason="interrupted", message="stopped by Ctrl-C")
+        return StudyClosed(reason="interrupted", message=f"stopped by {interruption.by or 'Ctrl-C'}")
+    return _ended(conductor)
+
+
+def _ended(conductor: Conductor) -> StudyClosed:
+    """Why a study that was not interrupted has ended."""
+    records, proposer = conductor.records, conductor.proposer
     if conductor.stopped_by is not None:
         return StudyClosed(reason="failed", message=str(conductor.stopped_by))
     conductor.weights.closed()
@@ -128,19 +130,6 @@ def _run(
         message = f"{proposer.ended.message}; {records.started} of at most {proposer.trials} trainings are done"
         return StudyClosed(reason=proposer.ended.reason, message=message)
     return StudyClosed(reason="trials", message=f"all {proposer.trials} trainings are done")
-
-
-def _rungs(prepared: Preparation) -> Rungs | None:
-    """Where trials are stopped early."""
-    config = prepared.config
-    if config.search.scheduler.kind == "none":
-        return None
-    return Rungs(
-        config.search.scheduler,
-        epochs=config.training.epochs,
-        bounds=prepared.bounds,
-        measured_bounds=config.constraints.measured_bounds(),
-    )
 
 
 def _other_numerics(records: StudyRecords) -> str | None:

@@ -19,6 +19,6 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> str:
-    """The driver's processor and GPUs, in words."""
+    """The driver's processor and GPUs: `8 cores of AMD EPYC 9B14; no GPU`."""
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return f"{os.cpu_count()} cores of {processor_name()}; {', '.join(gpus) or 'no GPU'}"

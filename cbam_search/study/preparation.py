@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from cbam_search.architecture import published
 from cbam_search.backbones.pretrained import Pretrained
@@ -11,6 +10,7 @@ from cbam_search.cost.model import CostModel
 from cbam_search.data.images import ImageData
 from cbam_search.data.load import load
 from cbam_search.errors import SpaceError
+from cbam_search.own_code import NO_CODE, CodePermission
 from cbam_search.records.evaluation_cache import EvaluationCache, open_cache
 from cbam_search.records.manifest import DataSummary, ObjectiveAxis, WarmStart
 from cbam_search.search.feasibility import excess
@@ -18,13 +18,13 @@ from cbam_search.search.published import PublishedDesigns, published_designs
 from cbam_search.search.reference import objective_axes
 from cbam_search.space.space import Space
 from cbam_search.study.config import StudyConfig
-from cbam_search.study.pretrained import notes_of, pretrained_of
-from cbam_search.study.spaces import require_code_permission, space_of
+from cbam_search.study.space_from_config import require_code_permission, space_of
+from cbam_search.study.starting_weights import notes_of, pretrained_of
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """The parts that a driver needs. code_folder: where the user's own code is imported from, where it may be."""
+    """The parts that a driver needs. code: whether the user's own code may run."""
 
     config: StudyConfig
     data: ImageData
@@ -33,7 +33,7 @@ class Preparation:
     bounds: dict[str, float]
     objectives: tuple[ObjectiveAxis, ...]
     published: PublishedDesigns
-    code_folder: Path | None = None
+    code: CodePermission = NO_CODE
     pretrained: Pretrained = field(default_factory=dict)
     evaluations: EvaluationCache | None = None
     warm_start: WarmStart | None = None
@@ -44,15 +44,15 @@ class Preparation:
         return (*self.data.notes, *cost_notes(self.space, self.cost), *notes_of(self.pretrained))
 
 
-def prepare(config: StudyConfig, *, allow_code: bool) -> Preparation:
+def prepare(config: StudyConfig, *, code: CodePermission = NO_CODE) -> Preparation:
     """Load the data and work out the rest; raises DataError, CodeNotAllowedError, OwnCodeError, SpaceError, WeightsError, or
     UserError where the evaluation cache cannot be written.
     """
-    require_code_permission(config, allow_code=allow_code)
+    require_code_permission(config, code)
     evaluations = open_cache(config.search.evaluation_cache)
-    data = load(config.dataset, seed=config.seed, allow_code=allow_code)
-    space = space_of(config, in_channels=data.channels, classes=data.classes, image_size=data.image_size, allow_code=allow_code)
-    cost = CostModel(data.image_size, allow_code=allow_code)
+    data = load(config.dataset, seed=config.seed, code=code)
+    space = space_of(config, in_channels=data.channels, classes=data.classes, image_size=data.image_size, code=code)
+    cost = CostModel(data.image_size, code=code)
     bounds = config.constraints.bounds()
     published = published_of(config, space, cost)
     pretrained = pretrained_of(config, space)
@@ -66,8 +66,7 @@ def prepare(config: StudyConfig, *, allow_code: bool) -> Preparation:
         bounds=bounds | config.constraints.measured_bounds(),
         validation_labels=data.validation.labels,
     )
-    code_folder = Path.cwd() if allow_code else None
-    return Preparation(config, data, space, cost, bounds, objectives, published, code_folder, pretrained, evaluations)
+    return Preparation(config, data, space, cost, bounds, objectives, published, code, pretrained, evaluations)
 
 
 def published_of(config: StudyConfig, space: Space, cost: CostModel) -> PublishedDesigns:

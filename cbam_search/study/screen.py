@@ -18,7 +18,7 @@ class Screen(Protocol):
 
     def display(self, records: StudyRecords, resources: TrialResources) -> AbstractContextManager[Listener]: ...
 
-    def closed(self, event: StudyClosed) -> None: ...
+    def closed(self, event: StudyClosed, exit_code: int) -> None: ...
 
 
 class Silence:
@@ -30,5 +30,5 @@ class Silence:
     def display(self, records: StudyRecords, resources: TrialResources) -> AbstractContextManager[Listener]:  # noqa: ARG002
         return nullcontext(lambda _event: None)
 
-    def closed(self, event: StudyClosed) -> None:
+    def closed(self, event: StudyClosed, exit_code: int) -> None:
         """Nothing."""

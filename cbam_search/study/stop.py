@@ -9,7 +9,7 @@ from cbam_search.errors import CbamSearchError
 from cbam_search.records.driver import Driver, Standing, driver_of, request_stop
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.status import StudyStatus
-from cbam_search.report.status_text import headline, next_lines, under_way_text
+from cbam_search.report.terminal.status import headline, next_lines, under_way_text
 from cbam_search.report.wording import duration, moment
 from cbam_search.study.status import read_status
 

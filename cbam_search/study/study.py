@@ -13,6 +13,7 @@ from cbam_search import pareto
 from cbam_search.errors import ExportError
 from cbam_search.export.module import write_module
 from cbam_search.metrics import error_name
+from cbam_search.own_code import CodePermission
 from cbam_search.records.folder import StudyFolder, find_study
 from cbam_search.records.front import Front, front_of, point
 from cbam_search.records.manifest import StudyManifest
@@ -21,7 +22,7 @@ from cbam_search.records.storage import open_storage
 from cbam_search.records.stored_trials import read_trials
 from cbam_search.records.trials import Trial
 from cbam_search.study.config import StudyConfig, read_study_config
-from cbam_search.study.spaces import require_code_permission
+from cbam_search.study.space_from_config import require_code_permission
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class Study:
         allow_code: whether the function that builds your own backbone may be run. Raises ExportError, CodeNotAllowedError, and
         OwnCodeError, also where that function's source is no longer that of the study.
         """
-        require_code_permission(self.config, allow_code=allow_code)
+        code = CodePermission.of(allow_code)
+        require_code_permission(self.config, code)
         trial = self.pick(pick)
         weights = weights_path(self.folder, trial)
         if not weights.is_file():
@@ -90,7 +92,7 @@ class Study:
             image_size=data.image_size,
             description=f"Trial {trial.number} of study {self.name}: an image classifier of {len(data.class_names)} classes.",
             metadata={"study": self.name, "trial": trial.number, **_figures(trial), **self._latency_setting()},
-            allow_code=allow_code,
+            code=code,
         )
 
     def _latency_setting(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from cbam_search.data.load import load
 from cbam_search.data.test_split import load_test
 from cbam_search.errors import NotAvailableError, ResourceError, UserError
 from cbam_search.identity import identity
+from cbam_search.own_code import CodePermission
 from cbam_search.records.table import (
     Cell,
     TableData,
@@ -23,14 +24,15 @@ from cbam_search.records.table import (
     TableIdentity,
     TableMetadata,
 )
-from cbam_search.running.tabulation import TableJob, TableTask
+from cbam_search.running.tabulation import TableJob, table_task
+from cbam_search.running.worker_report import EvaluationTask
 from cbam_search.search.reference import objective_axes
 from cbam_search.search.whole_space import feasible_architectures
 from cbam_search.space.own_config import OwnBackboneConfig
 from cbam_search.space.space import Space
 from cbam_search.study.config import StudyConfig
 from cbam_search.study.preparation import published_of
-from cbam_search.study.pretrained import pretrained_of
+from cbam_search.study.starting_weights import pretrained_of
 from cbam_search.study.yaml_file import parse_yaml
 from cbam_search.training.numerics import NUMERICS_VERSION
 
@@ -46,11 +48,11 @@ class PreparedTable:
     identity: TableIdentity
     metadata: TableMetadata
     entries: tuple[TableEntry, ...]
-    tasks: dict[Cell, TableTask]
+    tasks: dict[Cell, EvaluationTask]
 
 
 def prepare_table(
-    config: StudyConfig, text: str, path: Path, *, seeds: int, limit: int | None, allow_code: bool
+    config: StudyConfig, text: str, path: Path, *, seeds: int, limit: int | None, code: CodePermission
 ) -> PreparedTable:
     """Load the images and list the trainings. Raises UserError, as for an own network."""
     if isinstance(config.backbone, OwnBackboneConfig):
@@ -58,8 +60,8 @@ def prepare_table(
             f"{path}: tabulate trains networks of the families, and backbone.module names your own, which is not available in "
             f"this version"
         )
-    data = load(config.dataset, seed=config.seed, allow_code=allow_code)
-    test = load_test(config.dataset, data, seed=config.seed, allow_code=allow_code)
+    data = load(config.dataset, seed=config.seed, code=code)
+    test = load_test(config.dataset, data, seed=config.seed, code=code)
     space = Space(config.backbone, config.attention, in_channels=data.channels, classes=data.classes)
     cost, bounds = CostModel(data.image_size), config.constraints.bounds()
     published = published_of(config, space, cost)
@@ -113,7 +115,7 @@ def prepare_table(
         # Read anew, so that paths stay as given: a table is passed on.
         resolved_yaml=parse_yaml(text, str(path), StudyConfig).resolved_yaml(),
     )
-    tasks = {Cell(design.digest, seed): TableTask(design, seed) for design in architectures for seed in all_seeds}
+    tasks = {Cell(design.digest, seed): table_task(design, seed) for design in architectures for seed in all_seeds}
     return PreparedTable(job, table_identity, metadata, entries, tasks)
 
 

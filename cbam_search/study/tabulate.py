@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cbam_search.errors import RecordsError, UserError
+from cbam_search.own_code import CodePermission
 from cbam_search.records.evaluation import Evaluation
 from cbam_search.records.table import (
     TableMetadata,
     TableSession,
     write_table,
 )
-from cbam_search.records.table_journal import TableJournal, check_output, open_journal, others_would_be_lost
-from cbam_search.report.tabulation_lines import TabulationLines
+from cbam_search.records.table_journal import TableJournal, check_output, open_journal, trainings_lost_message
+from cbam_search.report.terminal.tabulation_progress import TabulationProgress
 from cbam_search.running.worker_pool import run_tasks
 from cbam_search.study.config import read_study_config
 from cbam_search.study.environment import hardware, versions
@@ -61,14 +62,14 @@ def tabulate(
     output = Path(output)
     check_recorded(config)
     check_output(output)
-    prepared = prepare_table(config, text, Path(space), seeds=seeds, limit=limit, allow_code=allow_code)
+    prepared = prepare_table(config, text, Path(space), seeds=seeds, limit=limit, code=CodePermission.of(allow_code))
     at_once = workers or fitting_workers(config, on_gpu=prepared.job.on_gpu)
     architectures = {cell.digest: task.architecture for cell, task in prepared.tasks.items()}
     with open_journal(output, prepared.identity, architectures, read=as_read_today) as journal:
-        return _Making(prepared, journal, at_once, note).run()
+        return _TableRun(prepared, journal, at_once, note).run()
 
 
-class _Making:
+class _TableRun:
     """A table under way, the journal open."""
 
     def __init__(self, prepared: PreparedTable, journal: TableJournal, workers: int, note: Callable[[str], None]) -> None:
@@ -76,10 +77,12 @@ class _Making:
         self._journal = journal
         self._note = note
         if others := [cell for cell in journal.evaluations if cell not in prepared.tasks]:
-            raise UserError(others_would_be_lost(journal.output, f"{len(others):,} trainings of other seeds or architectures"))
+            raise UserError(
+                trainings_lost_message(journal.output, f"{len(others):,} trainings of other seeds or architectures")
+            )
         self._left = tuple(task for cell, task in prepared.tasks.items() if cell not in journal.evaluations)
         self._workers = max(1, min(workers, len(self._left)))
-        self._lines = TabulationLines(prepared.metadata, len(prepared.tasks) - len(self._left), self._workers)
+        self._lines = TabulationProgress(prepared.metadata, len(prepared.tasks) - len(self._left), self._workers)
 
     def run(self) -> Tabulation:
         self._note(self._lines.header())

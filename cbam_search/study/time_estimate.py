@@ -11,41 +11,42 @@ import numpy as np
 import torch
 
 from cbam_search.architecture import Architecture
-from cbam_search.backbones.builder import build
 from cbam_search.cost.model import CostModel
 from cbam_search.data.images import ImageData
-from cbam_search.errors import DeviceMemoryError, ResourceError
+from cbam_search.errors import ResourceError
+from cbam_search.own_code import NO_CODE, CodePermission
+from cbam_search.running.probe import probe_epoch
+from cbam_search.running.worker import WorkerJob
 from cbam_search.search.feasibility import excess
 from cbam_search.search.plan import Plan, TimedNetwork, TimeEstimate
 from cbam_search.space.space import Space, UnitOption
 from cbam_search.study.config import StudyConfig
 from cbam_search.study.environment import hardware
-from cbam_search.training.probe import probe_epoch
 
 PROPOSALS = 200
 """Drawn at random, as samplers begin, to see what trials cost."""
 
 
 def estimate_time(
-    plan: Plan, config: StudyConfig, space: Space, cost: CostModel, data: ImageData, *, allow_code: bool = False
+    plan: Plan, config: StudyConfig, space: Space, cost: CostModel, data: ImageData, *, code: CodePermission = NO_CODE
 ) -> TimeEstimate:
     """Train the cheapest, a middling and the costliest network within the constraints, for a moment each.
 
     Raises ResourceError when no trial fits on this machine, or a network does not fit into its memory.
     """
-    concurrent, undisturbed = _at_once(config)
+    concurrent, undisturbed = _concurrent_trials(config)
     draw = random.Random(config.seed)
     drawn = (space.decode({entry.name: draw.choice(entry.choices) for entry in space.parameters}) for _ in range(PROPOSALS))
     proposals = _feasible(drawn, plan, cost)
     designs = [design.architecture for design in plan.designs if not design.excluded]
-    extremes = _feasible([_extreme(space, plan, cost, largest=largest) for largest in (False, True)], plan, cost)
+    extremes = _feasible([_cheapest_or_costliest(space, plan, cost, largest=largest) for largest in (False, True)], plan, cost)
     known = _by_gflops([*extremes, *designs, *proposals], cost)
     if not known:
         raise ResourceError(f"none of {PROPOSALS} random proposals keeps within the constraints")
     middling = _by_gflops(proposals or known, cost)
     chosen = _by_gflops([known[0], middling[len(middling) // 2], known[-1]], cost)
-    with _threads(config.resources.threads):
-        networks = tuple(_timed(architecture, cost, data, config, allow_code=allow_code) for architecture in chosen)
+    with _threads_kept():
+        networks = tuple(_timed(architecture, cost, data, config, code) for architecture in chosen)
     trials = min(config.search.trials, max(1, int(plan.left[1] * plan.costs.count)))
     found = max(0, trials - len(designs))
 
@@ -67,7 +68,7 @@ def estimate_time(
     )
 
 
-def _at_once(config: StudyConfig) -> tuple[int, int]:
+def _concurrent_trials(config: StudyConfig) -> tuple[int, int]:
     """Trials that run at once on this machine, and how many of them share no core and no GPU."""
     cpus, gpus = os.cpu_count() or 1, torch.cuda.device_count()
     fitting = config.resources.fitting(cpus, gpus)
@@ -83,7 +84,7 @@ def _at_once(config: StudyConfig) -> tuple[int, int]:
     return concurrent, max(1, min(concurrent, apart))
 
 
-def _extreme(space: Space, plan: Plan, cost: CostModel, *, largest: bool) -> Architecture:
+def _cheapest_or_costliest(space: Space, plan: Plan, cost: CostModel, *, largest: bool) -> Architecture:
     """The cheapest or costliest architecture of the space, in gflops."""
     pick = max if largest else min
     backbone = pick(plan.costs.backbones, key=lambda entry: entry.range("gflops")[largest]).backbone
@@ -105,13 +106,10 @@ def _by_gflops(architectures: Iterable[Architecture], cost: CostModel) -> list[A
 
 
 def _timed(
-    architecture: Architecture, cost: CostModel, data: ImageData, config: StudyConfig, *, allow_code: bool
+    architecture: Architecture, cost: CostModel, data: ImageData, config: StudyConfig, code: CodePermission
 ) -> TimedNetwork:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        probed = probe_epoch(build(architecture, allow_code=allow_code), data, config.training, device=device)
-    except DeviceMemoryError as error:
-        raise ResourceError(f"{architecture.label} does not fit into the memory of {device}: {error}") from None
+    job = WorkerJob(recipe=config.training, threads=config.resources.threads, on_gpu=torch.cuda.is_available(), code=code)
+    probed = probe_epoch(architecture, data, job)
     return TimedNetwork(
         label=architecture.label,
         gflops=cost.cost(architecture).gflops,
@@ -122,10 +120,9 @@ def _timed(
 
 
 @contextmanager
-def _threads(threads: int) -> Iterator[None]:
-    """As many threads as a trial has."""
+def _threads_kept() -> Iterator[None]:
+    """A worker takes as many threads as a trial has; afterwards this process has those that it had before."""
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
     try:
         yield
     finally:

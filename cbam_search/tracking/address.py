@@ -12,23 +12,23 @@ _SECRET_OPTION = re.compile(r"([?&](?:password|passwd|pwd|token|secret)=)[^&#]+"
 _LONGEST_PROBLEM = 400
 
 
-def expanded(uri: str | None) -> str | None:
+def with_variables(uri: str | None) -> str | None:
     """The URI with each ${NAME} taken from the environment; raises UserError where that is not set."""
-    return variables.expanded(uri, "tracking.uri") if uri else None
+    return variables.with_variables(uri, "tracking.uri") if uri else None
 
 
-def redacted(uri: str) -> str:
+def without_secrets(uri: str) -> str:
     """The URI without its secrets, fit for files and messages."""
     hidden = _SECRET_OPTION.sub(r"\1***", uri)
     password = _password(hidden)
     return hidden.replace(f":{password}@", ":***@", 1) if password else hidden
 
 
-def problem_in_words(error: Exception, uri: str | None) -> str:
+def message_without_secrets(error: Exception, uri: str | None) -> str:
     """The first line of `error`, without the secrets that the tracking URI holds."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
     for address in (uri, os.environ.get("MLFLOW_TRACKING_URI")):
-        password = _password(variables.where_set(address or ""))
+        password = _password(variables.with_known_variables(address or ""))
         for secret in filter(None, (password, unquote(password or ""))):
             text = text.replace(secret, "***")
     return _SECRET_OPTION.sub(r"\1***", text)[:_LONGEST_PROBLEM]

@@ -12,8 +12,8 @@ from cbam_search.records.folder import StudyFolder
 from cbam_search.records.front import front_of
 from cbam_search.records.manifest import StudyManifest
 from cbam_search.records.trials import Origin, Trial
-from cbam_search.report.front_html import front_html
-from cbam_search.report.front_png import front_png
+from cbam_search.report.figures.front_html import front_html
+from cbam_search.report.figures.front_png import front_png
 from cbam_search.report.front_table import front_table
 from cbam_search.tracking.notes import study_note
 

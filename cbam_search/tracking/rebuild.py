@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from cbam_search.errors import RecordsError, UserError
 from cbam_search.records.folder import StudyFolder
-from cbam_search.tracking.address import problem_in_words
+from cbam_search.tracking.address import message_without_secrets
 from cbam_search.tracking.config import TrackingConfig
 from cbam_search.tracking.cursor import Cursor
-from cbam_search.tracking.manners import good_manners
+from cbam_search.tracking.mlflow_settings import temporary_mlflow_settings
 
 
 def rebuild(folder: StudyFolder, config: TrackingConfig) -> Cursor:
@@ -18,7 +18,7 @@ def rebuild(folder: StudyFolder, config: TrackingConfig) -> Cursor:
     """
     lock = folder.lock()
     try:
-        with good_manners():
+        with temporary_mlflow_settings():
             from cbam_search.tracking.session import Session
 
             session = Session(folder, config, anew=True)
@@ -29,6 +29,6 @@ def rebuild(folder: StudyFolder, config: TrackingConfig) -> Cursor:
     except (RecordsError, UserError):
         raise
     except Exception as error:
-        raise UserError(f"MLflow did not take the study: {problem_in_words(error, config.uri)}") from None
+        raise UserError(f"MLflow did not accept the study: {message_without_secrets(error, config.uri)}") from None
     finally:
         lock.release()

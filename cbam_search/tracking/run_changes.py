@@ -37,7 +37,7 @@ class RunChanges:
     status: RunStatus | None = None
     end_ms: int | None = None
 
-    def ended(self, status: RunStatus, end_ms: int | None) -> None:
+    def set_status(self, status: RunStatus, end_ms: int | None) -> None:
         self.status, self.end_ms = status, end_ms
 
 

@@ -12,13 +12,13 @@ from cbam_search.records.events import StudyClosed
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.ledger import read_events
 from cbam_search.records.view import StudyView
-from cbam_search.tracking.address import expanded, redacted
+from cbam_search.tracking.address import with_variables, without_secrets
 from cbam_search.tracking.config import TrackingConfig
 from cbam_search.tracking.cursor import Cursor, read_cursor, write_cursor
-from cbam_search.tracking.draft import STUDY, Draft
 from cbam_search.tracking.parent_run import front_files, study_files, study_params, study_tags
 from cbam_search.tracking.run_changes import NewRun, RunChanges, milliseconds
 from cbam_search.tracking.store import MlflowStore
+from cbam_search.tracking.study_changes import STUDY, StudyChanges
 
 EVENTS_AT_ONCE = 2000
 
@@ -32,7 +32,7 @@ class Session:
     def __init__(self, folder: StudyFolder, config: TrackingConfig, *, anew: bool = False) -> None:
         self.folder = folder
         self.manifest = folder.read_manifest()
-        self.store = MlflowStore(expanded(config.uri), config.experiment, self.manifest.study_id)
+        self.store = MlflowStore(with_variables(config.uri), config.experiment, self.manifest.study_id)
         self.front_is_stale = True
         cursor = None if anew else read_cursor(folder.mlflow_state)
         self._runs = self.store.find_runs()
@@ -46,7 +46,7 @@ class Session:
         """Where things stand."""
         return Cursor(
             offset=self._offset,
-            store=redacted(self.store.uri),
+            store=without_secrets(self.store.uri),
             experiment_id=self.store.experiment_id,
             parent_run_id=self._runs[STUDY],
             runs={trial: run_id for trial, run_id in self._runs.items() if trial is not None},
@@ -54,17 +54,17 @@ class Session:
 
     def advance(self) -> int:
         """Write the next events of the ledger; returns how many, 0 at its end."""
-        draft = Draft(self._view, self.manifest.objectives)
+        changes = StudyChanges(self._view, self.manifest.objectives)
         offset, count = self._offset, 0
         for event, after in islice(read_events(self.folder.ledger, self._offset), EVENTS_AT_ONCE):
-            draft.add(event)
+            changes.add(event)
             self.front_is_stale |= isinstance(event, StudyClosed)
             offset, count = after, count + 1
         if count:
-            draft.complete()
-            self.front_is_stale |= draft.front_changed
-            for trial, changes in draft.runs.items():
-                self._write(trial, changes)
+            changes.add_rank_tags()
+            self.front_is_stale |= changes.front_changed
+            for trial, run_changes in changes.runs.items():
+                self._write(trial, run_changes)
             self._offset = offset
             write_cursor(self.folder.mlflow_state, self.cursor)
         return count

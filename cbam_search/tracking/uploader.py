@@ -8,14 +8,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from cbam_search.errors import LeaseLostError
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.ledger import read_events
-from cbam_search.tracking.address import problem_in_words
+from cbam_search.tracking.address import message_without_secrets
 from cbam_search.tracking.config import TrackingConfig
 from cbam_search.tracking.cursor import read_cursor
-from cbam_search.tracking.manners import good_manners
+from cbam_search.tracking.mlflow_settings import temporary_mlflow_settings
 
 if TYPE_CHECKING:
     from cbam_search.tracking.session import Session
@@ -32,15 +34,24 @@ _log = logging.getLogger(__name__)
 class Uploader:
     """Start it once the ledger is open and the driver's own imports are done; stop it after the last event.
 
-    poll_seconds: time between looks at the ledger. With `mlflow: false` it does nothing.
+    poll_seconds: time between looks at the ledger. check: raises LeaseLostError where another driver has taken over, whose own
+    uploader goes on then. With `mlflow: false` it does nothing.
     """
 
-    def __init__(self, folder: StudyFolder, config: TrackingConfig, *, poll_seconds: float = POLL_SECONDS) -> None:
+    def __init__(
+        self,
+        folder: StudyFolder,
+        config: TrackingConfig,
+        *,
+        poll_seconds: float = POLL_SECONDS,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         self.problem: str | None = None
-        """Why MLflow does not take events now; None when it does."""
+        """Why MLflow cannot be written to now; None while it can."""
         self._folder = folder
         self._config = config
         self._poll_seconds = poll_seconds
+        self._check = check
         self._stopping = threading.Event()
         self._abandoned = threading.Event()
         self._drained = threading.Event()
@@ -70,21 +81,24 @@ class Uploader:
         return sum(1 for _ in read_events(self._folder.ledger, cursor.offset if cursor else 0))
 
     def _work(self) -> None:
-        with good_manners():
+        with temporary_mlflow_settings():
             session: Session | None = None
             pause = 1.0
             while not self._abandoned.is_set():
                 stopping = self._stopping.is_set()
                 try:
+                    self._check()
                     session = session or self._connect()
                     self._catch_up(session, to_the_end=stopping)
+                except LeaseLostError:
+                    return
                 except Exception as error:
                     session = None
-                    self._note(problem_in_words(error, self._config.uri))
+                    self._set_problem(message_without_secrets(error, self._config.uri))
                     self._wait(pause)
                     pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
                     continue
-                self._note(None)
+                self._set_problem(None)
                 if stopping:
                     self._drained.set()
                     return
@@ -104,11 +118,11 @@ class Uploader:
             session.publish_front()
             self._front_drawn_seconds = time.monotonic()
 
-    def _note(self, problem: str | None) -> None:
+    def _set_problem(self, problem: str | None) -> None:
         if problem and not self.problem:
-            _log.warning("MLflow does not take events, training goes on and they are kept: %s", problem)
+            _log.warning("MLflow cannot be written to; training goes on, and nothing is lost: %s", problem)
         elif self.problem and not problem:
-            _log.warning("MLflow takes events again, and has caught up")
+            _log.warning("MLflow can be written to again and is up to date")
         self.problem = problem
 
     def _wait(self, seconds: float) -> None:

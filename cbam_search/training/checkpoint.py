@@ -1,7 +1,7 @@
-"""Weights and checkpoints as safetensors: no pickle, and a file is either the old one or the new one, never half.
+"""Weights, predictions and checkpoints in the safetensors format: no pickle.
 
-A checkpoint holds the model, the optimiser's state by parameter name, and in its metadata where training stands and
-what it belongs to.
+They are bytes here: whoever trains may have no disk that lasts. A checkpoint holds the model, the optimiser's state by
+parameter name, and in its metadata where training stands and what it belongs to.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import nn
 
-from cbam_search.durable import write_atomically
 from cbam_search.errors import DamagedFileError, RecordsError
 
 FORMAT = "cbam-search checkpoint 1"
@@ -26,19 +25,19 @@ FORMAT = "cbam-search checkpoint 1"
 Tensors = dict[str, torch.Tensor]
 
 
-def save_weights(model: nn.Module, path: Path) -> None:
-    """Write the model's state dict, contiguous and on CPU."""
-    write_atomically(path, save(_to_cpu(model.state_dict())))
+def weights_of(model: nn.Module) -> bytes:
+    """The model's state dict, contiguous and on CPU."""
+    return save(_to_cpu(model.state_dict()))
 
 
-def save_predictions(predicted: npt.NDArray[np.int64], path: Path) -> None:
-    """Write the predicted class of each validation image, (N,), in the order of the split."""
-    write_atomically(path, save({"predicted": torch.from_numpy(predicted)}))
+def predictions_of(predicted: npt.NDArray[np.int64]) -> bytes:
+    """The predicted class of each validation image, (N,), in the order of the split."""
+    return save({"predicted": torch.from_numpy(predicted)})
 
 
 def load_predictions(path: Path) -> npt.NDArray[np.int64]:
-    """The same again, (N,); raises RecordsError if the file is damaged."""
-    tensors, _ = _read(path)
+    """The same again from a file, (N,); raises RecordsError if it is damaged."""
+    tensors, _ = _read(path.read_bytes(), str(path))
     if "predicted" not in tensors:
         raise RecordsError(f"{path}: holds no predictions")
     predicted: npt.NDArray[np.int64] = tensors["predicted"].numpy()
@@ -50,20 +49,19 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
     Raises RecordsError, with the model untouched, if the file is damaged or belongs to another model.
     """
-    tensors, _ = _read(path)
-    _require_same(model.state_dict(), tensors, path)
+    tensors, _ = _read(path.read_bytes(), str(path))
+    _require_same(model.state_dict(), tensors, str(path))
     model.load_state_dict(tensors)
 
 
-def save_checkpoint(
-    path: Path,
+def checkpoint_of(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     *,
     belongs_to: Mapping[str, Any],
     progress: Mapping[str, Any],
-) -> None:
-    """Write model and optimiser. belongs_to: what must be equal on loading. progress: what loading gives back.
+) -> bytes:
+    """Model and optimiser. belongs_to: what must be equal on loading. progress: what loading gives back.
 
     Both are plain JSON values.
     """
@@ -72,11 +70,11 @@ def save_checkpoint(
         state = optimizer.state.get(parameter, {})
         tensors |= {f"optimizer.{name}.{key}": value for key, value in state.items()}
     metadata = {"format": FORMAT, "belongs_to": json.dumps(belongs_to), "progress": json.dumps(progress)}
-    write_atomically(path, save(_to_cpu(tensors), metadata))
+    return save(_to_cpu(tensors), metadata)
 
 
 def load_checkpoint(
-    path: Path,
+    content: bytes,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     *,
@@ -87,20 +85,20 @@ def load_checkpoint(
 
     read: makes what was saved, maybe by another version, and what must be equal comparable.
 
-    Raises RecordsError, with both untouched, if the file is damaged, or was written for another model, recipe, seed or
-    data set.
+    Raises DamagedFileError or another RecordsError, with both untouched, if the content is damaged, or was made for another
+    model, recipe, seed or data set.
     """
-    tensors, metadata = _read(path)
+    tensors, metadata = _read(content, "the checkpoint")
     if metadata.get("format") != FORMAT:
-        raise RecordsError(f"{path}: not a checkpoint of this version")
+        raise RecordsError("not a checkpoint of this version")
     saved, wanted = read(json.loads(metadata["belongs_to"])), read(belongs_to)
     different = sorted(key for key in {*saved, *wanted} if saved.get(key) != wanted.get(key))
     if different:
-        raise RecordsError(f"{path}: this checkpoint belongs to another training; different: {', '.join(different)}")
-    weights = _under("model.", tensors)
-    _require_same(model.state_dict(), weights, path)
+        raise RecordsError(f"this checkpoint belongs to another training; different: {', '.join(different)}")
+    weights = _with_prefix("model.", tensors)
+    _require_same(model.state_dict(), weights, "the checkpoint")
     model.load_state_dict(weights)
-    _load_optimizer(optimizer, dict(model.named_parameters()), _under("optimizer.", tensors))
+    _load_optimizer(optimizer, dict(model.named_parameters()), _with_prefix("optimizer.", tensors))
     progress: dict[str, Any] = json.loads(metadata["progress"])
     return progress
 
@@ -117,7 +115,7 @@ def _load_optimizer(
         optimizer.state[parameter][key] = torch.empty_like(like, device=parameter.device).detach().copy_(tensor)
 
 
-def _require_same(expected: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor], path: Path) -> None:
+def _require_same(expected: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor], where: str) -> None:
     wrong = sorted(
         name
         for name in {*expected, *found}
@@ -125,10 +123,10 @@ def _require_same(expected: Mapping[str, torch.Tensor], found: Mapping[str, torc
     )
     if wrong:
         shown = ", ".join(wrong[:5]) + (" and more" if len(wrong) > 5 else "")
-        raise RecordsError(f"{path}: these weights belong to another model; missing, surplus or misshapen: {shown}")
+        raise RecordsError(f"{where}: these weights belong to another model; missing, surplus or misshapen: {shown}")
 
 
-def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> Tensors:
+def _with_prefix(prefix: str, tensors: Mapping[str, torch.Tensor]) -> Tensors:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
@@ -137,9 +135,11 @@ def _to_cpu(tensors: Mapping[str, torch.Tensor]) -> Tensors:
     return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
 
 
-def _read(path: Path) -> tuple[Tensors, dict[str, str]]:
+def _read(content: bytes, where: str) -> tuple[Tensors, dict[str, str]]:
+    """Tensors and metadata. The format: 8 bytes with the length of a JSON header, the header, the tensors."""
     try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+        tensors = load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     except SafetensorError as error:
-        raise DamagedFileError(f"{path}: damaged, or not a safetensors file: {error}") from None
+        raise DamagedFileError(f"{where}: damaged, or not in the safetensors format: {error}") from None
+    return tensors, header.get("__metadata__", {})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,12 +14,11 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from cbam_search.data.images import ImageData
-from cbam_search.durable import put_aside
-from cbam_search.errors import DamagedFileError, DeviceMemoryError, DivergedError
+from cbam_search.errors import DeviceMemoryError, DivergedError
 from cbam_search.identity import identity
 from cbam_search.metrics import Confusion, Measured, confusion_matrix, trained_values
 from cbam_search.training.batches import DataOnDevice, steps_per_epoch
-from cbam_search.training.checkpoint import load_checkpoint, save_checkpoint
+from cbam_search.training.checkpoint import checkpoint_of, load_checkpoint
 from cbam_search.training.config import TrainingConfig
 from cbam_search.training.determinism import derived_seed, deterministic
 from cbam_search.training.epoch import Epoch
@@ -39,25 +37,22 @@ def train(
     *,
     seed: int,
     device: torch.device,
-    checkpoint: Path | None = None,
-    checkpoint_every_seconds: float = 30.0,
+    checkpoint: bytes | None = None,
 ) -> Training:
     """Train `model` in place: an iterator of `Epoch`, which trains one epoch each time it is asked.
 
     model: (N, C, H, W) float32 -> (N, classes) logits; its weights are the caller's. Moved to `device`.
     data: a `DataOnDevice` serves many trainings; an `ImageData` is put on the device for this one.
     seed: of batch order, augmentation and the model's own randomness; not negative.
-    checkpoint: gone on from if the file exists, and written at least `checkpoint_every_seconds` apart.
+    checkpoint: of an earlier training to go on from, see `Training.checkpoint`.
 
-    A damaged checkpoint is put aside, and training begins at its first epoch.
-
-    Raises RecordsError if the checkpoint is another training's, DeviceMemoryError if the device has too
-    little memory; the iterator raises DivergedError when a loss is not finite, and DeviceMemoryError.
+    Raises DamagedFileError if the checkpoint is damaged, RecordsError if it is another training's, DeviceMemoryError if the
+    device has too little memory; the iterator raises DivergedError when a loss is not finite, and DeviceMemoryError.
     """
     try:
         placed = data if isinstance(data, DataOnDevice) else DataOnDevice(data, device)
         assert placed.device == device, "the data lies on another device"
-        return Training(model, placed, config, seed, checkpoint, checkpoint_every_seconds)
+        return Training(model, placed, config, seed, checkpoint)
     except torch.OutOfMemoryError as error:
         failure = str(error)
     # Raised out here: inside, the old traceback would hold on to the memory.
@@ -68,8 +63,7 @@ class Training(Iterator[Epoch]):
     """A training under way.
 
     resumed_epoch: epochs that the checkpoint brought along, which are not given again; 0 from scratch.
-    epoch: epochs done. A checkpoint of epoch k is written when epoch k + 1 is asked for, so that whoever asks has
-    recorded epoch k by then, or when `save()` is called.
+    epoch: epochs done.
     measured: what the last epoch's validation came to, with errors. predicted: (N,), the class that it gave each validation
     image, in the order of the split. Both are empty before the first epoch.
     """
@@ -80,8 +74,7 @@ class Training(Iterator[Epoch]):
         data: DataOnDevice,
         config: TrainingConfig,
         seed: int,
-        checkpoint: Path | None,
-        checkpoint_every_seconds: float,
+        checkpoint: bytes | None,
     ) -> None:
         self._data = data
         self._config = config
@@ -92,10 +85,7 @@ class Training(Iterator[Epoch]):
         self._optimizer = build_optimizer(self._model, config)
         self._scaler = self._precision.gradient_scaler()
         self._steps_per_epoch = steps_per_epoch(len(data.train), config.batch_size)
-        self._checkpoint = checkpoint
-        self._checkpoint_every_seconds = checkpoint_every_seconds
-        self._checkpoint_time = time.monotonic()
-        self.epoch = self._resume(checkpoint) if checkpoint is not None and checkpoint.exists() else 0
+        self.epoch = 0 if checkpoint is None else self._resume(checkpoint)
         self.resumed_epoch = self.epoch
         self.measured: dict[str, Measured] = {}
         self.predicted: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
@@ -103,9 +93,6 @@ class Training(Iterator[Epoch]):
     def __next__(self) -> Epoch:
         if self.epoch == self._config.epochs:
             raise StopIteration
-        due = time.monotonic() - self._checkpoint_time >= self._checkpoint_every_seconds
-        if due and self.epoch > self.resumed_epoch:
-            self.save()
         try:
             with deterministic(derived_seed(self._seed, self.epoch, "model"), self._data.device):
                 return self._train_and_evaluate()
@@ -113,21 +100,13 @@ class Training(Iterator[Epoch]):
             failure = str(error)
         raise DeviceMemoryError(failure)
 
-    def save(self) -> None:
-        """Write the checkpoint now, if there is a path for one."""
-        if self._checkpoint is not None:
-            progress = {"epoch": self.epoch, "gradient_scaler": self._scaler.state_dict()}
-            save_checkpoint(self._checkpoint, self._model, self._optimizer, belongs_to=self._identity(), progress=progress)
-        self._checkpoint_time = time.monotonic()
+    def checkpoint(self) -> bytes:
+        """What another `train` goes on from after the last epoch that was asked for, as if it had never stopped."""
+        progress = {"epoch": self.epoch, "gradient_scaler": self._scaler.state_dict()}
+        return checkpoint_of(self._model, self._optimizer, belongs_to=self._identity(), progress=progress)
 
-    def _resume(self, checkpoint: Path) -> int:
-        try:
-            progress = load_checkpoint(
-                checkpoint, self._model, self._optimizer, belongs_to=self._identity(), read=_as_read_today
-            )
-        except DamagedFileError:
-            put_aside(checkpoint)
-            return 0
+    def _resume(self, checkpoint: bytes) -> int:
+        progress = load_checkpoint(checkpoint, self._model, self._optimizer, belongs_to=self._identity(), read=_as_read_today)
         if progress["gradient_scaler"]:
             self._scaler.load_state_dict(progress["gradient_scaler"])
         return int(progress["epoch"])

@@ -15,7 +15,8 @@ from cbam_search.architecture import Architecture, CbamSpec, OwnBackbone, SeSpec
 from cbam_search.backbones.builder import build
 from cbam_search.backbones.tracing import trace
 from cbam_search.errors import CodeNotAllowedError, OwnCodeError
-from cbam_search.training.checkpoint import load_weights, save_weights
+from cbam_search.own_code import CodePermission
+from cbam_search.training.checkpoint import load_weights, weights_of
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +38,7 @@ def test_attention_follows_what_it_is_said_to_follow(tmp_path: Path) -> None:
     backbone = traced(tmp_path, "net", ("layer1", "layer1.0"))
     attention = {"layer1": SeSpec(reduction_ratio=4), "layer1.0": CbamSpec(pools=("avg",), spatial_kernel_size=3)}
     torch.manual_seed(0)
-    network = build(Architecture(backbone=backbone, attention=attention), allow_code=True, code_folder=tmp_path).eval()
+    network = build(Architecture(backbone=backbone, attention=attention), code=CodePermission(tmp_path)).eval()
     images = torch.rand(3, 1, 16, 12)
     x = network.stem(images)
     outer = network.layer1
@@ -50,10 +51,10 @@ def test_attention_follows_what_it_is_said_to_follow(tmp_path: Path) -> None:
 
 def test_bare_it_is_the_user_s_own_and_weights_come_and_go_by_name(tmp_path: Path) -> None:
     backbone = traced(tmp_path)
-    bare = build(Architecture(backbone=backbone), allow_code=True, code_folder=tmp_path)
+    bare = build(Architecture(backbone=backbone), code=CodePermission(tmp_path))
     assert type(bare).__name__ == "Net"
-    first, second = (build(published(backbone, "cbam"), allow_code=True, code_folder=tmp_path).eval() for _ in range(2))
-    save_weights(first, tmp_path / "weights.safetensors")
+    first, second = (build(published(backbone, "cbam"), code=CodePermission(tmp_path)).eval() for _ in range(2))
+    (tmp_path / "weights.safetensors").write_bytes(weights_of(first))
     load_weights(second, tmp_path / "weights.safetensors")
     images = torch.rand(2, 1, 16, 12)
     assert torch.equal(first(images), second(images))
@@ -83,7 +84,7 @@ def test_networks_of_many_kinds_are_taken(tmp_path: Path, function: str) -> None
         ("Tied", "layer1", r"'head.weight' and 'other.weight' in Tied share their memory"),
         ("Lazy", "layer1", r"'head.weight' in Lazy is of type UninitializedParameter: lazy modules"),
         ("Reads", "layer1", r"with attention after 'layer1', Reads does not run on images of shape \(2, 1, 16, 12\): "
-                            r"TypeError: 'Followed' object is not subscriptable \(net.py:\d+\)\. .*read nothing else of it"),
+                            r"TypeError: 'WithAttention' object is not subscriptable \(net.py:\d+\)\. .*nothing else of it"),
         ("PassesBy", "layer1", r"attention after 'stem' is passed by: PassesBy calls that submodule by another way"),
         ("Auxiliary", "layer1", r"Auxiliary returns in training mode a tuple of 2 .*must return logits \(N, classes\), here"),
         ("kept", "layer1", r"net:kept returned .*must build a new one each time"),
@@ -131,12 +132,12 @@ class TestPermission:
         architecture = Architecture(backbone=traced(tmp_path))
         (tmp_path / "net.py").write_text("raise RuntimeError('ran')")
         with pytest.raises(OwnCodeError, match=r"source of net:net in .* is not that which the architecture was made with"):
-            build(architecture, allow_code=True, code_folder=tmp_path)
+            build(architecture, code=CodePermission(tmp_path))
 
     def test_by_default_the_current_folder_holds_the_code(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         architecture = Architecture(backbone=traced(tmp_path))
         monkeypatch.chdir(tmp_path)
-        assert isinstance(build(architecture, allow_code=True), nn.Module)
+        assert isinstance(build(architecture, code=CodePermission.of(True)), nn.Module)
 
 
 def test_digests_differ_by_source_arguments_and_sites(tmp_path: Path) -> None:

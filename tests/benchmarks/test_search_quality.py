@@ -14,12 +14,11 @@ from search_quality_report import at, first_reached, reached_for_good
 from simulation import Setting, Simulated, simulate
 
 from cbam_search.cost.model import CostModel
-from cbam_search.metrics import Measured
+from cbam_search.metrics import TEST_ACCURACY, Measured
 from cbam_search.pareto import Axis, hypervolume
 from cbam_search.records.evaluation import Evaluation
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.records.table import (
-    TEST_ACCURACY,
     Table,
     TableData,
     TableEntry,

@@ -46,7 +46,7 @@ def test_validate_reads_and_does_not_run(tmp_path: Path, command_line: CommandLi
     done = command_line("validate", "space.yaml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "2 sites in 3 parameters" in done.stdout
-    assert "net:net was found and not run" in done.stdout
+    assert "net:net was found but not run" in done.stdout
     assert not (tmp_path / "ran").exists()
     write_space(tmp_path, module="net:nets")
     refused(command_line("validate", "space.yaml", cwd=tmp_path), "net has no function 'nets'. Did you mean 'net'?")

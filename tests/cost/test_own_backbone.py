@@ -15,6 +15,7 @@ from cbam_search.backbones.tracing import trace
 from cbam_search.cost.cost import measure
 from cbam_search.cost.model import CostModel
 from cbam_search.errors import CodeNotAllowedError
+from cbam_search.own_code import CodePermission
 
 SITES = ("stem", "layer1.0.0", "layer1.0", "layer1", "layer2")
 
@@ -36,8 +37,8 @@ def backbone(folder: Path, function: str, image_size: tuple[int, int], width: fl
 def test_the_sum_of_the_parts_is_one_pass_over_the_whole(folder: Path, function: str, kind: str) -> None:
     architecture = published(backbone(folder, function, (20, 13)), kind)
     assert len(architecture.placed) == len(SITES)
-    composed = CostModel((20, 13), allow_code=True, code_folder=folder).cost(architecture)
-    assert composed == measure(architecture, (20, 13), allow_code=True, code_folder=folder)
+    composed = CostModel((20, 13), code=CodePermission(folder)).cost(architecture)
+    assert composed == measure(architecture, (20, 13), code=CodePermission(folder))
 
 
 @settings(max_examples=25, deadline=None)
@@ -49,13 +50,13 @@ def test_the_sum_of_the_parts_is_one_pass_over_the_whole(folder: Path, function:
 )
 def test_the_sum_of_the_parts_is_the_whole(folder, function, width, image_size, attention):  # type: ignore[no-untyped-def]
     architecture = Architecture(backbone=backbone(folder, function, image_size, width), attention=attention)
-    composed = CostModel(image_size, allow_code=True, code_folder=folder).cost(architecture)
-    assert composed == measure(architecture, image_size, allow_code=True, code_folder=folder)
+    composed = CostModel(image_size, code=CodePermission(folder)).cost(architecture)
+    assert composed == measure(architecture, image_size, code=CodePermission(folder))
 
 
 def test_by_hand(folder: Path) -> None:
     """3x3 convolutions without bias; batch norms have two parameters a channel."""
-    cost = CostModel((8, 8), allow_code=True, code_folder=folder).cost(Architecture(backbone=backbone(folder, "net", (8, 8))))
+    cost = CostModel((8, 8), code=CodePermission(folder)).cost(Architecture(backbone=backbone(folder, "net", (8, 8))))
     convolutions = [(3, 8, 64), (8, 8, 64), (8, 16, 16), (16, 32, 4)]
     assert cost.macs == sum(9 * inputs * outputs * pixels for inputs, outputs, pixels in convolutions) + 32 * 5
     unused = 3 * 3 + 3
@@ -70,7 +71,7 @@ def test_without_permission_no_cost_is_known(folder: Path) -> None:
 
 
 def test_one_trace_serves_all_placements(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = CostModel((8, 8), allow_code=True, code_folder=folder)
+    model = CostModel((8, 8), code=CodePermission(folder))
     known = backbone(folder, "net", (8, 8))
     model.cost(published(known, "se"))
     monkeypatch.setattr("cbam_search.cost.model.build", lambda *_args, **_options: pytest.fail("traced again"))

@@ -58,7 +58,7 @@ def test_environment_variables_in_paths(monkeypatch: pytest.MonkeyPatch) -> None
     assert resolved.files("test") == ("/runs/${UNSET}/t.parquet", "/runs/$CIFAR/t.parquet")
     assert resolved.unset_variables == ("UNSET",)
     with pytest.raises(DataError, match="environment variables that are not set: UNSET"):
-        load(resolved, seed=0, allow_code=False)
+        load(resolved, seed=0)
 
 
 def test_image_size_is_a_side_or_height_and_width() -> None:

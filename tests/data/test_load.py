@@ -16,6 +16,7 @@ from cbam_search.data.config import DatasetConfig
 from cbam_search.data.images import ImageData
 from cbam_search.data.load import load
 from cbam_search.errors import DataError
+from cbam_search.own_code import CodePermission
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def loaded(write_parquet):
             paths["validation"] = write_parquet(*validation, "validation.parquet")
         if test:
             paths["test"] = write_parquet(*test, "test.parquet")
-        return load(DatasetConfig(source="parquet", **paths, **settings), seed=seed, allow_code=False)
+        return load(DatasetConfig(source="parquet", **paths, **settings), seed=seed)
 
     return make
 
@@ -195,7 +196,7 @@ def test_the_cache_is_used_again_until_something_changes(cifar_file, tmp_path) -
         config = DatasetConfig(
             source="parquet", train=str(cifar_file), memory_limit_gib=1e-6, cache_folder=str(tmp_path), **settings
         )
-        load(config, seed=0, allow_code=False)
+        load(config, seed=0)
         return {(entry.name, (entry / "data.json").stat().st_ino) for entry in tmp_path.iterdir()}
 
     first = entries()
@@ -218,10 +219,10 @@ def test_a_failed_cache_leaves_nothing_behind(loaded, images, tmp_path) -> None:
 def test_a_cache_whose_labels_are_empty_is_made_again(cifar_file, tmp_path) -> None:
     """What a power cut may leave of a file that was not yet written out."""
     config = DatasetConfig(source="parquet", train=str(cifar_file), memory_limit_gib=1e-6, cache_folder=str(tmp_path))
-    fingerprint = load(config, seed=0, allow_code=False).fingerprint
+    fingerprint = load(config, seed=0).fingerprint
     (entry,) = tmp_path.iterdir()
     (entry / "train_labels.npy").write_bytes(b"")
-    assert load(config, seed=0, allow_code=False).fingerprint == fingerprint
+    assert load(config, seed=0).fingerprint == fingerprint
     assert list(tmp_path.iterdir()) == [entry]
     assert (entry / "train_labels.npy").stat().st_size
 
@@ -272,7 +273,7 @@ def test_the_cache_follows_labels_in_metadata(png, tmp_path) -> None:
             memory_limit_gib=1e-6,
             cache_folder=str(tmp_path / "cache"),
         )
-        return load(config, seed=0, allow_code=False).class_names
+        return load(config, seed=0).class_names
 
     assert class_names("ab") == ("a", "b")
     assert class_names("xyz") == ("x", "y")
@@ -291,7 +292,7 @@ def test_the_cache_follows_what_a_function_returns_beside_images(tmp_path, monke
 
     def data(splits: list[str], names: str = "ab") -> ImageData:
         module.make = lambda: arrays | {"splits": splits, "class_names": list(names)}
-        return load(config, seed=0, allow_code=True)
+        return load(config, seed=0, code=CodePermission.of(True))
 
     assert len(data(["train"] * 30 + ["val"] * 6 + ["test"] * 4).validation) == 6
     assert len(data(["train"] * 30 + ["val"] * 4 + ["test"] * 6).validation) == 4

@@ -15,10 +15,11 @@ from cbam_search.data.hub import source_of
 from cbam_search.data.load import load
 from cbam_search.data.planning import plan_splits
 from cbam_search.errors import CodeNotAllowedError, DataError
+from cbam_search.own_code import CodePermission
 
 
 def loaded(allow_code: bool = False, **settings):
-    return load(DatasetConfig.model_validate(settings), seed=0, allow_code=allow_code)
+    return load(DatasetConfig.model_validate(settings), seed=0, code=CodePermission.of(allow_code))
 
 
 def test_digits() -> None:

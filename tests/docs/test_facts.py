@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import get_args
 
+from cbam_search.running.tune_run import WORKER_DEATHS_AT_MOST
+
 from cbam_search.architecture import ATTENTION_KINDS, FAMILIES, POOLS, Architecture
 from cbam_search.cost.device_lock import LOCKS_VARIABLE
 from cbam_search.cost.latency import LARGE_IMAGE
@@ -17,7 +19,6 @@ from cbam_search.records.events import Event, StudyClosed
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.trials import TrialState
 from cbam_search.running.conductor import SAME_ERROR_AT_MOST
-from cbam_search.running.tune_run import WORKER_DEATHS_AT_MOST
 from cbam_search.search import telling
 from cbam_search.search.config import SAMPLERS
 from cbam_search.search.proposer import PROPOSALS_WITHOUT_A_NEW_ONE

@@ -14,6 +14,7 @@ from cbam_search.architecture import Architecture, CbamSpec, SeSpec
 from cbam_search.backbones.builder import build
 from cbam_search.errors import CodeNotAllowedError, ExportError, OwnCodeError
 from cbam_search.export.module import write_module
+from cbam_search.own_code import CodePermission
 
 IMAGES = {"class_names": tuple("0123456789"), "mean": (0.5,), "std": (0.25,), "image_size": (16, 12)}
 
@@ -32,8 +33,8 @@ def architecture_in(code: Path, text: str = NETWORKS, function: str = "net") -> 
 
 
 def export(architecture: Architecture, output: Path, *, allow_code: bool = True) -> Path:
-    weights = build(architecture, allow_code=True).state_dict()
-    return write_module(architecture, weights, output, allow_code=allow_code, **IMAGES)  # type: ignore[arg-type]
+    weights = build(architecture, code=CodePermission.of(True)).state_dict()
+    return write_module(architecture, weights, output, code=CodePermission.of(allow_code), **IMAGES)  # type: ignore[arg-type]
 
 
 USE = """
@@ -78,12 +79,12 @@ def test_an_earlier_export_is_replaced(code: Path, tmp_path: Path) -> None:
 
 def test_nothing_runs_without_permission(code: Path, tmp_path: Path) -> None:
     architecture = architecture_in(code)
-    weights = build(architecture, allow_code=True).state_dict()
+    weights = build(architecture, code=CodePermission.of(True)).state_dict()
     (code / "net.py").write_text("raise RuntimeError('ran')")
     with pytest.raises(CodeNotAllowedError, match="--allow-code"):
         write_module(architecture, weights, tmp_path / "out", **IMAGES)  # type: ignore[arg-type]
     with pytest.raises(OwnCodeError, match="is not that which the architecture was made with"):
-        write_module(architecture, weights, tmp_path / "out", allow_code=True, **IMAGES)  # type: ignore[arg-type]
+        write_module(architecture, weights, tmp_path / "out", code=CodePermission.of(True), **IMAGES)  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
 
 

@@ -11,7 +11,7 @@ from studies import manifest_of, new_folder
 
 from cbam_search.errors import UserError
 from cbam_search.records.config import RecordsConfig
-from cbam_search.records.storage import _with_variables, open_storage, redacted
+from cbam_search.records.storage import _resolve_variables, open_storage, redacted
 
 
 def test_sqlite_lies_beside_the_study_and_writes_ahead(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_a_relative_sqlite_is_the_same_wherever_one_stands(tmp_path: Path, monke
 
 def test_a_password_may_hold_any_character(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPASSWORD", "p@ss/w:rd%")
-    url = make_url(_with_variables("postgresql://me:${PGPASSWORD}@host/db"))
+    url = make_url(_resolve_variables("postgresql://me:${PGPASSWORD}@host/db"))
     assert (url.password, url.host, url.database) == ("p@ss/w:rd%", "host", "db")
 
 

@@ -15,13 +15,12 @@ import pytest
 
 from cbam_search.architecture import Architecture
 from cbam_search.errors import RecordsError, StudyBusyError, UserError
-from cbam_search.metrics import Measured
+from cbam_search.metrics import TEST_ACCURACY, Measured
 from cbam_search.records import table as records_table
 from cbam_search.records.evaluation import Evaluation
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.records.table import (
     METADATA_KEY,
-    TEST_ACCURACY,
     TableData,
     TableEntry,
     TableIdentity,

@@ -27,7 +27,7 @@ def extended(at: float) -> StudyExtended:
 def spent(*events: StudyOpened | StudyClosed | StudyExtended | EpochFinished) -> TimeSpent:
     time = TimeSpent()
     for event in events:
-        time.take(event)
+        time.add(event)
     return time
 
 
@@ -69,5 +69,5 @@ def test_events_that_come_twice_change_nothing() -> None:
 def test_a_clock_that_was_set_back_takes_nothing_away() -> None:
     time = spent(opened(100), closed(130), opened(1000), epoch(900))
     assert time.seconds(950) == 30.0
-    time.take(closed(940))
+    time.add(closed(940))
     assert time.seconds(950) == 30.0

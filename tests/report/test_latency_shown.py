@@ -12,13 +12,13 @@ from cbam_search.metrics import LATENCY, Measured
 from cbam_search.records.front import front_of
 from cbam_search.records.manifest import LatencySummary, ObjectiveAxis, StudyManifest
 from cbam_search.records.trials import Outcome, Trial, TrialState
-from cbam_search.report.front_html import front_html
-from cbam_search.report.front_png import front_png
-from cbam_search.report.front_points import plane_of
+from cbam_search.report.figures.front_html import front_html
+from cbam_search.report.figures.front_png import front_png
+from cbam_search.report.figures.front_points import plane_of
 from cbam_search.report.front_table import front_table
-from cbam_search.report.progress_lines import end_line, outcome_text
-from cbam_search.report.study_table import print_study_table
 from cbam_search.report.tally import Tally
+from cbam_search.report.terminal.progress_lines import end_line, outcome_text
+from cbam_search.report.terminal.study_table import print_study_table
 from cbam_search.report.wording import with_spread
 
 OPEN = ObjectiveAxis(name=LATENCY, direction="min", reference=None, ideal=0.0)

@@ -15,10 +15,10 @@ from cbam_search.records.front import front_of
 from cbam_search.records.manifest import WarmStart
 from cbam_search.records.trials import Origin, ReplayedFrom, Trial, TrialState
 from cbam_search.report.front_table import front_table
-from cbam_search.report.progress_lines import end_line, finished_line
 from cbam_search.report.replayed import replayed_json, replayed_text, with_replays
-from cbam_search.report.study_table import print_study_table
 from cbam_search.report.tally import Tally
+from cbam_search.report.terminal.progress_lines import end_line, finished_line
+from cbam_search.report.terminal.study_table import print_study_table
 
 MANIFEST = manifest()
 

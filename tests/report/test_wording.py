@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cbam_search.report.wording import count, duration, heading, inline
+from cbam_search.report.wording import count, duration, heading, inline, large_number
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,11 @@ from cbam_search.report.wording import count, duration, heading, inline
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_large_numbers_have_their_power_of_ten_too() -> None:
+    assert large_number(10**6) == "1,000,000"
+    assert large_number(448745930944416604512) == "448,745,930,944,416,604,512 (about 4.48e20)"
 
 
 def test_values_in_sentences_carry_their_unit() -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cbam_search.running.latency import LatencyJob
+from cbam_search.running.trainable import TrainingJob
 from own_networks import traced, write_networks
 from workers import InProcess
 
@@ -16,24 +18,23 @@ from cbam_search.data.config import DatasetConfig
 from cbam_search.data.images import ImageData
 from cbam_search.data.load import load
 from cbam_search.metrics import LATENCY
+from cbam_search.own_code import CodePermission
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.trials import Outcome, TrialState
-from cbam_search.running.latency import LatencyJob
-from cbam_search.running.trainable import TrainingJob
 from cbam_search.training.config import TrainingConfig
 
 
 @pytest.fixture(scope="module")
 def digits() -> ImageData:
-    return load(DatasetConfig(source="digits", limit=200), seed=0, allow_code=False)
+    return load(DatasetConfig(source="digits", limit=200), seed=0)
 
 
 def outcome(
-    digits: ImageData, study: Path, architecture: str, code_folder: Path | None, latency: LatencyJob | None = None
+    digits: ImageData, study: Path, architecture: str, code_from: Path | None, latency: LatencyJob | None = None
 ) -> Outcome:
     recipe = TrainingConfig(epochs=1, batch_size=64)
     options: dict[str, Any] = {"keep_weights": True, "threads": 1, "on_gpu": False, "latency": latency}
-    job = TrainingJob(recipe, seed=0, study=study, code_folder=code_folder, **options)
+    job = TrainingJob(recipe, seed=0, study=study, code=CodePermission(code_from), **options)
     worker = type("Worker", (InProcess,), {"data": digits, "job": job})(
         {"trial": 0, "evaluation": "0", "architecture": architecture}
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cbam_search.running.latency import LatencyJob, LatencyMeter
 from optuna.trial import TrialState as OptunaState
 from studies import StudyBench, landscape, manifest_of, space_of
 
@@ -26,7 +27,6 @@ from cbam_search.records.ledger import read_events
 from cbam_search.records.results import append_epoch, read_epochs, read_measured, read_result, write_measured, write_result
 from cbam_search.records.trials import Outcome, Trial, TrialState
 from cbam_search.running import conductor
-from cbam_search.running.latency import LatencyJob, LatencyMeter
 from cbam_search.running.replays import Replays, StudyKeys
 from cbam_search.search.config import SearchConfig
 from cbam_search.space.space import Space

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cbam_search.running.scheduler import StudyScheduler
+from cbam_search.running.searcher import StudySearcher
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from studies import StudyBench, manifest_of, new_folder, space_of
 
 from cbam_search.errors import RecordsError
 from cbam_search.records.trials import Outcome, TrialState
-from cbam_search.running.scheduler import StudyScheduler
-from cbam_search.running.searcher import StudySearcher
 from cbam_search.search.config import SearchConfig
 
 EPOCH: dict[str, Any] = {

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cbam_search.running.trainable import TrainingJob
 from workers import InProcess, config_of, outcome_of
 
 from cbam_search.data.config import DatasetConfig
@@ -22,7 +23,6 @@ from cbam_search.records.folder import StudyFolder
 from cbam_search.records.results import read_result
 from cbam_search.records.trials import TrialState
 from cbam_search.running import trainable as trainable_module
-from cbam_search.running.trainable import TrainingJob
 from cbam_search.training.checkpoint import load_predictions
 from cbam_search.training.config import TrainingConfig
 from cbam_search.training.numerics import NUMERICS_VERSION
@@ -30,7 +30,7 @@ from cbam_search.training.numerics import NUMERICS_VERSION
 
 @pytest.fixture(scope="module")
 def digits() -> ImageData:
-    return load(DatasetConfig(source="digits", limit=200), seed=0, allow_code=False)
+    return load(DatasetConfig(source="digits", limit=200), seed=0)
 
 
 def worker(data: ImageData, folder: Path, evaluation: str = "0", **recipe: Any) -> InProcess:

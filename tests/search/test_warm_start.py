@@ -14,7 +14,7 @@ from studies import StudyBench, landscape, manifest_of, new_folder, space_of
 from cbam_search.architecture import Architecture, Backbone, CbamSpec, OwnBackbone, OwnSite, SeSpec, published
 from cbam_search.records.trials import Origin
 from cbam_search.search.config import SearchConfig
-from cbam_search.search.warm_start import WarmStartMapping, _relative, spread
+from cbam_search.search.warm_start import WarmStartMapping, _relative, evenly_spaced
 from cbam_search.space.attention_config import AttentionConfig
 from cbam_search.space.backbone_config import BackboneConfig
 from cbam_search.space.own_config import OwnBackboneConfig
@@ -211,9 +211,9 @@ def test_own_networks_map_along_their_whole_length() -> None:
 
 
 def test_members_are_spread_over_the_front() -> None:
-    assert spread(3, 5) == [0, 1, 2]
-    assert spread(7, 3) == [0, 3, 6]
-    assert spread(7, 1) == [0]
+    assert evenly_spaced(3, 5) == [0, 1, 2]
+    assert evenly_spaced(7, 3) == [0, 3, 6]
+    assert evenly_spaced(7, 1) == [0]
 
 
 def test_they_are_trained_after_the_published_designs_and_before_the_sampler(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from own_networks import write_networks
 from cbam_search.architecture import Architecture, OwnBackbone
 from cbam_search.backbones.tracing import trace
 from cbam_search.cost.model import CostModel
+from cbam_search.own_code import CodePermission
 from cbam_search.search.published import published_designs
 from cbam_search.search.space_costs import space_costs
 from cbam_search.space.attention_config import AttentionConfig
@@ -56,7 +57,7 @@ def test_the_space_is_what_it_says(tmp_path: Path, per: str) -> None:
 
 def test_costs_of_the_whole_space_are_those_of_its_members(tmp_path: Path) -> None:
     space = space_in(tmp_path, {"width": [0.5, 1.0], "stride": [1, 2]}, kind=["none", "se", "cbam"], spatial_kernel_size=[3, 7])
-    model = CostModel((12, 12), allow_code=True, code_folder=tmp_path)
+    model = CostModel((12, 12), code=CodePermission(tmp_path))
     cost = model.cost
     summed = space_costs(space, model)
     members = [cost(architecture) for architecture in space.enumerate()]
@@ -69,7 +70,7 @@ def test_costs_of_the_whole_space_are_those_of_its_members(tmp_path: Path) -> No
 
 def test_published_designs_are_bare_and_a_kind_after_every_site(tmp_path: Path) -> None:
     space = space_in(tmp_path, {"width": [0.5, 1.0]})
-    cost = CostModel((12, 12), allow_code=True, code_folder=tmp_path).cost
+    cost = CostModel((12, 12), code=CodePermission(tmp_path)).cost
     designs = published_designs(space, ("none", "se", "bam"), at_most_backbones=4, cost=cost, bounds={})
     labels = [design.label for design in designs.trained]
     assert labels == [f"net(width={width}){kind}" for width in (0.5, 1.0) for kind in ("", "+se", "+bam")]

@@ -265,14 +265,14 @@ def test_a_grid_that_fits_after_its_constraint_is_taken(tmp_path: Path) -> None:
     search = {"trials": 3, "sampler": "grid", "baselines": ["none", "se"]}
     path = write(tmp_path, attention=attention, search=search, constraints={"params": {"at_most": 6000}})
     config, _ = read_study_config(path)
-    prepared = prepare(config, allow_code=False)
+    prepared = prepare(config)
     assert prepared.space.count() == 4
     assert [design.label for design in prepared.published.excluded] == ["cifar_resnet8_0.5", "cifar_resnet8_0.5+se"]
 
 
 def test_the_reference_point_is_that_of_the_data_and_the_space(tmp_path: Path) -> None:
     config, _ = read_study_config(write(tmp_path))
-    prepared = prepare(config, allow_code=False)
+    prepared = prepare(config)
     accuracy, gflops = prepared.objectives
     labels = prepared.data.validation.labels
     assert accuracy.reference == np.bincount(labels).max() / len(labels)

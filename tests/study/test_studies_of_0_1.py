@@ -13,14 +13,14 @@ import yaml
 import cbam_search
 from cbam_search.cli.studies import _front_as_json
 from cbam_search.errors import ExportError, NewerStudyError, RecordsError, UserError
-from cbam_search.metrics import LATENCY, Measured
+from cbam_search.metrics import LATENCY, TEST_ACCURACY, Measured
 from cbam_search.records.evaluation_cache import open_cache
 from cbam_search.records.events import EpochFinished, StudyExtended, StudyOpened, TrialFinished, TrialStarted
 from cbam_search.records.folder import StudyFolder, find_study
 from cbam_search.records.ledger import read_events
 from cbam_search.records.results import read_measured, read_result, take_result
 from cbam_search.records.study_records import open_records
-from cbam_search.records.table import TEST_ACCURACY, read_table
+from cbam_search.records.table import read_table
 from cbam_search.records.trials import TrialState
 from cbam_search.study import api
 from cbam_search.study.config import read_study_config

@@ -94,7 +94,7 @@ def test_a_curve_is_that_of_the_training_loop(tmp_path: Path, _in_this_process: 
     tabulate(path, "tiny.parquet", seeds=2)
     table = read_table(Path("tiny.parquet"))
     config, _ = read_study_config(path)
-    data = DataOnDevice(load(config.dataset, seed=config.seed, allow_code=False), torch.device("cpu"))
+    data = DataOnDevice(load(config.dataset, seed=config.seed), torch.device("cpu"))
     for place, entry in enumerate(table.entries):
         for column, seed in enumerate(table.seeds):
             with deterministic(seed, data.device):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from cbam_search.running.trainable import CandidateTrainable, TrainingJob
+
 from cbam_search.architecture import Architecture
 from cbam_search.data.images import ImageData
 from cbam_search.records.trials import Outcome
-from cbam_search.running.trainable import CandidateTrainable, TrainingJob
 
 
 class InProcess(CandidateTrainable):

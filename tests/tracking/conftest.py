@@ -19,10 +19,10 @@ def _own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with its tables made once: that takes over a second."""
-    from cbam_search.tracking.manners import good_manners
+    from cbam_search.tracking.mlflow_settings import temporary_mlflow_settings
 
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    with good_manners():
+    with temporary_mlflow_settings():
         from mlflow.tracking import MlflowClient
 
         MlflowClient(f"sqlite:///{path}").search_experiments()

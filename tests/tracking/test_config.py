@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from cbam_search.errors import UserError
-from cbam_search.tracking.address import expanded, problem_in_words, redacted
+from cbam_search.tracking.address import message_without_secrets, with_variables, without_secrets
 from cbam_search.tracking.config import TrackingConfig
 
 
@@ -19,9 +19,9 @@ def test_a_password_in_plain_text_is_refused() -> None:
 def test_a_password_from_the_environment_is_taken_from_there(monkeypatch: pytest.MonkeyPatch) -> None:
     config = TrackingConfig(uri="postgresql://user:${MLFLOW_TEST_PASSWORD}@host/mlflow")
     with pytest.raises(UserError, match="MLFLOW_TEST_PASSWORD, which is not set"):
-        expanded(config.uri)
+        with_variables(config.uri)
     monkeypatch.setenv("MLFLOW_TEST_PASSWORD", "secret")
-    assert expanded(config.uri) == "postgresql://user:secret@host/mlflow"
+    assert with_variables(config.uri) == "postgresql://user:secret@host/mlflow"
 
 
 @pytest.mark.parametrize(
@@ -35,13 +35,13 @@ def test_a_password_from_the_environment_is_taken_from_there(monkeypatch: pytest
     ],
 )
 def test_addresses_are_shown_without_secrets(uri: str, shown: str) -> None:
-    assert redacted(uri) == shown
+    assert without_secrets(uri) == shown
 
 
 def test_problems_are_told_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:s%40cret@host:1")
     error = OSError("API request to http://me:s%40cret@host:1/api failed (s@cret)\nmore")
-    assert problem_in_words(error, None) == "API request to http://me:***@host:1/api failed (***)"
+    assert message_without_secrets(error, None) == "API request to http://me:***@host:1/api failed (***)"
 
 
 def test_nothing_heavy_comes_with_the_settings_or_the_uploader() -> None:

@@ -266,7 +266,7 @@ def test_a_study_that_is_driven_is_not_rebuilt(study: SyntheticStudy, store: Sto
 
 
 def test_an_unusable_address_is_told_in_one_line(study: SyntheticStudy) -> None:
-    with pytest.raises(UserError, match="MLflow did not take the study") as caught:
+    with pytest.raises(UserError, match="MLflow did not accept the study") as caught:
         rebuild(study.folder, TrackingConfig(uri="nosuchscheme://host"))
     assert "\n" not in str(caught.value)
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,14 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from cbam_search.errors import RecordsError
+from cbam_search.errors import DamagedFileError, RecordsError
 from cbam_search.training.checkpoint import (
+    checkpoint_of,
     load_checkpoint,
     load_predictions,
     load_weights,
-    save_checkpoint,
-    save_predictions,
-    save_weights,
+    predictions_of,
+    weights_of,
 )
 from cbam_search.training.config import TrainingConfig
 from cbam_search.training.optimization import build_optimizer
@@ -40,14 +39,13 @@ def state(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("recipe", [TrainingConfig(), TrainingConfig(optimizer="adamw", lr=0.01)])
-def test_a_restored_optimizer_goes_on_as_the_first_would(make_net: MakeNet, tmp_path: Path, recipe: TrainingConfig) -> None:
+def test_a_restored_optimizer_goes_on_as_the_first_would(make_net: MakeNet, recipe: TrainingConfig) -> None:
     """In channels_last, whose layout a fused step must find again in the restored state."""
-    path = tmp_path / "checkpoint.safetensors"
     models = [make_net().to(memory_format=torch.channels_last) for _ in range(2)]  # type: ignore[call-overload]
     optimizers = [build_optimizer(model, recipe) for model in models]
     trained(models[0], optimizers[0], 2)
-    save_checkpoint(path, models[0], optimizers[0], belongs_to=IDENTITY, progress={"epoch": 2})
-    assert load_checkpoint(path, models[1], optimizers[1], belongs_to=IDENTITY) == {"epoch": 2}
+    saved = checkpoint_of(models[0], optimizers[0], belongs_to=IDENTITY, progress={"epoch": 2})
+    assert load_checkpoint(saved, models[1], optimizers[1], belongs_to=IDENTITY) == {"epoch": 2}
     for model, optimizer in zip(models, optimizers, strict=True):
         trained(model, optimizer, 3)
     first, second = (state(model) for model in models)
@@ -57,26 +55,26 @@ def test_a_restored_optimizer_goes_on_as_the_first_would(make_net: MakeNet, tmp_
 def test_weights_come_back(make_net: MakeNet, tmp_path: Path) -> None:
     model, other = make_net().to(memory_format=torch.channels_last), make_net()  # type: ignore[call-overload]
     nn.init.normal_(model[0].weight)
-    save_weights(model, tmp_path / "weights.safetensors")
+    (tmp_path / "weights.safetensors").write_bytes(weights_of(model))
     load_weights(other, tmp_path / "weights.safetensors")
     assert all(torch.equal(tensor, other.state_dict()[name]) for name, tensor in model.state_dict().items())
 
 
 def test_predictions_come_back(tmp_path: Path) -> None:
     predicted = np.array([3, 0, 9, 9], dtype=np.int64)
-    save_predictions(predicted, tmp_path / "predictions.safetensors")
+    (tmp_path / "predictions.safetensors").write_bytes(predictions_of(predicted))
     found = load_predictions(tmp_path / "predictions.safetensors")
     assert (found.tolist(), found.dtype) == (predicted.tolist(), np.int64)
 
 
 def test_weights_are_no_predictions(make_net: MakeNet, tmp_path: Path) -> None:
-    save_weights(make_net(), tmp_path / "weights.safetensors")
+    (tmp_path / "weights.safetensors").write_bytes(weights_of(make_net()))
     with pytest.raises(RecordsError, match="holds no predictions"):
         load_predictions(tmp_path / "weights.safetensors")
 
 
 def test_weights_of_another_model_are_refused_and_change_nothing(make_net: MakeNet, tmp_path: Path) -> None:
-    save_weights(make_net(width=16), tmp_path / "weights.safetensors")
+    (tmp_path / "weights.safetensors").write_bytes(weights_of(make_net(width=16)))
     model = make_net()
     before = state(model)
     with pytest.raises(RecordsError, match=r"another model.*0\.weight"):
@@ -86,40 +84,30 @@ def test_weights_of_another_model_are_refused_and_change_nothing(make_net: MakeN
 
 def test_a_damaged_file_is_refused(make_net: MakeNet, tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
-    save_weights(make_net(), path)
+    path.write_bytes(weights_of(make_net()))
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(RecordsError, match="damaged"):
         load_weights(make_net(), path)
 
 
-def test_a_checkpoint_of_another_recipe_is_refused_by_name(make_net: MakeNet, tmp_path: Path) -> None:
-    path = tmp_path / "checkpoint.safetensors"
+def test_a_checkpoint_of_another_recipe_is_refused_by_name(make_net: MakeNet) -> None:
     model = make_net()
     optimizer = build_optimizer(model, TrainingConfig())
-    save_checkpoint(path, model, optimizer, belongs_to={"seed": 0, "data": "a"}, progress={})
+    saved = checkpoint_of(model, optimizer, belongs_to={"seed": 0, "data": "a"}, progress={})
     with pytest.raises(RecordsError, match=r"different: seed$"):
-        load_checkpoint(path, model, optimizer, belongs_to={"seed": 1, "data": "a"})
+        load_checkpoint(saved, model, optimizer, belongs_to={"seed": 1, "data": "a"})
 
 
-def test_weights_alone_are_not_a_checkpoint(make_net: MakeNet, tmp_path: Path) -> None:
+def test_weights_alone_are_not_a_checkpoint(make_net: MakeNet) -> None:
     model = make_net()
-    save_weights(model, tmp_path / "weights.safetensors")
     with pytest.raises(RecordsError, match="not a checkpoint"):
-        load_checkpoint(tmp_path / "weights.safetensors", model, build_optimizer(model, TrainingConfig()), belongs_to=IDENTITY)
+        load_checkpoint(weights_of(model), model, build_optimizer(model, TrainingConfig()), belongs_to=IDENTITY)
 
 
-def test_a_writer_that_dies_half_way_leaves_the_old_checkpoint(make_net: MakeNet, tmp_path: Path) -> None:
-    """A child process is killed for good in the middle of writing: after the bytes, before the rename."""
-    path = tmp_path / "checkpoint.safetensors"
+@pytest.mark.parametrize("content", [b"", b"no tensors", b"\xff" * 64])
+def test_a_damaged_checkpoint_is_refused_and_changes_nothing(make_net: MakeNet, content: bytes) -> None:
     model = make_net()
-    optimizer = build_optimizer(model, TrainingConfig())
-    save_checkpoint(path, model, optimizer, belongs_to=IDENTITY, progress={"epoch": 1})
-    old = path.read_bytes()
-    child = os.fork()
-    if child == 0:
-        os.fsync = lambda descriptor: os._exit(9)  # type: ignore[assignment]
-        save_checkpoint(path, model, optimizer, belongs_to=IDENTITY, progress={"epoch": 2})
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-    assert path.read_bytes() == old
-    assert load_checkpoint(path, model, optimizer, belongs_to=IDENTITY) == {"epoch": 1}
+    before = state(model)
+    with pytest.raises(DamagedFileError, match="the checkpoint: damaged"):
+        load_checkpoint(content, model, build_optimizer(model, TrainingConfig()), belongs_to=IDENTITY)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())

@@ -71,71 +71,51 @@ def test_training_leaves_the_callers_random_numbers_alone(digits: ImageData, mak
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_resuming_continues_bit_for_bit(digits: ImageData, make_net: MakeNet, tmp_path: Path, optimizer: str) -> None:
+def test_resuming_continues_bit_for_bit(digits: ImageData, make_net: MakeNet, optimizer: str) -> None:
     recipe = TrainingConfig.model_validate(RECIPE.model_dump() | {"optimizer": optimizer, "lr": 0.01})
-    path = tmp_path / "checkpoint.safetensors"
     whole, before, after = make_net(), make_net(), make_net()
     uninterrupted = list(train(whole, digits, recipe, seed=3, device=CPU))
 
-    stopped = train(before, digits, recipe, seed=3, device=CPU, checkpoint=path)
+    stopped = train(before, digits, recipe, seed=3, device=CPU)
     assert stopped.resumed_epoch == 0
     next(stopped)
     next(stopped)
-    stopped.save()
-
-    resumed = train(after, digits, recipe, seed=3, device=CPU, checkpoint=path)
+    resumed = train(after, digits, recipe, seed=3, device=CPU, checkpoint=stopped.checkpoint())
     assert resumed.resumed_epoch == 2
     assert untimed(list(resumed)) == untimed(uninterrupted[2:])
     assert same_weights(whole, after)
 
 
-def test_a_checkpoint_is_written_once_its_epoch_is_recorded_and_not_too_often(
-    digits: ImageData, make_net: MakeNet, tmp_path: Path
-) -> None:
-    path = tmp_path / "checkpoint.safetensors"
-    rarely = train(make_net(), digits, RECIPE, seed=0, device=CPU, checkpoint=path)
-    list(rarely)
-    assert not path.exists(), "four quick epochs are done within 30 seconds"
-
-    often = train(make_net(), digits, RECIPE, seed=0, device=CPU, checkpoint=path, checkpoint_every_seconds=0)
-    next(often)
-    assert not path.exists(), "whoever asked has had no chance to record epoch 1 yet"
-    next(often)
-    assert train(make_net(), digits, RECIPE, seed=0, device=CPU, checkpoint=path).resumed_epoch == 1
-
-
-def test_a_checkpoint_of_another_training_is_refused(digits: ImageData, make_net: MakeNet, tmp_path: Path) -> None:
-    path = tmp_path / "checkpoint.safetensors"
-    training = train(make_net(), digits, RECIPE, seed=0, device=CPU, checkpoint=path)
+def test_a_checkpoint_of_another_training_is_refused(digits: ImageData, make_net: MakeNet) -> None:
+    training = train(make_net(), digits, RECIPE, seed=0, device=CPU)
     next(training)
-    training.save()
+    saved = training.checkpoint()
     with pytest.raises(RecordsError, match="different: seed"):
-        train(make_net(), digits, RECIPE, seed=1, device=CPU, checkpoint=path)
+        train(make_net(), digits, RECIPE, seed=1, device=CPU, checkpoint=saved)
     with pytest.raises(RecordsError, match="different: recipe"):
-        train(make_net(), digits, RECIPE.model_copy(update={"lr": 0.2}), seed=0, device=CPU, checkpoint=path)
+        train(make_net(), digits, RECIPE.model_copy(update={"lr": 0.2}), seed=0, device=CPU, checkpoint=saved)
     with pytest.raises(RecordsError, match="another model"):
-        train(make_net(width=4), digits, RECIPE, seed=0, device=CPU, checkpoint=path)
+        train(make_net(width=4), digits, RECIPE, seed=0, device=CPU, checkpoint=saved)
 
 
 @pytest.mark.parametrize("changed", [{}, {"numerics_version": NUMERICS_VERSION + 1}, {"recipe": {"epochs": 5}}])
 def test_a_checkpoint_of_version_0_1_goes_on_where_nothing_decides_otherwise(
-    digits: ImageData, make_net: MakeNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, object]
+    digits: ImageData, make_net: MakeNet, monkeypatch: pytest.MonkeyPatch, changed: dict[str, object]
 ) -> None:
     """It says nothing of numerics, which were of version 1, nor of settings that have come since."""
-    path = tmp_path / "checkpoint.safetensors"
     recipe = RECIPE.model_dump(mode="json")
     del recipe["gradient_clip_norm"]
     written = {"recipe": recipe, "seed": 0, "data": digits.fingerprint}
-    training = train(make_net(), digits, RECIPE, seed=0, device=CPU, checkpoint=path)
+    training = train(make_net(), digits, RECIPE, seed=0, device=CPU)
     next(training)
     with monkeypatch.context() as then:
         then.setattr(training, "_identity", lambda: written | changed)
-        training.save()
+        saved = training.checkpoint()
     if changed:
         with pytest.raises(RecordsError, match=f"different: {next(iter(changed))}$"):
-            train(make_net(), digits, RECIPE, seed=0, device=CPU, checkpoint=path)
+            train(make_net(), digits, RECIPE, seed=0, device=CPU, checkpoint=saved)
     else:
-        assert train(make_net(), digits, RECIPE, seed=0, device=CPU, checkpoint=path).resumed_epoch == 1
+        assert train(make_net(), digits, RECIPE, seed=0, device=CPU, checkpoint=saved).resumed_epoch == 1
 
 
 def test_what_the_last_epoch_predicts_and_measures_is_at_hand(digits: ImageData, make_net: MakeNet) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from cbam_search.search.known_cost.candidates import distinct, strangers
 from cbam_search.search.known_cost.codes import CodedSpace, Codes
-from cbam_search.search.known_cost.table import ObservationTable
+from cbam_search.search.known_cost.observation_table import ObservationTable
 
 LOOKED_AT = 512
 

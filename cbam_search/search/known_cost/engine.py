@@ -13,8 +13,8 @@ from cbam_search.search.known_cost.candidates import WHOLE_SPACE_AT_MOST, crossi
 from cbam_search.search.known_cost.codes import COSTS, CodedSpace, Codes
 from cbam_search.search.known_cost.design import InitialDesign
 from cbam_search.search.known_cost.improvement import expected_hypervolume_improvement
+from cbam_search.search.known_cost.observation_table import ObservationTable
 from cbam_search.search.known_cost.surrogate import Ridge, Surrogate, to_accuracy
-from cbam_search.search.known_cost.table import ObservationTable
 
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]

@@ -17,8 +17,8 @@ from cbam_search.pareto import Axis
 from cbam_search.search.config import known_cost_objectives
 from cbam_search.search.known_cost.codes import CodedSpace
 from cbam_search.search.known_cost.engine import KnownCostSearch, Proposal
+from cbam_search.search.known_cost.observation_table import ObservationTable
 from cbam_search.search.known_cost.observations import Observations, StoredObservations
-from cbam_search.search.known_cost.table import ObservationTable
 from cbam_search.space.space import Space
 
 STARTUP = 24

@@ -13,7 +13,7 @@ from cbam_search.records.trials import TrialState
 from cbam_search.search.known_cost.candidates import crossings, distinct, mutants, strangers
 from cbam_search.search.known_cost.codes import CodedSpace
 from cbam_search.search.known_cost.engine import KnownCostSearch
-from cbam_search.search.known_cost.table import ObservationTable
+from cbam_search.search.known_cost.observation_table import ObservationTable
 
 
 @pytest.mark.parametrize("make", ["strangers", "mutants", "crossings"])

@@ -14,7 +14,7 @@ from cbam_search.search.known_cost.candidates import strangers
 from cbam_search.search.known_cost.codes import CodedSpace
 from cbam_search.search.known_cost.design import InitialDesign, plain_designs, van_der_corput
 from cbam_search.search.known_cost.engine import KnownCostSearch
-from cbam_search.search.known_cost.table import ObservationTable
+from cbam_search.search.known_cost.observation_table import ObservationTable
 from cbam_search.space.attention_config import AttentionConfig
 from cbam_search.space.backbone_config import BackboneConfig
 from cbam_search.space.space import Space

@@ -10,6 +10,7 @@ from own_networks import write_networks
 
 from cbam_search.backbones.tracing import trace
 from cbam_search.cost.model import CostModel
+from cbam_search.own_code import CodePermission
 from cbam_search.search.known_cost.candidates import mutants, strangers
 from cbam_search.search.known_cost.codes import CodedSpace
 from cbam_search.space.attention_config import AttentionConfig
@@ -30,7 +31,7 @@ def test_codes_of_own_backbones(tmp_path: Path) -> None:
         classes=4,
         own=lambda settings: trace(config.module, config.sites, settings, **options),
     )
-    cost = CostModel((12, 12), allow_code=True, code_folder=tmp_path)
+    cost = CostModel((12, 12), code=CodePermission(tmp_path))
     coded = CodedSpace(space, cost.cost)
     assert "log width" in coded.map.names
     rng = np.random.default_rng(0)

@@ -1,0 +1,220 @@
+"""Evaluations under Ray Tune: warm actors on the nodes of a Ray cluster, one a trial.
+
+Tune has a loop of its own, which asks for trials and tells of results. It runs in a thread here, and takes turns with the
+driver's thread: it stands still while the driver works, and the driver waits in `events` while it works.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from ray import tune
+from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
+
+from cbam_search.backbones.pretrained import Pretrained
+from cbam_search.data.images import ImageData
+from cbam_search.errors import StudyFailedError
+from cbam_search.running.cluster import TrialResources
+from cbam_search.running.executors.executor import Executor, ExecutorEvent, Reported, WorkerLost, WorkersDied
+from cbam_search.running.executors.remote_inbox import RemoteInbox
+from cbam_search.running.executors.tune_hooks import NoMoreTasks, TuneScheduler, TuneSearcher, TuneStopper, TuneWorkerDeaths
+from cbam_search.running.executors.tune_trainable import REPORT_KEY, TASK_KEY, CandidateTrainable
+from cbam_search.running.executors.turns import Turns
+from cbam_search.running.worker import WorkerJob
+from cbam_search.running.worker_report import REPORT, TASK, EvaluationTask, WorkerReport
+
+WORKER_DEATHS_AT_MOST = 3
+SECONDS_TO_CLOSE = 60.0
+TUNE_SETTINGS = {
+    # Tune's CSV, JSON and TensorBoard loggers cost seconds a trial; its snapshots are never read back.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "1000000",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+
+_Call = str | ExecutorEvent
+"""What Tune's thread asks: a trial is wanted, for Ray's id; or what happened, and whether it goes on."""
+_Answer = EvaluationTask | NoMoreTasks | bool | None
+
+
+class TuneExecutor(Executor):
+    """One Ray Tune run. Ray runs already; `resources` says what one trial takes of it."""
+
+    def __init__(
+        self, data: ImageData, job: WorkerJob, inbox: RemoteInbox, resources: TrialResources, pretrained: Pretrained
+    ) -> None:
+        """data, pretrained: put into Ray's object store once, from which workers on any node take them."""
+        super().__init__()
+        self._inbox = inbox
+        self._resources = resources
+        self._trainable = tune.with_resources(
+            tune.with_parameters(CandidateTrainable, data=data, job=job, pretrained=pretrained, inbox=inbox),
+            {"cpu": resources.cpus, "gpu": resources.gpus},
+        )
+        self._evaluations: dict[str, str] = {}
+        """By Ray's id of the trial; those that have not ended."""
+        self._task: EvaluationTask | None = None
+        """For the trial that Tune wants."""
+        self._wanted: str | None = None
+        self._no_more = False
+        self._interrupted = False
+        self._asked = False
+        self._turns: Turns[_Call, _Answer] = Turns(self._run, name="ray-tune")
+        self._turns.begin()
+
+    def capacity(self) -> int:
+        return 1 if self._wanted is not None and self._task is None and not self._interrupted else 0
+
+    def start(self, task: EvaluationTask) -> None:
+        assert self._wanted is not None
+        self._evaluations[self._wanted] = task.evaluation
+        self._running.add(task.evaluation)
+        self._task = task
+
+    def stop(self, evaluation: str) -> None:
+        self._running.discard(evaluation)
+        self._inbox.revoke(evaluation)
+
+    def events(self, timeout_seconds: float) -> Sequence[ExecutorEvent]:
+        self._let_tune_go_on()
+        call = self._turns.next_call(timeout_seconds)
+        self._asked = call is not None
+        if self._turns.ended:
+            self._running.clear()
+            if not (self._no_more or self._interrupted):
+                raise StudyFailedError("Ray Tune ended its run before the study was done; the study's log says more")
+        if isinstance(call, str):
+            self._wanted = call
+            return ()
+        if isinstance(call, WorkersDied) or (isinstance(call, Reported) and call.report.ended):
+            self._running.discard(call.evaluation)
+        return () if call is None else (call,)
+
+    def no_more_tasks(self) -> None:
+        self._no_more = True
+
+    def interrupt(self) -> None:
+        self._interrupted = True
+
+    def close(self, *, at_once: bool = False) -> None:
+        """Ends Tune's run. Its events count no more."""
+        self._interrupted = True
+        until = time.monotonic() + (0.0 if at_once else SECONDS_TO_CLOSE)
+        while not self._turns.ended and time.monotonic() < until:
+            self._let_tune_go_on()
+            # What goes wrong in Tune from here on is nobody's loss.
+            try:
+                self._asked = self._turns.next_call(timeout_seconds=1.0) is not None
+            except Exception:
+                break
+        self._running.clear()
+
+    def _let_tune_go_on(self) -> None:
+        """Answer what it asked last, with what the driver has done since."""
+        if not self._asked:
+            return
+        self._asked = False
+        if self._wanted is not None:
+            task, self._task, self._wanted = self._task, None, None
+            none = NoMoreTasks() if self._no_more else None
+            self._turns.answer(task or none)
+        else:
+            self._turns.answer(None)
+
+    # What follows runs in Tune's thread.
+
+    def wanted(self, ray_id: str) -> dict[str, Any] | NoMoreTasks | None:
+        if self._interrupted:
+            return None
+        task = self._turns.ask(ray_id)
+        return {TASK_KEY: TASK.dump_json(task).decode()} if isinstance(task, EvaluationTask) else _none_or_no_more(task)
+
+    def reported(self, ray_id: str, result: dict[str, Any]) -> bool:
+        evaluation = self._evaluations.get(ray_id)
+        if evaluation in self._running:
+            assert evaluation is not None
+            self._turns.ask(Reported(evaluation, _report(result)))
+        return evaluation in self._running
+
+    def ended(self, ray_id: str, result: dict[str, Any] | None, *, worker_died: bool) -> None:
+        evaluation = self._evaluations.pop(ray_id, None)
+        if evaluation is None or evaluation not in self._running:
+            return
+        report = _report(result or {})
+        # Where Tune was interrupted the last result may be one that was told before, and ends nothing.
+        if report.ended:
+            self._turns.ask(Reported(evaluation, report))
+        elif worker_died:
+            self._turns.ask(WorkersDied(evaluation))
+        else:
+            self._running.discard(evaluation)
+
+    def worker_lost(self, ray_id: str) -> None:
+        evaluation = self._evaluations.get(ray_id)
+        if evaluation is not None and evaluation in self._running:
+            self._turns.ask(WorkerLost(evaluation))
+
+    def interrupted(self) -> bool:
+        return self._interrupted
+
+    def _run(self) -> None:
+        with _environment(TUNE_SETTINGS), _scratch_folder() as scratch:
+            Tuner(
+                self._trainable,
+                tune_config=TuneConfig(
+                    search_alg=TuneSearcher(self),
+                    scheduler=TuneScheduler(self),
+                    num_samples=-1,
+                    max_concurrent_trials=self._resources.max_concurrent,
+                    reuse_actors=True,
+                ),
+                run_config=RunConfig(
+                    name="trials",
+                    storage_path=scratch,
+                    verbose=0,
+                    stop=TuneStopper(self),
+                    callbacks=[TuneWorkerDeaths(self)],
+                    checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
+                    failure_config=FailureConfig(max_failures=WORKER_DEATHS_AT_MOST),
+                ),
+            ).fit()
+
+
+def _none_or_no_more(answer: _Answer) -> NoMoreTasks | None:
+    return answer if isinstance(answer, NoMoreTasks) else None
+
+
+def _report(result: dict[str, Any]) -> WorkerReport:
+    return REPORT.validate_json(result[REPORT_KEY]) if REPORT_KEY in result else WorkerReport()
+
+
+@contextmanager
+def _scratch_folder() -> Iterator[str]:
+    """Where Tune may write; nothing in it is read again."""
+    path = tempfile.mkdtemp(prefix="cbam-search-tune-")
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _environment(settings: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

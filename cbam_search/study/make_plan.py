@@ -1,0 +1,105 @@
+"""`plan`: what a YAML file asks for, worked out before anything is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cbam_search.cost.model import CostModel
+from cbam_search.data.config import DatasetConfig
+from cbam_search.data.images import ImageData
+from cbam_search.data.load import load
+from cbam_search.errors import DataError, ResourceError, UserError
+from cbam_search.metrics import LATENCY
+from cbam_search.own_code import CodePermission
+from cbam_search.search.plan import Design, Plan, PlannedData
+from cbam_search.search.space_costs import space_costs
+from cbam_search.space.space import Space
+from cbam_search.study.config import StudyConfig, read_study_config
+from cbam_search.study.preparation import cost_notes, published_of
+from cbam_search.study.space_from_config import require_code_permission, space_of
+from cbam_search.study.starting_weights import notes_of, pretrained_of
+from cbam_search.study.time_estimate import estimate_time
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """What the data are said to be, so that they need not be loaded. None where nothing was said."""
+
+    image_size: int | None = None
+    classes: int | None = None
+    channels: int | None = None
+
+    def data(self, dataset: DatasetConfig) -> PlannedData | None:
+        """None where nothing was said; the YAML fills in what it knows. Raises UserError where too little is known."""
+        if self == StandIn():
+            return None
+        size = (self.image_size, self.image_size) if self.image_size else dataset.height_width
+        missing = ["--classes"] * (self.classes is None) + ["--image-size"] * (size is None)
+        if size is None or self.classes is None:
+            raise UserError(
+                f"to plan without the data, {' and '.join(missing)} must be given too (without such options "
+                f"the data are loaded)"
+            )
+        channels = self.channels or (3 if dataset.channels == "auto" else dataset.channels)
+        return PlannedData(image_size=size, channels=channels, classes=self.classes)
+
+
+def make_plan(space: str | Path, *, allow_code: bool = False, probe: bool = True, stand_in: StandIn | None = None) -> Plan:
+    """The plan of the YAML file `space`; nothing is written.
+
+    allow_code: as for `launch`. probe: time an epoch of three networks. stand_in: what the data are, in their place; nothing is
+    loaded and timed then. Raises UserError.
+    """
+    config, _ = read_study_config(Path(space))
+    code = CodePermission.of(allow_code)
+    require_code_permission(config, code)
+    planned = (stand_in or StandIn()).data(config.dataset)
+    data = None if planned else _load(config, code)
+    if data is not None:
+        planned = PlannedData(data.image_size, data.channels, data.classes, len(data.train), len(data.validation))
+    assert planned is not None
+    searched = space_of(config, in_channels=planned.channels, classes=planned.classes, image_size=planned.image_size, code=code)
+    cost = CostModel(planned.image_size, code=code)
+    notes = (*cost_notes(searched, cost), *notes_of(pretrained_of(config, searched)))
+    plan = replace(_without_times(config, searched, cost, planned), notes=notes)
+    if data is None or not probe:
+        return replace(plan, untimed="the data were not loaded" if data is None else "it was not asked for")
+    try:
+        return replace(plan, estimate=estimate_time(plan, config, searched, cost, data, code=code))
+    except ResourceError as error:
+        return replace(plan, untimed=str(error))
+
+
+def _load(config: StudyConfig, code: CodePermission) -> ImageData:
+    try:
+        return load(config.dataset, seed=config.seed, code=code)
+    except DataError as error:
+        raise DataError(f"{error}\nTo plan without the data, say what they are: --classes N --image-size PIXELS") from None
+
+
+def _without_times(config: StudyConfig, space: Space, cost: CostModel, data: PlannedData) -> Plan:
+    bounds = config.constraints.bounds()
+    costs = space_costs(space, cost)
+    published = published_of(config, space, cost)
+    return Plan(
+        name=config.name,
+        parameters=len(space.parameters),
+        costs=costs,
+        objectives=dict(config.objectives),
+        bounds=bounds,
+        left=costs.share_within(bounds),
+        designs=tuple(
+            Design(architecture, cost.cost(architecture), excluded)
+            for architectures, excluded in ((published.trained, False), (published.excluded, True))
+            for architecture in architectures
+        ),
+        data=data,
+        sampler=config.search.sampler_for(config.objectives),
+        trials=config.search.trials,
+        epochs=config.training.epochs,
+        scheduler=config.search.scheduler,
+        stop=config.search.stop,
+        latency=config.latency,
+        latency_at_most=config.constraints.measured_bounds().get(LATENCY),
+    )

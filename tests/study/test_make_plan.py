@@ -1,0 +1,119 @@
+"""Plans of real YAML files, with and without data."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from cbam_search.errors import CodeNotAllowedError, DataError, UserError
+from cbam_search.report.plan_warnings import plan_warnings
+from cbam_search.search.plan import Plan
+from cbam_search.study.make_plan import StandIn, make_plan
+
+ATTENTION = "attention: {per: stage, kind: [none, se, cbam], reduction_ratio: [4, 16]}\n"
+DIGITS = f"name: x\ndataset: {{source: digits}}\nbackbone: {{family: cifar_resnet, depth: [8, 14], width: 0.25}}\n{ATTENTION}"
+RESNETS = "name: x\ndataset: {source: parquet, train: none.parquet}\nbackbone: {family: resnet, depth: %s}\n" + ATTENTION
+IMAGENET = StandIn(image_size=224, classes=1000)
+
+
+@pytest.fixture
+def plan_of(tmp_path: Path):
+    def make(yaml: str, **options: object) -> Plan:
+        (tmp_path / "space.yaml").write_text(yaml, encoding="utf-8")
+        made = make_plan(tmp_path / "space.yaml", **options)  # type: ignore[arg-type]
+        assert [entry.name for entry in tmp_path.iterdir()] == ["space.yaml"]
+        return made
+
+    return make
+
+
+def warned(plan: Plan, *words: str) -> bool:
+    return any(all(word in warning for word in words) for warning in plan_warnings(plan))
+
+
+def test_the_digits_are_loaded_and_three_networks_timed(plan_of) -> None:
+    threads = torch.get_num_threads()
+    plan = plan_of(DIGITS + "search: {trials: 10}\nresources: {max_concurrent: 1}\n")
+    assert torch.get_num_threads() == threads
+    assert (plan.data.image_size, plan.data.channels, plan.data.classes) == ((8, 8), 1, 10)
+    estimate = plan.estimate
+    assert estimate is not None
+    gflops = [network.gflops for network in estimate.networks]
+    assert len(gflops) == 3
+    assert gflops == sorted(gflops)
+    assert (gflops[0], gflops[-1]) == plan.costs.range("gflops")
+    seconds = [network.epoch_seconds for network in estimate.networks]
+    assert min(seconds) <= estimate.epoch_seconds <= max(seconds)
+    assert (estimate.trials, estimate.concurrent) == (10, 1)
+    assert estimate.hours() == pytest.approx(10 * plan.epochs * estimate.epoch_seconds / 3600)
+    assert warned(plan, "validation image", "90 %", "points")
+
+
+def test_a_space_smaller_than_the_budget(plan_of) -> None:
+    yaml = "name: x\ndataset: {source: digits}\nbackbone: {family: cifar_resnet, depth: 8, width: 0.25}\n"
+    plan = plan_of(yaml + "attention: {per: network}\nsearch: {trials: 50}\n")
+    assert plan.costs.count == 3
+    assert warned(plan, "only 3 architectures", "50")
+    assert plan.estimate is not None
+    assert plan.estimate.trials == 3
+
+
+def test_without_data_the_yaml_and_the_options_say_what_they_are(plan_of) -> None:
+    plan = plan_of(RESNETS % "[18, 50]", stand_in=IMAGENET)
+    assert plan.data.channels == 3
+    assert plan.estimate is None
+    assert "not loaded" in str(plan.untimed)
+    named = {design.label: design for design in plan.designs}
+    assert round(named["resnet50+cbam"].cost.gflops, 3) == 3.864
+    assert plan_warnings(plan) == ()
+    sized = (RESNETS % 18).replace("none.parquet", "none.parquet, image_size: [32, 48], channels: 1")
+    plan = plan_of(sized, stand_in=StandIn(classes=7))
+    assert (plan.data.image_size, plan.data.channels, plan.data.classes) == ((32, 48), 1, 7)
+
+
+def test_too_little_said_of_the_data(plan_of) -> None:
+    with pytest.raises(UserError, match="--classes must"):
+        plan_of(RESNETS % 18, stand_in=StandIn(image_size=224))
+    with pytest.raises(UserError, match="--image-size must"):
+        plan_of(RESNETS % 18, stand_in=StandIn(classes=2))
+    with pytest.raises(DataError, match="--classes N --image-size PIXELS"):
+        plan_of(RESNETS % 18)
+    code = (RESNETS % 18).replace("source: parquet, train: none.parquet", 'source: function, function: "own:data"')
+    with pytest.raises(CodeNotAllowedError):
+        plan_of(code)
+
+
+def test_one_backbone_is_a_flat_axis(plan_of) -> None:
+    plan = plan_of(RESNETS % 50, stand_in=IMAGENET)
+    assert warned(plan, "gflops varies by 0.", "depth or width")
+    assert not warned(plan, "params varies")
+    assert not warned(plan_of(RESNETS % "[18, 50]", stand_in=IMAGENET), "varies")
+
+
+def test_constraints_and_what_they_exclude(plan_of) -> None:
+    yaml = RESNETS % "[18, 50]"
+    bounded = plan_of(yaml + "constraints: {gflops: {at_most: 3.862}, params: {at_most: 2.0e+8}}\n", stand_in=IMAGENET)
+    assert 0.5 < bounded.left[0] == bounded.left[1] < 1
+    assert bounded.architectures_left == math.floor(bounded.left[0] * bounded.costs.count + 0.5)
+    assert warned(bounded, "exclude 1 of 6 published designs", "resnet50+cbam")
+    assert warned(bounded, "constraints.params", "excludes nothing")
+    nothing = plan_of(yaml + "constraints: {gflops: {at_most: 1.0}}\n", stand_in=IMAGENET)
+    assert nothing.left == (0.0, 0.0)
+    assert warned(nothing, "excludes everything", "1.814")
+
+
+def test_budgets_that_launch_refuses(plan_of) -> None:
+    yaml = RESNETS % "[18, 50]"
+    assert warned(plan_of(yaml + "search: {trials: 5}\n", stand_in=IMAGENET), "launch will refuse", "6 published")
+    assert warned(plan_of(yaml + "search: {trials: 6}\n", stand_in=IMAGENET), "nothing is searched")
+    assert warned(plan_of(yaml + "search: {trials: 20, sampler: grid}\n", stand_in=IMAGENET), "launch will refuse", "grid")
+
+
+def test_what_no_trial_can_have_here_is_not_timed(plan_of) -> None:
+    plan = plan_of(DIGITS + "resources: {cpus_per_trial: 100000}\n")
+    assert plan.estimate is None
+    assert "100000 CPUs" in str(plan.untimed)
+    assert plan_of(DIGITS, probe=False).untimed == "it was not asked for"
