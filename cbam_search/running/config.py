@@ -16,8 +16,8 @@ class ResourcesConfig(BaseModel):
 
     executor: Annotated[str, OneOf("executor", ("ray", "inline"))] = Field(
         default="ray",
-        description="ray: Ray Tune, as many trials at once as fit. inline: in the process that you launch, one trial at a time, "
-        "for a debugger or a notebook",
+        description="ray: Ray Tune, as many trials at once as fit. inline: in the process that you launch, one trial at a "
+        "time, for a debugger or a notebook",
     )
     cpus_per_trial: float = Field(default=1.0, gt=0, allow_inf_nan=False, description="CPU cores of one trial")
     gpus_per_trial: float | None = Field(

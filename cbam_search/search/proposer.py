@@ -121,7 +121,7 @@ class Proposer:
         return Task(self.space, self._cost, axes, self._bounds, RecordedObservations(self.records))
 
     def propose(self) -> Proposal | NoCandidate:
-        """The next proposal, or why there will be none any more. Whoever asks records it, and `observe`s a skipped one at once."""
+        """The next proposal, or why there is none any more. Whoever asks records it, and `observe`s a skipped one at once."""
         if self.records.started >= self.trials:
             return NoCandidate.BUDGET_USED
         self.ended = self.ended or self._budgets.ended()

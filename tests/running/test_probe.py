@@ -23,10 +23,7 @@ def noise(train: int, validation: int) -> ImageData:
 
 
 def network(classes: int = 10) -> Architecture:
-    backbone = Architecture.named("cifar_resnet8").backbone.model_copy(
-        update={"width": 0.25, "in_channels": 1, "classes": classes}
-    )
-    return Architecture(backbone=backbone)
+    return Architecture.named("cifar_resnet8_0.25", in_channels=1, classes=classes)
 
 
 def job(**recipe: float) -> WorkerJob:

@@ -80,9 +80,9 @@ def test_block_by_block_too_the_same_backbone_is_left_as_it_is(name: str, data: 
     searched, mapping = SPACES[name], MAPPINGS[name]
     values = {entry.name: data.draw(st.sampled_from(entry.choices)) for entry in searched.parameters}
     design = searched.decode(values)
-    wishes = mapping._wishes(design, design.backbone)
+    wanted = mapping._wanted_specs(design, design.backbone)
     options = searched.options(design.backbone)
-    chosen = {unit: mapping._option(options[unit], searched.sites_of(design.backbone, unit), wishes) for unit in options}
+    chosen = {unit: mapping._option(options[unit], searched.sites_of(design.backbone, unit), wanted) for unit in options}
     assert searched.with_options(design.backbone, chosen) == design
 
 

@@ -1,23 +1,28 @@
-"""Studies without Ray: small spaces, open records, and an executor that obeys the conductor's contract with a fake trainer."""
+"""Studies without Ray: small spaces, open records, and trainings that are simulated."""
 
 from __future__ import annotations
 
-import heapq
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from cbam_search.architecture import Architecture
 from cbam_search.cost.cost import CostFunction
 from cbam_search.cost.model import CostModel
 from cbam_search.metrics import Measured, names_of
+from cbam_search.records.events import EpochFinished, Event, TrialFinished
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.manifest import DataSummary, ObjectiveAxis, StudyManifest
+from cbam_search.records.settling import settle
 from cbam_search.records.study_records import StudyRecords, open_records
 from cbam_search.records.trials import Outcome, Trial, TrialState
 from cbam_search.running.conductor import Conductor
+from cbam_search.running.executors.simulated import SimulatedExecutor, Simulation, Steps
 from cbam_search.running.replays import Replays
+from cbam_search.running.run import run_trials
+from cbam_search.running.worker_report import EvaluationTask, WorkerReport
 from cbam_search.search.config import SearchConfig
 from cbam_search.search.proposer import Proposer
 from cbam_search.search.rungs import Rungs
@@ -116,6 +121,7 @@ class StudyBench:
 
     def _open(self) -> None:
         self.records = open_records(self.folder, None)
+        self.settled = settle(self.records)
         proposer = Proposer(
             self.records,
             self.space,
@@ -135,70 +141,73 @@ class StudyBench:
             measured_bounds=self.measured_bounds,
         )
         stopping = rungs if self.config.scheduler.kind != "none" else None
-        self.conductor = Conductor(proposer, "front", rungs=stopping, replays=self.replays)
+        self.conductor = Conductor(self.records, proposer, "front", settled=self.settled, rungs=stopping, replays=self.replays)
 
     def restart(self) -> None:
         self.records.close()
         self._open()
 
-    def _next(self) -> Trial | None:
-        """As Ray does: ask again when there is none for the moment."""
-        while (trial := self.conductor.next()) is None and not (self.conductor.exhausted or self.conductor.stopped_by):
-            continue
-        return trial
-
     def run(self, trainer: Trainer, *, workers: int = 2, at_most: int | None = None) -> list[Trial]:
-        """Keep `workers` trials running; finish them in a shuffled order. Returns the trials that were trained."""
+        """Train whole trials, which end in a shuffled order. Returns those that ended, at most so many: the others are left as a
+        crash would leave them.
+        """
         order = random.Random(0)
-        running: list[Trial] = []
-        trained: list[Trial] = []
-        while at_most is None or len(trained) < at_most:
-            while len(running) < workers and (trial := self._next()) is not None:
-                running.append(trial)
-            if not running:
-                break
-            trial = running.pop(order.randrange(len(running)))
-            outcome = trainer(trial)
+
+        def steps(task: EvaluationTask) -> Steps:
+            outcome = trainer(self._trial(task))
             measured = {name: entry for name, entry in outcome.metrics.items() if name in names_of("measured")}
-            self.conductor.measured(trial.number, measured)
             values = {name: entry.value for name, entry in outcome.metrics.items()}
+            took = order.random()
             for epoch in range(1, outcome.epochs + 1):
-                self.conductor.epoch(trial.number, Epoch(epoch, values, 0.1))
-            self.conductor.finish(trial.number, outcome)
-            trained.append(trial)
-        return trained
+                yield took, WorkerReport(Epoch(epoch, values, 0.1), measured)
+                took = 0.0
+            yield took, WorkerReport(measured=measured, outcome=outcome)
+
+        return self._run(steps, workers, lambda ended, _: at_most is not None and ended >= at_most)
 
     def run_epochs(
         self, curve: Curve, *, workers: int = 4, at_most_epochs: int | None = None, meter: Meter = lambda _: {}
     ) -> list[Trial]:
-        """Train epoch by epoch on a fake clock, as Ray would: each of `workers` has a trial, whose epochs take as long as its
-        network is large. Returns the trials that ended; after `at_most_epochs` those under way are left as a crash would.
+        """Train epoch by epoch; an epoch takes as long as its network is large. Returns the trials that ended; after
+        `at_most_epochs` those under way are left as a crash would leave them.
         """
         last = self.records.manifest.epochs
-        under_way: list[tuple[float, int, int]] = []
-        ended: list[Trial] = []
-        now, trained = 0.0, 0
-        while at_most_epochs is None or trained < at_most_epochs:
-            while len(under_way) < workers and (trial := self._next()) is not None:
-                self.conductor.measured(trial.number, meter(trial))
-                done = self.conductor.epochs_recorded(trial.number)
-                heapq.heappush(under_way, (now + trial.candidate.gflops, trial.number, done + 1))
-            if not under_way:
-                break
-            now, number, epoch = heapq.heappop(under_way)
-            trial = self.records.trials[number]
-            metrics = curve(trial, epoch)
-            trained += 1
-            self.conductor.epoch(number, Epoch(epoch, metrics, trial.candidate.gflops))
-            if epoch == last:
-                whole = {name: Measured(value=value) for name, value in metrics.items()} | meter(trial)
-                seconds = last * trial.candidate.gflops
-                self.conductor.finish(number, Outcome(state=TrialState.COMPLETE, metrics=whole, epochs=epoch, seconds=seconds))
-            elif not self.conductor.stop_if_behind(number):
-                heapq.heappush(under_way, (now + trial.candidate.gflops, number, epoch + 1))
-                continue
-            ended.append(self.records.trials[number])
-        return ended
+
+        def steps(task: EvaluationTask) -> Steps:
+            trial = self._trial(task)
+            seconds, measured = trial.candidate.gflops, meter(trial)
+            for epoch in range(self.conductor.epochs_recorded(trial.number) + 1, last + 1):
+                metrics = curve(trial, epoch)
+                report = WorkerReport(Epoch(epoch, metrics, seconds), measured)
+                if epoch == last:
+                    whole = {name: Measured(value=value) for name, value in metrics.items()} | measured
+                    ended = Outcome(state=TrialState.COMPLETE, metrics=whole, epochs=epoch, seconds=last * seconds)
+                    report = replace(report, outcome=ended)
+                yield seconds, report
+
+        return self._run(steps, workers, lambda _, epochs: at_most_epochs is not None and epochs >= at_most_epochs)
+
+    def _run(self, steps: Simulation, workers: int, enough: Callable[[int, int], bool]) -> list[Trial]:
+        """enough: whether so many trials that ended, and so many epochs, will do."""
+        ended: list[int] = []
+        epochs: list[int] = []
+
+        def listen(event: Event) -> None:
+            if isinstance(event, TrialFinished):
+                ended.append(event.trial)
+            elif isinstance(event, EpochFinished):
+                epochs.append(event.trial)
+
+        self.records.subscribe(listen)
+        with SimulatedExecutor(steps, workers=workers) as executor:
+            run_trials(self.conductor, executor, lambda: enough(len(ended), len(epochs)))
+        trials = (self.records.trials[number] for number in ended)
+        return [trial for trial in trials if trial.replayed_from is None]
+
+    def _trial(self, task: EvaluationTask) -> Trial:
+        return next(
+            trial for trial in self.records.trials.values() if trial.was_trained and trial.evaluation == task.evaluation
+        )
 
 
 def landscape(trial: Trial) -> Outcome:

@@ -47,7 +47,7 @@ def test_events_that_come_twice_change_nothing(study: SyntheticStudy) -> None:
         twice.add(event)
         if event.event != "front_updated":
             twice.add(event)
-    twice.complete()
+    twice.add_rank_tags()
     assert twice.runs == once.runs
 
 

@@ -22,7 +22,7 @@ from cbam_search.training.epoch import Epoch
 class RemoteInbox:
     """Each call waits until the driver's machine has what it brought. Ray ends the actor with the driver: then calls raise."""
 
-    def __init__(self, actor: ActorHandle) -> None:
+    def __init__(self, actor: ActorHandle[Inbox]) -> None:
         self._actor = actor
 
     def begin(self, evaluation: str) -> KnownEvaluation:
@@ -76,8 +76,9 @@ def inbox_beside_driver(folder: StudyFolder, check: Callable[[], None]) -> Itera
     """An inbox on the driver's node, for as long as the driver needs one. check: see `Inbox`; it must pickle."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     # One call at a time, in order. Where its process dies it starts anew, and calls are made again: each may be repeated.
-    options = {"num_cpus": 0, "scheduling_strategy": here, "max_restarts": -1, "max_task_retries": -1}
-    actor = ray.remote(Inbox).options(**options).remote(folder, check)
+    # Ray's types know no strategy with a node in it.
+    options: Any = {"num_cpus": 0, "scheduling_strategy": here, "max_restarts": -1, "max_task_retries": -1}
+    actor: ActorHandle[Inbox] = ray.remote(**options)(Inbox).remote(folder, check)
     try:
         yield RemoteInbox(actor)
     finally:
