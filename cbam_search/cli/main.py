@@ -1,7 +1,7 @@
 """`cbam-search`: the list of commands, and how errors become exit codes.
 
-Exit codes: 0 done; 1 the study or the program failed; 2 something the reader can fix; 130 stopped by Ctrl-C. Nothing heavy is
-imported before a command needs it.
+Exit codes: 0 done; 1 the study or the program failed; 2 something the reader can fix; 130 stopped by Ctrl-C; those of `status`
+stand there. Nothing heavy is imported before a command needs it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from cbam_search.cli.plans import plan
 from cbam_search.cli.spaces import cost, schema, tables, validate
 from cbam_search.cli.studies import export, front, launch, resume, track
 from cbam_search.cli.tabulate_command import tabulate
+from cbam_search.cli.watching import status, stop
 from cbam_search.errors import CbamSearchError, UserError
 
 app = typer.Typer(
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (launch, resume, front, export, track, validate, plan, tabulate, cost, tables, schema):
+for command in (launch, resume, status, stop, front, export, track, validate, plan, tabulate, cost, tables, schema):
     app.command()(command)
 
 

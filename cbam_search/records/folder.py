@@ -199,7 +199,7 @@ def _free_path(parent: Path, name: str) -> Path:
 def find_study(run: str, parent: Path | None = None) -> StudyFolder:
     """The study that `run` means: `latest`, a folder, or a name in `parent`; raises StudyNotFoundError."""
     parent = parent or studies_folder()
-    known = _studies_in(parent)
+    known = studies_in(parent)
     if run == "latest":
         if not known:
             raise StudyNotFoundError(f"there is no study in the folder {parent}. Start one with: cbam-search launch SPACE.yaml")
@@ -220,7 +220,8 @@ def _created_seconds(folder: StudyFolder) -> float:
         return 0.0
 
 
-def _studies_in(parent: Path) -> list[StudyFolder]:
+def studies_in(parent: Path) -> list[StudyFolder]:
+    """The studies of a folder, by name; none where there is no such folder."""
     if not parent.is_dir():
         return []
     return [StudyFolder(path.parent.resolve()) for path in sorted(parent.glob("*/study.json"))]

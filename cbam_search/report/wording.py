@@ -1,8 +1,9 @@
-"""Words and numbers that every report writes alike: column headings, values in sentences, durations, counts, plain tables."""
+"""Words and numbers that every report writes alike: column headings, values in sentences, times, durations, counts, plain tables."""
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Sequence
 
 from cbam_search.metrics import metric
@@ -30,6 +31,11 @@ def duration(seconds: float) -> str:
     if days:
         return f"{count(days, 'day')} {hours}:{minutes:02}:{rest:02}"
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def moment(seconds: float) -> str:
+    """Seconds since 1970 by this machine's clock and time zone: `2026-11-27 17:58:13`."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def count(number: int, noun: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 
 from cbam_search.records.config import holds_plain_password
 from cbam_search.records.events import StudyClosed
@@ -52,6 +53,11 @@ def next_commands(
         commands.append((f"cbam-search export {name} --output best{allowing}", "the network at its knee, as a Python module"))
     if mlflow:
         commands.append(_mlflow_command(tracking_uri, page))
+    return command_lines(commands)
+
+
+def command_lines(commands: Sequence[tuple[str, str]]) -> list[str]:
+    """Commands and what each is for, one below the other, ready for a shell."""
     width = max((len(command) for command, _ in commands), default=0)
     return [f"{command:<{width}}  # {purpose}" for command, purpose in commands]
 
