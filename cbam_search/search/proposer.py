@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
 
@@ -143,8 +143,16 @@ class Proposer:
         # Within its bounds and infeasible all the same: it was measured to be, or the device could not hold it.
         beyond = excess(trial.candidate, self._bounds) or measured_excess(outcome.metrics, self._measured_bounds) or 1.0
         worthless = worthless_for(self._entry, self.records.manifest.objectives)
-        ended = replace(trial, outcome=outcome)
-        tell(self._study, self.records.storage, ended, self._objectives, excess=beyond, worthless=worthless)
+        tell(
+            self._study,
+            self.records.storage,
+            trial.number,
+            outcome,
+            self._objectives,
+            in_space=trial.candidate.in_space,
+            excess=beyond,
+            worthless=worthless,
+        )
 
     def references_after(self, ended: Trial) -> dict[str, float]:
         """References that can be fixed now that this trial has ended, by objective: enough was measured."""

@@ -27,7 +27,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState as OptunaState
 
 from cbam_search.records.manifest import ObjectiveAxis
-from cbam_search.records.trials import Trial, TrialState
+from cbam_search.records.trials import Outcome, TrialState
 from cbam_search.search.sampler_registry import LearnsFrom, SamplerEntry
 
 CONSTRAINT_ATTRIBUTE = "constraints:cbam_search"
@@ -57,15 +57,15 @@ def worthless_for(sampler: SamplerEntry, objectives: Sequence[ObjectiveAxis]) ->
 def tell(
     study: optuna.Study,
     storage: BaseStorage,
-    trial: Trial,
+    number: int,
+    outcome: Outcome,
     objectives: Sequence[str],
     *,
+    in_space: bool = True,
     excess: float = 0.0,
     worthless: Worthless | None = None,
 ) -> None:
-    """Tell Optuna how `trial` ended; `excess` is by what share an infeasible one is beyond its bounds."""
-    number, outcome, in_space = trial.number, trial.outcome, trial.candidate.in_space
-    assert outcome is not None
+    """Tell Optuna how trial `number` ended; `excess` is by what share an infeasible one is beyond its bounds."""
     if outcome.state in (TrialState.FAILED, TrialState.DUPLICATE):
         study.tell(number, state=OptunaState.FAIL)
         return

@@ -12,7 +12,7 @@ from cbam_search.metrics import LATENCY, Measured, binomial_error
 from cbam_search.records.events import EpochFinished, TrialFinished
 from cbam_search.records.ledger import read_events
 from cbam_search.records.manifest import ObjectiveAxis
-from cbam_search.records.results import append_epoch
+from cbam_search.records.results import append_epochs
 from cbam_search.records.trials import Origin, Trial, TrialState
 from cbam_search.search.config import SearchConfig
 from cbam_search.training.epoch import Epoch
@@ -163,7 +163,7 @@ def test_a_rung_that_only_the_worker_s_file_tells_of_counts_and_is_judged(tmp_pa
     assert last is not None
     bench.folder.evaluation(last.evaluation).mkdir(parents=True)
     for epoch in (1, 2, 3):
-        append_epoch(bench.folder.epochs(last.evaluation), Epoch(epoch, {"accuracy": 0.1}, 0.1))
+        append_epochs(bench.folder.epochs(last.evaluation), [Epoch(epoch, {"accuracy": 0.1}, 0.1)])
     bench.conductor.lost(last.number)
     assert bench.conductor.reason_to_stop(last.number) == "at epoch 3, not among the best 1 of 4 there"
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from cbam_search.running.latency import LatencyJob, LatencyMeter
 from cbam_search.running.trainable import TrainingJob
 from workers import InProcess, config_of, outcome_of
 
@@ -26,7 +25,8 @@ from cbam_search.metrics import LATENCY, Measured
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.results import read_epochs, read_measured, read_result
 from cbam_search.records.trials import TrialState
-from cbam_search.running import latency as latency_module
+from cbam_search.running import latency_meter as latency_module
+from cbam_search.running.latency_meter import LatencyJob, LatencyMeter
 from cbam_search.training.config import TrainingConfig
 
 (HERE,) = devices_of_a_trial(on_gpu=False)

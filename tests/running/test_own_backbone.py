@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cbam_search.running.latency import LatencyJob
 from cbam_search.running.trainable import TrainingJob
 from own_networks import traced, write_networks
 from workers import InProcess
@@ -21,6 +20,7 @@ from cbam_search.metrics import LATENCY
 from cbam_search.own_code import CodePermission
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.trials import Outcome, TrialState
+from cbam_search.running.latency_meter import LatencyJob
 from cbam_search.training.config import TrainingConfig
 
 

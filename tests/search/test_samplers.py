@@ -20,7 +20,7 @@ from cbam_search.records.trials import Outcome, Trial, TrialState
 from cbam_search.search.config import SearchConfig
 from cbam_search.search.sampler_registry import SAMPLERS, LearnsFrom
 from cbam_search.search.samplers import BUILDERS, ParameterCodec, Task, build_sampler
-from cbam_search.search.telling import CONSTRAINT_ATTRIBUTE, tell_outcome
+from cbam_search.search.telling import CONSTRAINT_ATTRIBUTE
 
 SPACE = space_of(reduction_ratio=[2, 4], spatial_kernel_size=[3, 7], pools={"from": ["avg", "max"]})
 SHOWN_THE_FLAT_SET = [name for name in SAMPLERS if not SAMPLERS[name].conditional_spaces]
@@ -136,7 +136,7 @@ def ending(name: str, odd: TrialState) -> Callable[[optuna.Study, optuna.Trial, 
             # Without a study's records it reads accuracies by epoch from here.
             study._storage.set_trial_intermediate_value(trial._trial_id, 3, values["accuracy"])
         outcome = Outcome(state=odd) if trial.number % 2 else Outcome(state=TrialState.COMPLETE, values=values)
-        tell_outcome(study, study._storage, trial.number, outcome, list(values))
+        tell(study, study._storage, trial.number, outcome, list(values))
 
     return tell
 

@@ -23,7 +23,7 @@ from cbam_search.search import telling
 from cbam_search.search.config import SearchConfig
 from cbam_search.search.sampler_registry import SAMPLERS, LearnsFrom
 from cbam_search.search.samplers import BUILDERS
-from cbam_search.search.telling import tell_outcome, worthless_for
+from cbam_search.search.telling import tell, worthless_for
 
 SPACE = space_of(reduction_ratio=[2, 4], spatial_kernel_size=[3, 7], pools={"from": ["avg", "max"]})
 COST = CostModel((8, 8)).cost
@@ -200,7 +200,7 @@ def share_of_bad_proposals(sampler: str, state: TrialState, seed: int, *, told: 
         bad.append(bool(cost > 0.35 if state is TrialState.INFEASIBLE else choices[7] == 2))
         values = {"accuracy": float(accuracy), "gflops": cost}
         outcome = Outcome(state=state if bad[-1] else TrialState.COMPLETE, values=None if bad[-1] else values)
-        tell_outcome(study, storage, trial.number, outcome, list(values), excess=max(0.0, cost / 0.35 - 1), worthless=worthless)
+        tell(study, storage, trial.number, outcome, list(values), excess=max(0.0, cost / 0.35 - 1), worthless=worthless)
     return float(np.mean(bad[proposals // 3 :]))
 
 
