@@ -84,18 +84,6 @@ def test_published_designs_are_never_stopped_and_count_at_the_rungs(finished: St
         assert {trial.number for trial in designs} <= {record.trial for record in bench.conductor.rungs.records[level]}
 
 
-def test_checkpoints_that_workers_save_after_their_trials_were_stopped_are_collected(tmp_path: Path) -> None:
-    bench = bench_of(tmp_path)
-    bench.run_epochs(learning, at_most_epochs=220)
-    under_way = next(trial for trial in bench.records.trials.values() if trial.state is TrialState.RUNNING)
-    for trial in (*stopped(bench), under_way):
-        bench.folder.evaluation(trial.evaluation).mkdir(parents=True, exist_ok=True)
-        bench.folder.checkpoint(trial.evaluation).touch()
-    bench.conductor.collect_left()
-    assert stopped(bench)
-    assert list(bench.folder.evaluations.glob("*/checkpoint.safetensors")) == [bench.folder.checkpoint(under_way.evaluation)]
-
-
 def test_rungs_are_rebuilt_from_the_ledger(tmp_path: Path) -> None:
     bench = bench_of(tmp_path)
     bench.run_epochs(learning, at_most_epochs=220)

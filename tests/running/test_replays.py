@@ -373,7 +373,8 @@ class TestLatency:
         manifest = manifest_of().model_copy(update={"name": name})
         known = LatencyCache(tmp_path / "latencies")
         folder = StudyFolder(tmp_path / name)
-        meter = LatencyMeter(self.JOB, folder, channels=1, image_size=(8, 8), threads=1, on_gpu=False, cache=known)
+        unit = LatencyCache(folder.latency)
+        meter = LatencyMeter(self.JOB, unit, channels=1, image_size=(8, 8), threads=1, on_gpu=False, cache=known)
         setting = LatencySetting.of(self.JOB.config, self.JOB.device, channels=1, image_size=(8, 8), threads=1)
         cache = EvaluationCache(tmp_path / "cache")
         return Replays(cache, KEYS, folder, manifest, meter=meter), known, setting
