@@ -139,8 +139,8 @@ class StartFrom(BaseModel):
     at_most: int = Field(default=10, ge=1, description="members of its front to train, spread from the cheap to the costly end")
 
 
-def _no_word(setting: Any) -> Any:
-    """Refuses what is rather meant to turn the cache on or off: YAML 1.2 reads it as text, and so as a folder's name."""
+def _is_no_switch(setting: Any) -> Any:
+    """Refuses words that are meant to turn the cache on or off, such as `yes`: YAML 1.2 reads them as text, so as a folder."""
     if isinstance(setting, str) and setting.lower() in ("true", "false", "yes", "no", "on", "off", "none"):
         raise PydanticCustomError(
             "evaluation_cache",
@@ -178,10 +178,12 @@ class SearchConfig(BaseModel):
         description="another study (its name, its folder, or latest) whose front is trained first, mapped into this space; "
         "see docs/reuse.md",
     )
-    evaluation_cache: Annotated[bool | Annotated[str, Field(min_length=1)], BeforeValidator(_no_word), DECIDES_NOTHING] = Field(
-        default=False,
-        description="replay what any study trained before in the very same way, and keep what this one trains: true, for a "
-        "folder of your user account, or a folder; see docs/reuse.md",
+    evaluation_cache: Annotated[bool | Annotated[str, Field(min_length=1)], BeforeValidator(_is_no_switch), DECIDES_NOTHING] = (
+        Field(
+            default=False,
+            description="replay what any study trained before in the very same way, and keep what this one trains: true, for a "
+            "folder of your user account, or a folder; see docs/reuse.md",
+        )
     )
     stop: Annotated[StopConfig, DECIDES_NOTHING] = Field(default=StopConfig(), description="budgets beside trials")
 

@@ -65,7 +65,11 @@ def tell(
     excess: float = 0.0,
     worthless: Worthless | None = None,
 ) -> None:
-    """Tell Optuna how trial `number` ended; `excess` is by what share an infeasible one is beyond its bounds."""
+    """Tell Optuna that trial `number` ended with `outcome`, as the table says.
+
+    objectives: names, in the study's order. in_space: whether Optuna holds the trial's parameters. excess: by what share an
+    infeasible trial is beyond its bounds. worthless: of `worthless_for`.
+    """
     if outcome.state in (TrialState.FAILED, TrialState.DUPLICATE):
         study.tell(number, state=OptunaState.FAIL)
         return
