@@ -99,10 +99,10 @@ def test_the_table_is_one_of_the_quickstart(rows: dict[str, Row], shown: str, qu
 def test_the_readme_has_no_other_figures(
     rows: dict[str, Row], shown: str, quickstart: StudyConfig, blocks: Blocks, root: Path
 ) -> None:
-    own, *_ = (parse_yaml(text, "space.yaml", StudyConfig) for text in blocks("README.md", "yaml")[:1])
-    gflops = {
-        name: f"{CostModel((224, 224)).cost(Architecture.named(name)).gflops:.3f}" for name in ("resnet50", "resnet50+cbam")
-    }
+    own = parse_yaml(blocks("README.md", "yaml")[0], "space.yaml", StudyConfig)
+    backbones = len(own.backbone.depth) * len(own.backbone.width)
+    cost = CostModel((224, 224)).cost
+    bare, with_cbam = (f"{cost(Architecture.named(name)).gflops:.3f}" for name in ("resnet50", "resnet50+cbam"))
     (python,) = re.findall(r'requires-python = ">=([\d.]+)"', (root / "pyproject.toml").read_text(encoding="utf-8"))
     (seconds,) = re.findall(r"finished, 0:(\d\d) elapsed", shown)
     se, cbam = rows["cifar_resnet8_0.25+se"], rows["cifar_resnet8_0.25+cbam"]
@@ -110,10 +110,10 @@ def test_the_readme_has_no_other_figures(
         f"Python {python}",
         f"{quickstart.search.trials} trainings of {quickstart.training.epochs} epochs",
         f"the trainings took {seconds} s",
-        f"{4 * len(own.search.baselines)} of {own.search.trials} (four backbones, three designs each)",
+        f"{backbones * len(own.search.baselines)} of {own.search.trials} (four backbones, three designs each)",
         f"the same outputs to {TOLERANCE:g}".replace("e-06", "e-6"),
         f"SE has {se} and CBAM {cbam}. These ranges overlap",
-        f"resnet50 has {gflops['resnet50']} GFLOPs and resnet50+cbam {gflops['resnet50+cbam']}",
+        f"resnet50 has {bare} GFLOPs and resnet50+cbam {with_cbam}",
         *WITHOUT_A_SOURCE_HERE,
     )
     text = _prose((root / "README.md").read_text(encoding="utf-8"))
@@ -129,18 +129,14 @@ def test_the_readme_has_no_other_figures(
 @pytest.mark.parametrize(
     ("page", "beginning", "results"),
     [
-        ("latency.md", "How well that works", ("latency.txt",)),
-        (
-            "samplers.md",
-            "`python benchmarks/ten_thousand",
-            ("ten_thousand_trials_known_cost.txt", "ten_thousand_trials_random.txt"),
-        ),
+        ("latency.md", "How well that works", ["latency"]),
+        ("samplers.md", "`python benchmarks/ten_thousand", ["ten_thousand_trials_known_cost", "ten_thousand_trials_random"]),
     ],
     ids=["latency.md", "samplers.md"],
 )
-def test_measurements_that_a_page_quotes(root: Path, page: str, beginning: str, results: tuple[str, ...]) -> None:
+def test_measurements_that_a_page_quotes(root: Path, page: str, beginning: str, results: list[str]) -> None:
     (paragraph,) = [text for text in (root / "docs" / page).read_text().split("\n\n") if text.startswith(beginning)]
-    outputs = "".join((root / "benchmarks" / "results" / name).read_text() for name in results)
+    outputs = "".join((root / "benchmarks" / "results" / f"{name}.txt").read_text() for name in results)
     measured = {f"{float(figure):.1f}" for figure in re.findall(r"\d+\.\d+", outputs)}
     quoted = re.findall(r"\d+\.\d+", paragraph)
     assert quoted
