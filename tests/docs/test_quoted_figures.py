@@ -110,6 +110,7 @@ def test_the_readme_has_no_other_figures(
         f"Python {python}",
         f"{quickstart.search.trials} trainings of {quickstart.training.epochs} epochs",
         f"the trainings took {seconds} s",
+        f"all rows are published designs: none of the {quickstart.search.trials - len(rows)} other networks reached the front",
         f"{backbones * len(own.search.baselines)} of {own.search.trials} (four backbones, three designs each)",
         f"the same outputs to {TOLERANCE:g}".replace("e-06", "e-6"),
         f"SE has {se} and CBAM {cbam}. These ranges overlap",
@@ -122,6 +123,7 @@ def test_the_readme_has_no_other_figures(
         text = text.replace(sentence, "")
     assert not re.findall(r".{0,40}(?<![\w-])\d.{0,20}", text), "figures that nothing here checks"
 
+    assert shown.count("* ") == len(rows)
     assert se.accuracy - se.standard_error < cbam.accuracy + cbam.standard_error
     assert quickstart.search.published_backbones * len(quickstart.search.baselines) == 6, "Six of them are trained first"
 
