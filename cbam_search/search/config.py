@@ -43,8 +43,8 @@ class Bound(BaseModel):
 
 
 class Constraints(BaseModel):
-    """Bounds on costs; a candidate beyond them is never trained. Those of known metrics are looked at when it is proposed; what
-    is measured, its trial measures first.
+    """Bounds on costs. A candidate beyond them is never trained. GFLOPs and parameters are checked when it is proposed, a
+    latency is measured by its trial first.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -87,11 +87,11 @@ class SchedulerConfig(BaseModel):
         description="none: every trial trains to the end. pareto_asha: trials that fall behind in all objectives together are "
         "stopped",
     )
-    grace_period: int = Field(default=3, ge=1, description="of pareto_asha: epochs of the first rung; nobody is stopped before")
+    grace_period: int = Field(default=3, ge=1, description="pareto_asha: epochs of the first rung; no trial is stopped before")
     reduction_factor: int = Field(
         default=3,
         ge=2,
-        description="of pareto_asha: of so many trials at a rung one goes on, and the next rung is at so many times the epochs",
+        description="pareto_asha: one in so many trials at a rung goes on, and the next rung is at so many times the epochs",
     )
 
     @model_validator(mode="after")
@@ -115,7 +115,7 @@ class HypervolumeStop(BaseModel):
     improves_less_than: float = Field(
         default=0.001, gt=0, allow_inf_nan=False, description="share of the hypervolume: 0.001 is a tenth of a percent"
     )
-    over_trials: int = Field(default=30, ge=1, description="trainings that ended, in whatever state")
+    over_trials: int = Field(default=30, ge=1, description="so many trainings that ended last, in whatever state")
 
 
 class StopConfig(BaseModel):
@@ -127,7 +127,7 @@ class StopConfig(BaseModel):
         default=None, gt=0, allow_inf_nan=False, description="wall-clock of the study, all its resumes together"
     )
     epochs: int | None = Field(default=None, ge=1, description="epochs trained, over all trials")
-    hypervolume: HypervolumeStop | None = Field(default=None, description="the front does not get better any more")
+    hypervolume: HypervolumeStop | None = Field(default=None, description="end when the front hardly gets better")
 
 
 class StartFrom(BaseModel):
@@ -160,8 +160,9 @@ class SearchConfig(BaseModel):
     )
     sampler: Annotated[str, OneOf("sampler", (AUTO, *SAMPLERS.names()))] = Field(
         default=AUTO,
-        description="known_cost, which models accuracy alone since costs are known (docs/known-cost.md); an Optuna sampler; or "
-        "grid: every architecture of a small space. auto: known_cost for one accuracy and known costs, else tpe",
+        description="what proposes the candidates. auto: known_cost for one accuracy and known costs, else tpe. known_cost: "
+        "models accuracy alone, since costs are known. grid: every architecture of a small space. The others are Optuna's; "
+        "see docs/samplers.md",
     )
     baselines: (
         Choices[Annotated[str, OneOf("baseline", ("none", *ATTENTION_KINDS.names()))]] | Annotated[tuple[()], Field()]
@@ -181,8 +182,8 @@ class SearchConfig(BaseModel):
     evaluation_cache: Annotated[bool | Annotated[str, Field(min_length=1)], BeforeValidator(_is_no_switch), DECIDES_NOTHING] = (
         Field(
             default=False,
-            description="replay what any study trained before in the very same way, and keep what this one trains: true, for a "
-            "folder of your user account, or a folder; see docs/reuse.md",
+            description="replay what any study has trained in the very same way, and keep what this one trains. true: in a "
+            "folder of your user account. A path: in that folder. See docs/reuse.md",
         )
     )
     stop: Annotated[StopConfig, DECIDES_NOTHING] = Field(default=StopConfig(), description="budgets beside trials")
