@@ -1,4 +1,5 @@
-"""Searches replayed on a table of real trainings, on a fake clock: the study's own proposer, conductor, rungs and records.
+"""Searches replayed on a table of real trainings, on a fake clock: with a study's own proposer, conductor, rungs and records, and
+the simulated executor.
 
 Nothing but the training is replaced. An architecture's curve is that of one recorded seed, and an epoch takes the processor
 seconds that it took. Optuna's storage is in memory and the study's folder in RAM where there is such a place: what they cost
@@ -7,12 +8,11 @@ is no part of what is simulated.
 
 from __future__ import annotations
 
-import heapq
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -22,13 +22,19 @@ from optuna.storages import InMemoryStorage
 
 from cbam_search.architecture import Architecture
 from cbam_search.cost.model import CostModel
+from cbam_search.metrics import Measured
+from cbam_search.records.events import EpochFinished, Event, TrialFinished
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.ledger import Ledger
 from cbam_search.records.manifest import DataSummary, StudyManifest
+from cbam_search.records.settling import settle
 from cbam_search.records.study_records import StudyRecords
 from cbam_search.records.table import Table
-from cbam_search.records.trials import Outcome, Trial, TrialState
+from cbam_search.records.trials import Outcome, TrialState
 from cbam_search.running.conductor import Conductor
+from cbam_search.running.executors.simulated import SimulatedExecutor, Steps
+from cbam_search.running.run import run_trials
+from cbam_search.running.worker_report import EvaluationTask, WorkerReport
 from cbam_search.search.config import SearchConfig
 from cbam_search.search.proposer import Proposer
 from cbam_search.search.rungs import Rungs
@@ -127,56 +133,59 @@ def simulate(
         proposer = Proposer(
             records, setting.space, setting.cost.cost, config, seed=seed, bounds=table.metadata.bounds, published=published
         )
-        conductor = Conductor(proposer, "none", rungs=rungs(setting, config))
+        conductor = Conductor(records, proposer, "none", settled=settle(records), rungs=rungs(setting, config))
         found = _run(conductor, table, draws, workers=workers, epochs_at_most=epochs_at_most)
         records.close()
     return found
 
 
 def _run(conductor: Conductor, table: Table, draws: npt.NDArray[np.int64], *, workers: int, epochs_at_most: int) -> Simulated:
-    """Epochs end in the order of the fake clock; a worker that is free takes the next trial at once."""
+    """Until so many epochs were trained; a worker that is free takes the next trial at once."""
     last = table.metadata.epochs
-    under_way: list[tuple[float, int, int]] = []
-    now, epochs, gflop_epochs, started = 0.0, 0, 0.0, 0
-    ended: list[tuple[int, float, int, float]] = []
-    trials = conductor.records.trials
+    spent = _Spent()
 
-    def row_of(number: int) -> int:
-        return table.rows[trials[number].candidate.digest]
+    def steps(task: EvaluationTask) -> Steps:
+        row = table.rows[task.architecture.digest]
+        for epoch in range(1, last + 1):
+            accuracy = float(table.validation_accuracy[row, draws[row], epoch - 1])
+            yield float(table.processor_seconds[row, draws[row], epoch - 1]), _report(epoch, last, accuracy)
 
-    def begin_epoch(number: int, epoch: int) -> None:
-        row = row_of(number)
-        took = float(table.processor_seconds[row, draws[row], epoch - 1])
-        heapq.heappush(under_way, (now + took, number, epoch))
+    def note(event: Event) -> None:
+        """What a trial reports is spent when its event is told, whether the trial then ends or not."""
+        if isinstance(event, EpochFinished) or (
+            isinstance(event, TrialFinished) and event.outcome.state is TrialState.DIVERGED
+        ):
+            row = table.rows[conductor.records.trials[event.trial].candidate.digest]
+            spent.epochs, spent.gflop_epochs = spent.epochs + 1, spent.gflop_epochs + table.entries[row].gflops
+        if isinstance(event, TrialFinished) and event.outcome.state is TrialState.COMPLETE:
+            row = table.rows[conductor.records.trials[event.trial].candidate.digest]
+            spent.ended.append((row, executor.clock(), spent.epochs, spent.gflop_epochs))
 
-    while epochs < epochs_at_most:
-        while len(under_way) < workers and (trial := _next(conductor)) is not None:
-            started += 1
-            begin_epoch(trial.number, 1)
-        if not under_way:
-            break
-        now, number, epoch = heapq.heappop(under_way)
-        row = row_of(number)
-        epochs, gflop_epochs = epochs + 1, gflop_epochs + table.entries[row].gflops
-        accuracy = float(table.validation_accuracy[row, draws[row], epoch - 1])
-        if np.isnan(accuracy):
-            conductor.finish(number, Outcome(state=TrialState.DIVERGED, epochs=epoch, reason="accuracy not finite"))
-            continue
-        conductor.epoch(number, Epoch(epoch, {"accuracy": accuracy}, 0.0))
-        if epoch == last:
-            conductor.finish(number, Outcome(state=TrialState.COMPLETE, metrics={"accuracy": accuracy}, epochs=epoch))
-            ended.append((row, now, epochs, gflop_epochs))
-        elif not conductor.stop_if_behind(number):
-            begin_epoch(number, epoch + 1)
-    columns = np.array(ended, dtype=np.float64).reshape(-1, 4)
-    return Simulated(columns[:, 0].astype(np.int64), columns[:, 1], columns[:, 2], columns[:, 3], started)
+    conductor.records.subscribe(note)
+    with SimulatedExecutor(steps, workers=workers) as executor:
+        run_trials(conductor, executor, lambda: spent.epochs >= epochs_at_most)
+    columns = np.array(spent.ended, dtype=np.float64).reshape(-1, 4)
+    rows = columns[:, 0].astype(np.int64)
+    return Simulated(rows, columns[:, 1], columns[:, 2], columns[:, 3], conductor.records.started)
 
 
-def _next(conductor: Conductor) -> Trial | None:
-    """As Ray does: ask again when there is none for the moment."""
-    while (trial := conductor.next()) is None and not (conductor.exhausted or conductor.stopped_by):
-        continue
-    return trial
+@dataclass
+class _Spent:
+    """By all workers so far. ended: a row each full training."""
+
+    epochs: int = 0
+    gflop_epochs: float = 0.0
+    ended: list[tuple[int, float, int, float]] = field(default_factory=list)
+
+
+def _report(epoch: int, last: int, accuracy: float) -> WorkerReport:
+    if np.isnan(accuracy):
+        return WorkerReport(outcome=Outcome(state=TrialState.DIVERGED, epochs=epoch, reason="accuracy not finite"))
+    trained = Epoch(epoch, {"accuracy": accuracy}, 0.0)
+    if epoch < last:
+        return WorkerReport(trained)
+    complete = Outcome(state=TrialState.COMPLETE, metrics={"accuracy": Measured(value=accuracy)}, epochs=epoch)
+    return WorkerReport(trained, outcome=complete)
 
 
 @contextmanager

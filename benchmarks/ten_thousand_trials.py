@@ -12,23 +12,28 @@ from __future__ import annotations
 
 import argparse
 import gc
-import heapq
 import json
 import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
 
 from cbam_search.cost.model import CostModel
+from cbam_search.records.events import Event, TrialFinished, TrialStarted
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.manifest import DataSummary, ObjectiveAxis, StudyManifest
+from cbam_search.records.settling import settle
 from cbam_search.records.study_records import StudyRecords, open_records
 from cbam_search.records.trials import Outcome, Trial, TrialState
 from cbam_search.running.conductor import Conductor
+from cbam_search.running.executors.simulated import SimulatedExecutor, Steps
+from cbam_search.running.run import run_trials
+from cbam_search.running.worker_report import EvaluationTask, WorkerReport
 from cbam_search.search.config import SearchConfig
 from cbam_search.search.proposer import Proposer
 from cbam_search.search.published import published_designs
@@ -83,61 +88,74 @@ class Measured:
     memory: dict[int, float] = field(default_factory=dict)
 
 
+class TimedConductor(Conductor):
+    """A study's conductor that notes how long each part takes. spent: seconds of each part, and of processor time, by trial."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.spent: dict[int, list[float]] = {}
+        self._telling = 0.0
+        super().__init__(*arguments, **options)
+
+    def next(self) -> Trial | None:
+        begun, processor = time.perf_counter(), time.process_time()
+        trial = super().next()
+        if trial is not None:
+            self.spent[trial.number] = [time.perf_counter() - begun, 0.0, 0.0, time.process_time() - processor]
+        return trial
+
+    def take(self, number: int, report: WorkerReport) -> bool:
+        begun, processor, self._telling = time.perf_counter(), time.process_time(), 0.0
+        stops = super().take(number, report)
+        spent = self.spent[number]
+        spent[1] += time.perf_counter() - begun - self._telling
+        spent[2] += self._telling
+        spent[3] += time.process_time() - processor
+        return stops
+
+    def finish(self, number: int, outcome: Outcome) -> None:
+        begun = time.perf_counter()
+        super().finish(number, outcome)
+        self._telling += time.perf_counter() - begun
+
+
 class Study:
-    """The driver's rooms over one folder, as `cbam_search.study.driver` puts them together."""
+    """The driver's rooms over one folder, as `cbam_search.study.assembly` puts them together."""
 
     def __init__(self, folder: StudyFolder, space: Space, cost: CostModel, config: SearchConfig) -> None:
         designs = published_designs(space, config.baselines, at_most_backbones=4, cost=cost.cost, bounds={}).trained
         self.records: StudyRecords = open_records(folder, None)
+        settled = settle(self.records)
         proposer = Proposer(self.records, space, cost.cost, config, seed=0, bounds={}, published=designs)
         rungs = Rungs(config.scheduler, epochs=EPOCHS, bounds={}, measured_bounds={})
-        self.conductor = Conductor(proposer, "front", rungs=rungs if config.scheduler.kind != "none" else None)
+        stopping = rungs if config.scheduler.kind != "none" else None
+        self.conductor = TimedConductor(self.records, proposer, "front", settled=settled, rungs=stopping)
         self.trainer = FakeTrainer()
 
     def run(self, measured: Measured, trials: int) -> None:
         """Train on a fake clock until so many trials have ended: an epoch takes as long as its network is large."""
-        under_way: list[tuple[float, int, int]] = []
-        spent: dict[int, list[float]] = {}
-        now = 0.0
-        while len(measured.seconds) < trials:
-            while len(under_way) < WORKERS and (started := self._next()) is not None:
-                trial, seconds, processor = started
-                spent[trial.number] = [seconds, 0.0, 0.0, processor]
-                heapq.heappush(under_way, (now + trial.candidate.gflops, trial.number, 1))
-            if not under_way:
-                break
-            now, number, epoch = heapq.heappop(under_way)
-            trial = self.records.trials[number]
-            if self._epoch(trial, epoch, spent[number]):
-                measured.seconds.append(tuple(spent.pop(number)))
-                measured.numbers.append(number)
-                if len(measured.seconds) in (*MARKS, trials):
-                    measured.memory[len(measured.seconds)] = resident_mebibytes()
-            else:
-                heapq.heappush(under_way, (now + trial.candidate.gflops, number, epoch + 1))
+        by_evaluation: dict[str, Trial] = {}
 
-    def _next(self) -> tuple[Trial, float, float] | None:
-        begun, processor = time.perf_counter(), time.process_time()
-        while (trial := self.conductor.next()) is None and not (self.conductor.exhausted or self.conductor.stopped_by):
-            continue
-        return None if trial is None else (trial, time.perf_counter() - begun, time.process_time() - processor)
+        def steps(task: EvaluationTask) -> Steps:
+            trial = by_evaluation[task.evaluation]
+            for epoch in range(1, EPOCHS + 1):
+                metrics = self.trainer.metrics(trial, epoch)
+                trained = Epoch(epoch, metrics, trial.candidate.gflops)
+                whole = Outcome(state=TrialState.COMPLETE, metrics=metrics, epochs=epoch, seconds=1.0)
+                yield trial.candidate.gflops, WorkerReport(trained, outcome=whole if epoch == EPOCHS else None)
 
-    def _epoch(self, trial: Trial, epoch: int, spent: list[float]) -> bool:
-        """Whether the trial ended with it."""
-        metrics = self.trainer.metrics(trial, epoch)
-        begun, processor = time.perf_counter(), time.process_time()
-        self.conductor.epoch(trial.number, Epoch(epoch, metrics, trial.candidate.gflops))
-        reason = self.conductor.reason_to_stop(trial.number) if epoch < EPOCHS else None
-        judged = time.perf_counter()
-        spent[1] += judged - begun
-        if epoch == EPOCHS:
-            outcome = Outcome(state=TrialState.COMPLETE, metrics=metrics, epochs=epoch, seconds=1.0)
-            self.conductor.finish(trial.number, outcome)
-        elif reason is not None:
-            self.conductor.stop(trial.number, reason)
-        spent[2] += time.perf_counter() - judged
-        spent[3] += time.process_time() - processor
-        return epoch == EPOCHS or reason is not None
+        def note(event: Event) -> None:
+            if isinstance(event, TrialStarted):
+                trial = self.records.trials[event.trial]
+                by_evaluation[trial.evaluation] = trial
+            elif isinstance(event, TrialFinished):
+                measured.numbers.append(event.trial)
+                if len(measured.numbers) in (*MARKS, trials):
+                    measured.memory[len(measured.numbers)] = resident_mebibytes()
+
+        self.records.subscribe(note)
+        with SimulatedExecutor(steps, workers=WORKERS) as executor:
+            run_trials(self.conductor, executor, lambda: len(measured.numbers) >= trials)
+        measured.seconds = [tuple(self.conductor.spent[number]) for number in measured.numbers]
 
 
 def resident_mebibytes() -> float:

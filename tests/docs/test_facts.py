@@ -6,8 +6,6 @@ import re
 from pathlib import Path
 from typing import get_args
 
-from cbam_search.running.executors.ray_tune import WORKER_DEATHS_AT_MOST
-
 from cbam_search.architecture import ATTENTION_KINDS, FAMILIES, POOLS, Architecture
 from cbam_search.cost.device_lock import LOCKS_VARIABLE
 from cbam_search.cost.latency import LARGE_IMAGE
@@ -18,6 +16,7 @@ from cbam_search.records.events import Event, StudyClosed
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.trials import TrialState
 from cbam_search.running.conductor import SAME_ERROR_AT_MOST
+from cbam_search.running.executors.ray_tune import WORKER_DEATHS_AT_MOST
 from cbam_search.search import telling
 from cbam_search.search.proposer import PROPOSALS_WITHOUT_A_NEW_ONE
 from cbam_search.search.reference import BEYOND_THE_WORST, FIRST_COMPLETE
