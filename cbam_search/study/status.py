@@ -27,7 +27,7 @@ def read_status(folder: StudyFolder, *, clock: Clock = time.time) -> StudyStatus
     except RecordsError as error:
         driver, problem = None, str(error)
     ready = is_ready(driver, view)
-    state = _state(driver, view)
+    state = state_of(driver, view)
     runs = state is StudyState.RUNNING
     tally = Tally(manifest, view)
     complete = [trial.outcome for trial in view.trials.values() if trial.outcome and trial.state is TrialState.COMPLETE]
@@ -100,7 +100,8 @@ def _read_ledger(folder: StudyFolder, manifest: StudyManifest) -> _Told:
     return told
 
 
-def _state(driver: Driver | None, view: StudyView) -> StudyState:
+def state_of(driver: Driver | None, view: StudyView) -> StudyState:
+    """By who drives the study, and how it was closed if it was."""
     if driver is not None and driver.drives and (view.closed is None or not is_ready(driver, view)):
         return StudyState.RUNNING
     if view.closed is None or view.closed.reason == "interrupted":
