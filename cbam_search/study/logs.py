@@ -62,7 +62,7 @@ def follow_log(
         if not lines and reader.has_ended(driver):
             reader.require_trial()
             return
-        if driver is not None and not driver.drives and driver.generation != told:
+        if not lines and driver is not None and not driver.drives and driver.generation != told:
             told = driver.generation
             note(f"nobody drives study {folder.path.name} now; waiting for a resume. Ctrl-C ends this")
         sleep(LOOK_SECONDS)

@@ -13,6 +13,7 @@ from synthetic_study import STARTED_SECONDS, SyntheticStudy, random_candidates, 
 
 from cbam_search.errors import RecordsError, UserError
 from cbam_search.records.driver import LeaseRecord
+from cbam_search.records.lease import take_lease
 from cbam_search.records.trials import TrialState
 from cbam_search.study.logs import follow_log, log_lines
 
@@ -145,6 +146,7 @@ def test_following_goes_on_across_a_kill_and_a_resume(study: SyntheticStudy) -> 
     found, notes = followed(
         study,
         nothing,
+        nothing,
         lambda: put_lease(study.folder, 2, record),
         lambda: study.open(resumed=True),
         study.close,
@@ -189,8 +191,9 @@ def test_a_trial_is_followed_to_its_end(study: SyntheticStudy) -> None:
 
 
 def test_following_a_closed_study_prints_it_and_ends(study: SyntheticStudy) -> None:
+    take_lease(study.folder).release("trials")
     study.train(0, PROPOSALS[0], 0.9)
     study.close()
-    found, _ = followed(study, nothing)
-    assert found == texts(study)
+    found, notes = followed(study, nothing)
+    assert (found, notes) == (texts(study), [])
     assert len(found) == 5
