@@ -30,7 +30,8 @@ from cbam_search.architecture import Architecture
 from cbam_search.cost.model import CostModel
 from cbam_search.pareto import Axis, hypervolume, ranks
 from cbam_search.search.published import published_designs
-from cbam_search.search.samplers import SAMPLERS, ParameterCodec, Task, build_sampler
+from cbam_search.search.sampler_registry import SAMPLERS
+from cbam_search.search.samplers import ParameterCodec, Task, build_sampler
 from cbam_search.search.space_costs import space_costs
 from cbam_search.space.attention_config import AttentionConfig
 from cbam_search.space.backbone_config import BackboneConfig
@@ -107,7 +108,7 @@ def search(setting: str, sampler_name: str, repetition: int, trials: int) -> Sea
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     space, cost, axes = _setting(setting)
     landscape = Landscape(space, cost, repetition)
-    codec = ParameterCodec(space.parameters, as_index=False)
+    codec = ParameterCodec(space.parameters, as_index=SAMPLERS[sampler_name].choices_as_numbers)
     task = Task(space=space, cost=cost.cost, axes=axes, bounds={})
     sampler = build_sampler(sampler_name, seed=repetition, trials=trials, codec=codec, task=task)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
@@ -163,7 +164,8 @@ def main() -> None:
     options.add_argument("--repetitions", type=int, default=20)
     options.add_argument("--trials", type=int, default=150)
     options.add_argument("--settings", nargs="+", default=list(ATTENTION), choices=list(ATTENTION))
-    options.add_argument("--samplers", nargs="+", default=["random", "tpe", "nsga2", "known_cost"], choices=SAMPLERS.names())
+    compared = [name for name in SAMPLERS if not SAMPLERS[name].enumerates]
+    options.add_argument("--samplers", nargs="+", default=["random", "tpe", "nsga2", "known_cost"], choices=compared)
     options.add_argument("--processes", type=int, default=1)
     options.add_argument("--output", type=Path, help="file for what is printed, too")
     options.add_argument("--append", action="store_true", help="add to that file")

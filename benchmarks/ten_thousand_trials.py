@@ -29,11 +29,12 @@ from cbam_search.records.manifest import DataSummary, ObjectiveAxis, StudyManife
 from cbam_search.records.study_records import StudyRecords, open_records
 from cbam_search.records.trials import Outcome, Trial, TrialState
 from cbam_search.running.conductor import Conductor
-from cbam_search.search.config import SAMPLERS, SearchConfig
+from cbam_search.search.config import SearchConfig
 from cbam_search.search.proposer import Proposer
 from cbam_search.search.published import published_designs
 from cbam_search.search.reference import BEYOND_THE_WORST
 from cbam_search.search.rungs import Rungs
+from cbam_search.search.sampler_registry import SAMPLERS
 from cbam_search.search.space_costs import space_costs
 from cbam_search.space.attention_config import AttentionConfig
 from cbam_search.space.backbone_config import BackboneConfig
@@ -236,7 +237,7 @@ def table(measured: Measured, trials: int) -> list[str]:
 def main() -> None:
     options = argparse.ArgumentParser(description="What a trial costs the driver of a study of thousands, with a fake trainer.")
     options.add_argument("--trials", type=int, default=10_000)
-    options.add_argument("--sampler", default="known_cost", choices=SAMPLERS)
+    options.add_argument("--sampler", default="known_cost", choices=SAMPLERS.names())
     options.add_argument("--scheduler", default="pareto_asha", choices=["none", "pareto_asha"])
     options.add_argument("--per", default="block", choices=["stage", "block"], help="how far the choices of attention are tied")
     options.add_argument("--output", type=Path, help="file for what is printed, too")

@@ -23,9 +23,9 @@ Written by `python docs/make_yaml_reference.py` from the models that read the fi
 file without loading data.
 
 - `name`, `dataset` and `backbone` are needed; every other section has defaults.
-- A key that is not listed here is a mistake, and so is a value that is not allowed: the message names the file, the line, the
-  key's path, what is allowed and the nearest valid name; the exit code is 2 and nothing is started.
-- Where a value or a list of such is taken, each entry of the list is a choice that the search has.
+- A key that is not listed here is a mistake, and so is a value that is not allowed. The message names the file, the line, the
+  key's path, what is allowed and the nearest valid name. The exit code is 2, and nothing is started.
+- Where a key takes one value or a list, each entry of the list is a choice that the search has.
 - Relative paths in `dataset`, `backbone.weights` and `search.evaluation_cache` start at the YAML file's folder;
   `records.folder` starts where you launch.
 - Values are read as YAML 1.2 reads them: `5e-4` is a number, `no` and `none` are words, only `true` and `false` are booleans.
@@ -84,7 +84,7 @@ def _takes(entry: dict[str, Any]) -> str:
         options = [option for option in entry["anyOf"] if option.get("type") != "null" and option.get("maxItems") != 0]
         first = _takes(options[0])
         if len(options) == 2 and options[1].get("type") == "array" and options[1].get("items") == options[0]:
-            return f"{first}; or a list of such"
+            return f"{first}; or a list of these"
         return "; or ".join(dict.fromkeys(_takes(option) for option in options))
     if "$ref" in entry:
         return "the keys below"

@@ -44,8 +44,8 @@ from cbam_search.records.front import front_of
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.records.trials import Outcome, Trial, TrialState
 from cbam_search.report.terminal.study_table import print_study_table
-from cbam_search.search.config import known_cost_objectives
 from cbam_search.search.reference import objective_axes
+from cbam_search.search.sampler_registry import known_cost_objectives
 from cbam_search.search.space_costs import space_costs
 from cbam_search.training.config import TrainingConfig
 from cbam_search.training.loop import Training, train

@@ -12,7 +12,7 @@ from cbam_search.architecture import Architecture, AttentionSpec, BlockGeometry,
 from cbam_search.attention.registry import build_attention
 from cbam_search.backbones.blocks import BasicBlock, Bottleneck
 from cbam_search.backbones.network import Network
-from cbam_search.backbones.own import build_own
+from cbam_search.backbones.own import build_own, code_folder
 from cbam_search.backbones.separable import SeparableBlock
 from cbam_search.own_code import NO_CODE, CodePermission
 
@@ -33,8 +33,7 @@ def build(architecture: Architecture, *, code: CodePermission = NO_CODE) -> nn.M
     """
     backbone = architecture.backbone
     if isinstance(backbone, OwnBackbone):
-        folder = code.require(f"The network is built by the Python function {backbone.module}.")
-        return build_own(backbone, architecture.placed, folder)
+        return build_own(backbone, architecture.placed, code_folder(backbone, code))
     geometry = backbone.geometry()
     attention = attention_by_block(architecture)
     return Network(

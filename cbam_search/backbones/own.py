@@ -1,6 +1,6 @@
 """A user's own network: the function that builds it, called, and attention put where it is placed.
 
-Nothing here asks whether code may run: `build` does.
+`code_folder` asks whether code may run; nothing else here does.
 """
 
 from __future__ import annotations
@@ -17,10 +17,15 @@ from cbam_search.architecture import AttentionSpec, OwnBackbone, Site
 from cbam_search.attention.registry import build_attention
 from cbam_search.backbones.insertion import WithAttention, insert_attention
 from cbam_search.errors import OwnCodeError
-from cbam_search.own_code import import_function, in_words
+from cbam_search.own_code import CodePermission, import_function, in_words
 from cbam_search.own_source import importing_from, source_digest
 
 _NAMES_SHOWN = 12
+
+
+def code_folder(backbone: OwnBackbone, code: CodePermission) -> Path:
+    """Where the function is imported from, after the Python path. Raises CodeNotAllowedError."""
+    return code.require(f"The network is built by the Python function {backbone.module}.")
 
 
 def build_own(backbone: OwnBackbone, placed: Sequence[tuple[Site, AttentionSpec]], folder: Path) -> nn.Module:

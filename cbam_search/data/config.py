@@ -37,7 +37,7 @@ class DatasetConfig(BaseModel):
 
     source: SourceName = Field(
         description="digits: scikit-learn's handwritten digits. hub: a data set of the Hugging Face hub. parquet: local "
-        "parquet files. image_folder: a folder a class, under train/, validation/ and test/ or without. "
+        "parquet files. image_folder: one folder per class, under train/, validation/ and test/ or without. "
         "function: your own Python function (needs --allow-code)."
     )
 

@@ -6,23 +6,18 @@ import json
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import torch
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
-from cbam_search.architecture import Architecture, OwnBackbone
-from cbam_search.backbones.builder import build
-from cbam_search.backbones.own import call_arguments
-from cbam_search.backbones.shapes_only import shapes_only
+from cbam_search.architecture import Architecture
 from cbam_search.errors import ExportError
-from cbam_search.export.model_text import OWN_FILE, ImageFormat, model_text
+from cbam_search.export.model_text import ImageFormat, model_text
+from cbam_search.export.network_source import OWN_FILE, network_source
 from cbam_search.export.verification import verify
-from cbam_search.own_code import NO_CODE, CodePermission, import_function
-from cbam_search.own_source import source_files
+from cbam_search.own_code import NO_CODE, CodePermission
 
 FILES = frozenset({"model.py", "weights.safetensors", "architecture.json", "README.md"})
 """With the user's own function, OWN_FILE too."""
@@ -68,7 +63,8 @@ def write_module(
     """
     output = output.expanduser().absolute()
     _refuse_other_folders(output)
-    network = _network(architecture, weights, code)
+    source = network_source(architecture, code)
+    network = source.trained(weights)
     images = ImageFormat(tuple(class_names), tuple(mean), tuple(max(value, SMALLEST_STD) for value in std), image_size)
     _check_counts(architecture, images)
     details = {
@@ -82,54 +78,19 @@ def write_module(
         "metadata": dict(metadata or {}),
     }
     readme = README.format(label=architecture.label, description=description, channels=architecture.backbone.in_channels)
-    backbone = architecture.backbone
     with _replaced_when_complete(output) as folder:
-        own_arguments = _copy_own_file(backbone, folder, code) if isinstance(backbone, OwnBackbone) else None
-        _write(folder / "model.py", model_text(architecture, images, description, own_arguments))
+        for name, content in source.files().items():
+            (folder / name).write_bytes(content)
+        _write(folder / "model.py", model_text(source, images, description))
         _write(folder / "architecture.json", json.dumps(details, indent=2) + "\n")
         _write(folder / "README.md", readme)
         contiguous = {name: value.contiguous() for name, value in network.state_dict().items()}
         (folder / "weights.safetensors").write_bytes(save(contiguous))
         try:
-            verify(folder, network, (backbone.in_channels, *image_size))
+            verify(folder, network, (architecture.backbone.in_channels, *image_size))
         except ExportError as error:
-            raise _with_own_file_hint(error, backbone) if isinstance(backbone, OwnBackbone) else error from None
+            raise source.explained(error) from None
     return output
-
-
-def _copy_own_file(backbone: OwnBackbone, folder: Path, code: CodePermission) -> dict[str, Any]:
-    """Copy the file of the user's function; returns the arguments that the function is called with."""
-    here = code.require(f"The network is built by the Python function {backbone.module}.")
-    file = source_files(backbone.module, here)[backbone.module.partition(":")[0]]
-    (folder / OWN_FILE).write_bytes(file.read_bytes())
-    return call_arguments(backbone, import_function(backbone.module, here))
-
-
-def _with_own_file_hint(error: ExportError, backbone: OwnBackbone) -> ExportError:
-    return ExportError(
-        f"{error}. The file of {backbone.module} goes along alone: it may import torch and the standard library, and no other "
-        f"file. The study keeps the weights and the architecture"
-    )
-
-
-def _network(architecture: Architecture, weights: Mapping[str, Tensor], code: CodePermission) -> nn.Module:
-    # The user's own function may read values of its weights, which the meta device has not got.
-    with nullcontext() if isinstance(architecture.backbone, OwnBackbone) else shapes_only():
-        network = build(architecture, code=code)
-    try:
-        network.load_state_dict({name: _as_read_from_a_file(value) for name, value in weights.items()}, assign=True)
-    except RuntimeError as error:
-        raise ExportError(f"the weights are not those of {architecture.label}: {error}") from None
-    return network.float().eval()
-
-
-def _as_read_from_a_file(value: Tensor) -> Tensor:
-    """On CPU, with the strides that its shape gives.
-
-    A 1x1 convolution's weight out of a channels_last network counts as contiguous, so that `contiguous` would leave its strides
-    as they are; torch then computes in channels_last and adds up in another order than with the weight read from the file.
-    """
-    return value.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
 def _check_counts(architecture: Architecture, images: ImageFormat) -> None:

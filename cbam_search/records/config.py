@@ -15,7 +15,7 @@ _SECRET_IN_QUERY = re.compile(r"[?&](?:password|passwd|pwd|token)=(?!\$\{)", re.
 
 
 class RecordsConfig(BaseModel):
-    """Where the durable records live."""
+    """Where the study's records are kept, and which weights."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -29,18 +29,19 @@ class RecordsConfig(BaseModel):
     )
     keep: Literal["front", "all", "none"] = Field(
         default="front",
-        description="whose weights to keep. front: while the study goes on every complete trial's, at its end those of the "
-        "front and of the bare, SE and CBAM networks on its backbones; all; or none",
+        description="whose weights to keep. front: every complete trial's while the study goes on; at its end those of the "
+        "front and of the bare, SE and CBAM networks on its backbones. all: every complete trial's. none: no trial's",
     )
     keep_gib: float = Field(
         default=2.0,
         gt=0,
         allow_inf_nan=False,
-        description="with keep: front, at most so many GiB of weights while the study goes on; the oldest that are far from "
-        "the front go first",
+        description="with keep: front, most GiB of weights while the study goes on; the oldest that are far from the front are "
+        "removed first",
     )
     predictions: bool = Field(
-        default=False, description="keep each complete trial's predicted class of every validation image beside its weights"
+        default=False,
+        description="keep the class that each complete trial gives every validation image, beside its weights",
     )
 
     @field_validator("storage")

@@ -8,6 +8,7 @@ from cbam_search.architecture import OwnBackbone
 from cbam_search.metrics import binomial_error, metric
 from cbam_search.report.wording import count
 from cbam_search.search.plan import Plan
+from cbam_search.search.sampler_registry import SAMPLERS
 from cbam_search.search.space_costs import AXES
 
 FLAT_AXIS = 0.05
@@ -86,7 +87,7 @@ def _of_the_budget(plan: Plan) -> Iterator[str]:
             f"only {count(left, 'architecture')} can be trained, fewer than search.trials ({plan.trials:,}): the study ends "
             f"when it has trained them all"
         )
-    if plan.sampler == "grid" and (plan.costs.count if left is None else left) > plan.trials:
+    if SAMPLERS[plan.sampler].enumerates and (plan.costs.count if left is None else left) > plan.trials:
         yield "launch will refuse this file: sampler grid trains every architecture, and search.trials is lower than that"
 
 

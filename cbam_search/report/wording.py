@@ -1,4 +1,4 @@
-"""Words and numbers that every report writes alike: column headings, values, times, durations, counts, plain tables."""
+"""Words and numbers that every report writes alike: headings, values in sentences, times, durations, counts, plain tables."""
 
 from __future__ import annotations
 

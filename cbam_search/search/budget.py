@@ -15,9 +15,9 @@ from cbam_search.search.config import HypervolumeStop, StopConfig
 class Spent:
     """What a study took so far.
 
-    seconds: of wall-clock, while a driver was in charge. epochs: trained, each trial's once, however often a crash had it
-    trained again. hypervolumes: after each training that ended, since the study was last extended; None while an axis has no
-    end.
+    seconds: of wall-clock, while a driver was in charge.
+    epochs: trained; one that a crash had trained again counts once.
+    hypervolumes: after each training that ended, since the study was last extended; None while an axis has no reference yet.
     """
 
     seconds: float
@@ -27,7 +27,7 @@ class Spent:
 
 @dataclass(frozen=True)
 class Ended:
-    """Which budget is used up; the reason is that of `StudyClosed`."""
+    """Which budget is used up. reason: as in `StudyClosed`. message: for people."""
 
     reason: Literal["hours", "epochs", "hypervolume"]
     message: str
@@ -40,18 +40,21 @@ def budget_ended(config: StopConfig, spent: Spent) -> Ended | None:
     if config.epochs is not None and spent.epochs >= config.epochs:
         return Ended("epochs", f"{spent.epochs:,} epochs are trained, and search.stop.epochs is {config.epochs:,}")
     rule = config.hypervolume
-    if rule is not None and _stands_still(spent.hypervolumes, rule.improves_less_than, rule.over_trials):
-        return _stood_still(rule)
+    if rule is not None and _no_longer_improves(spent.hypervolumes, rule.improves_less_than, rule.over_trials):
+        return _ended_by_hypervolume(rule)
     return None
 
 
-def _stood_still(rule: HypervolumeStop) -> Ended:
+def _ended_by_hypervolume(rule: HypervolumeStop) -> Ended:
     share = f"{100 * rule.improves_less_than:g} %"
     return Ended("hypervolume", f"the hypervolume improved by less than {share} over {rule.over_trials} trainings")
 
 
-def _stands_still(hypervolumes: Sequence[float | None], less_than: float, over_trials: int) -> bool:
-    """Whether the last is less than that share above the one so many trainings before; 0 after 0 stands still too."""
+def _no_longer_improves(hypervolumes: Sequence[float | None], less_than: float, over_trials: int) -> bool:
+    """Whether the last hypervolume exceeds that of `over_trials` trainings before by less than this share of it.
+
+    0 after 0 is no improvement either.
+    """
     if len(hypervolumes) <= over_trials:
         return False
     before, now = hypervolumes[-1 - over_trials], hypervolumes[-1]
@@ -76,5 +79,5 @@ class Budgets:
         """The budget that is used up now, if any."""
         rule = self._config.hypervolume
         if rule is not None and self._view.stood_still:
-            return _stood_still(rule)
+            return _ended_by_hypervolume(rule)
         return budget_ended(self._config, self.spent)

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from cbam_search.architecture import ATTENTION_KINDS
 from cbam_search.identity import DECIDES_NOTHING
 from cbam_search.metrics import METRICS, Direction, Source, names_of
+from cbam_search.search.sampler_registry import AUTO, SAMPLERS, automatic_sampler
 from cbam_search.space.choices import Choices, OneOf
 
 ObjectiveName = Annotated[str, OneOf("objective", METRICS.names())]
@@ -33,22 +34,6 @@ def _sensible(objectives: dict[str, Direction]) -> dict[str, Direction]:
 Objectives = Annotated[dict[ObjectiveName, Direction], Field(min_length=1), AfterValidator(_sensible)]
 
 
-def known_cost_objectives(names: Iterable[str]) -> tuple[str, tuple[str, ...]]:
-    """The trained objective and the known ones, for sampler known_cost.
-
-    Raises ValueError for objectives that it cannot take.
-    """
-    names = list(names)
-    trained = [name for name in names if METRICS[name].source == "trained"]
-    other = [name for name in names if METRICS[name].source == "measured"]
-    if other:
-        raise ValueError(f"sampler known_cost takes costs that are known before training; {other[0]} is measured by each trial")
-    if len(trained) != 1:
-        found = " and ".join(trained) or "none"
-        raise ValueError(f"sampler known_cost models one of {', '.join(names_of('trained'))}; found {found}")
-    return trained[0], tuple(name for name in names if METRICS[name].source == "known")
-
-
 class Bound(BaseModel):
     """An upper bound."""
 
@@ -58,8 +43,8 @@ class Bound(BaseModel):
 
 
 class Constraints(BaseModel):
-    """Bounds on costs; a candidate beyond them is never trained. Those of known metrics are looked at when it is proposed; what
-    is measured, its trial measures first.
+    """Bounds on costs. A candidate beyond them is never trained. GFLOPs and parameters are checked when it is proposed, a
+    latency is measured by its trial first.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -102,11 +87,11 @@ class SchedulerConfig(BaseModel):
         description="none: every trial trains to the end. pareto_asha: trials that fall behind in all objectives together are "
         "stopped",
     )
-    grace_period: int = Field(default=3, ge=1, description="of pareto_asha: epochs of the first rung; nobody is stopped before")
+    grace_period: int = Field(default=3, ge=1, description="pareto_asha: epochs of the first rung; no trial is stopped before")
     reduction_factor: int = Field(
         default=3,
         ge=2,
-        description="of pareto_asha: of so many trials at a rung one goes on, and the next rung is at so many times the epochs",
+        description="pareto_asha: one in so many trials at a rung goes on, and the next rung is at so many times the epochs",
     )
 
     @model_validator(mode="after")
@@ -130,7 +115,7 @@ class HypervolumeStop(BaseModel):
     improves_less_than: float = Field(
         default=0.001, gt=0, allow_inf_nan=False, description="share of the hypervolume: 0.001 is a tenth of a percent"
     )
-    over_trials: int = Field(default=30, ge=1, description="trainings that ended, in whatever state")
+    over_trials: int = Field(default=30, ge=1, description="so many trainings that ended last, in whatever state")
 
 
 class StopConfig(BaseModel):
@@ -142,13 +127,7 @@ class StopConfig(BaseModel):
         default=None, gt=0, allow_inf_nan=False, description="wall-clock of the study, all its resumes together"
     )
     epochs: int | None = Field(default=None, ge=1, description="epochs trained, over all trials")
-    hypervolume: HypervolumeStop | None = Field(default=None, description="the front does not get better any more")
-
-
-SAMPLERS: tuple[str, ...] = ("tpe", "nsga2", "nsga3", "gp", "known_cost", "random", "qmc", "grid")
-AUTO = "auto"
-READ_COMPLETE_ALONE: tuple[str, ...] = ("nsga2", "nsga3", "gp")
-"""They learn nothing from a trial that is not told as COMPLETE, and so nothing from one that was stopped."""
+    hypervolume: HypervolumeStop | None = Field(default=None, description="end when the front hardly gets better")
 
 
 class StartFrom(BaseModel):
@@ -160,8 +139,8 @@ class StartFrom(BaseModel):
     at_most: int = Field(default=10, ge=1, description="members of its front to train, spread from the cheap to the costly end")
 
 
-def _no_word(setting: Any) -> Any:
-    """Refuses what is rather meant to turn the cache on or off: YAML 1.2 reads it as text, and so as a folder's name."""
+def _is_no_switch(setting: Any) -> Any:
+    """Refuses words that are meant to turn the cache on or off, such as `yes`: YAML 1.2 reads them as text, so as a folder."""
     if isinstance(setting, str) and setting.lower() in ("true", "false", "yes", "no", "on", "off", "none"):
         raise PydanticCustomError(
             "evaluation_cache",
@@ -179,10 +158,11 @@ class SearchConfig(BaseModel):
     trials: Annotated[int, DECIDES_NOTHING] = Field(
         default=100, ge=1, description="trainings to start, published designs included"
     )
-    sampler: Annotated[str, OneOf("sampler", (AUTO, *SAMPLERS))] = Field(
+    sampler: Annotated[str, OneOf("sampler", (AUTO, *SAMPLERS.names()))] = Field(
         default=AUTO,
-        description="known_cost, which models accuracy alone since costs are known (docs/known-cost.md); an Optuna sampler; or "
-        "grid: every architecture of a small space. auto: known_cost for one accuracy and known costs, else tpe",
+        description="what proposes the candidates. auto: known_cost for one accuracy and known costs, else tpe. known_cost: "
+        "models accuracy alone, since costs are known. grid: every architecture of a small space. The others are Optuna's; "
+        "see docs/samplers.md",
     )
     baselines: (
         Choices[Annotated[str, OneOf("baseline", ("none", *ATTENTION_KINDS.names()))]] | Annotated[tuple[()], Field()]
@@ -199,22 +179,18 @@ class SearchConfig(BaseModel):
         description="another study (its name, its folder, or latest) whose front is trained first, mapped into this space; "
         "see docs/reuse.md",
     )
-    evaluation_cache: Annotated[bool | Annotated[str, Field(min_length=1)], BeforeValidator(_no_word), DECIDES_NOTHING] = Field(
-        default=False,
-        description="replay what any study trained before in the very same way, and keep what this one trains: true, for a "
-        "folder of your user account, or a folder; see docs/reuse.md",
+    evaluation_cache: Annotated[bool | Annotated[str, Field(min_length=1)], BeforeValidator(_is_no_switch), DECIDES_NOTHING] = (
+        Field(
+            default=False,
+            description="replay what any study has trained in the very same way, and keep what this one trains. true: in a "
+            "folder of your user account. A path: in that folder. See docs/reuse.md",
+        )
     )
     stop: Annotated[StopConfig, DECIDES_NOTHING] = Field(default=StopConfig(), description="budgets beside trials")
 
     def sampler_for(self, objectives: Iterable[str]) -> str:
         """The sampler of a search with these objectives: as set, or what auto comes to."""
-        if self.sampler != AUTO:
-            return self.sampler
-        try:
-            known_cost_objectives(objectives)
-        except ValueError:
-            return "tpe"
-        return "known_cost"
+        return automatic_sampler(objectives) if self.sampler == AUTO else self.sampler
 
     @property
     def warm_start(self) -> StartFrom | None:
@@ -229,9 +205,11 @@ class SearchConfig(BaseModel):
         return self.model_copy(update={"evaluation_cache": str(folder)})
 
     @model_validator(mode="after")
-    def _learns_from_stopped_trials(self) -> SearchConfig:
-        if self.scheduler.kind != "none" and self.sampler in READ_COMPLETE_ALONE:
-            others = ", ".join(name for name in SAMPLERS if name not in READ_COMPLETE_ALONE)
+    def _goes_with_early_stopping(self) -> SearchConfig:
+        if self.scheduler.kind == "none" or self.sampler == AUTO:
+            return self
+        if not SAMPLERS[self.sampler].goes_with_early_stopping:
+            others = ", ".join(name for name in SAMPLERS if SAMPLERS[name].goes_with_early_stopping)
             raise PydanticCustomError(
                 "sampler",
                 "{sampler} learns from complete trials alone, and would propose again and again what scheduler {kind} stops. "

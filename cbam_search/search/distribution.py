@@ -18,7 +18,7 @@ IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
 LISTED = 2**19
-"""Most pairs of values that are added up one by one."""
+"""Two distributions are added exactly where they have at most so many pairs of values."""
 CELLS = {1: 2**17, 2: 2**11}
 """Cells of the grid along each axis, by the number of axes."""
 SHARE_ERROR = 1e-12
@@ -27,8 +27,11 @@ SHARE_ERROR = 1e-12
 
 @dataclass(frozen=True)
 class Distribution:
-    """values: (n, axes), whole numbers. shares: (n,), above 0, adding up to 1. off_by: (axes,), how far at most a value lies
-    from the one it stands for; 0 where values are exact.
+    """What share of the whole has which values.
+
+    values: (n, axes), whole numbers.
+    shares: (n,), above 0, adding up to 1.
+    off_by: (axes,), how far a value can lie from the true one; 0 where values are exact.
     """
 
     values: IntArray
@@ -37,7 +40,7 @@ class Distribution:
 
     @classmethod
     def of(cls, values: IntArray, shares: FloatArray | None = None) -> Distribution:
-        """Exact; equal rows of values: (n, axes) become one. By default each row has the same share."""
+        """An exact distribution. values: (n, axes); equal rows become one. shares: (n,); by default all rows have the same."""
         shares = np.full(len(values), 1 / len(values)) if shares is None else shares
         order = np.lexsort(values.T)
         values = values[order]
@@ -69,7 +72,7 @@ class Distribution:
 
 
 def mixture(parts: Iterable[tuple[Distribution, IntArray, float]]) -> Distribution:
-    """Of (distribution, what is added to its values, its share of the whole)."""
+    """The distribution of a whole made of parts: (distribution, what is added to its values, the part's share of the whole)."""
     parts = list(parts)
     return Distribution(
         np.concatenate([part.values + shift for part, shift, _ in parts]),
@@ -79,7 +82,7 @@ def mixture(parts: Iterable[tuple[Distribution, IntArray, float]]) -> Distributi
 
 
 def distribution_of_sum(summands: Sequence[tuple[Distribution, int]]) -> Distribution:
-    """Of the sum of independent exact summands, each as often as said."""
+    """Of the sum of independent exact summands, each with the number of times that it is added."""
     folded = _folded(summands)
     return folded[0][0] if len(folded) == 1 and folded[0][1] == 1 else _on_grid(folded)
 

@@ -36,9 +36,10 @@ NOTABLE = 0.001
 class RungRecord:
     """What a trial had reached at a rung.
 
-    values: one an objective, in the study's order: metrics of that epoch, and costs. tolerances: (m,), how exact each value is,
-    see `pareto.ranks`. excess: by what share the worst constraint is exceeded, 0.0 for a feasible trial. exempt: never stopped,
-    as published designs are; its values count among the others'.
+    values: (objectives,), in the study's order: metrics of that epoch, and costs.
+    tolerances: (objectives,), differences of values up to these count as ties, see `pareto.ranks`.
+    excess: by what share the worst constraint is exceeded; 0.0 for a feasible trial.
+    exempt: never stopped, as published designs are; its values still count when others are compared.
     """
 
     trial: int
@@ -68,27 +69,29 @@ def reason_to_stop(
     """Why the trial of `record`, one of `rung`, does not go on; None where it does.
 
     rung: what was recorded at one number of epochs, `record` among it. Of n finite records the best n // reduction_factor go
-    on, and whoever else is a notable part of their front. Where that is none, so does whoever comes: there is too little to
-    compare with, and ASHA starts optimistically too.
-    Nobody is stopped while the reference point is not fixed (a measured cost fixes it after the published designs).
+    on, and those that add a notable part to the hypervolume of their front. While n < reduction_factor every trial goes on:
+    there is too little to compare with, and ASHA starts in the same way.
+    No trial is stopped while the reference point is not fixed (of a measured cost it is, after the published designs).
     """
     finite = [entry for entry in rung if entry.finite]
 
     def goes_on(axes: Sequence[pareto.Axis], places: int) -> bool:
         return record.trial in _going_on(finite, record, axes, places)
 
-    return verdict(record, len(finite), objectives, reduction_factor, goes_on)
+    return reason_without_place(record, len(finite), objectives, reduction_factor, goes_on)
 
 
-def verdict(
+def reason_without_place(
     record: RungRecord,
     finite: int,
     objectives: Sequence[ObjectiveAxis],
     reduction_factor: int,
     goes_on: Callable[[Sequence[pareto.Axis], int], bool],
 ) -> str | None:
-    """The same from the number of finite records at the rung; goes_on: (axes, places) -> whether the record has a place, asked
-    only where that decides.
+    """As `reason_to_stop`, for a caller that ranks the rung by itself.
+
+    finite: number of finite records at the rung.
+    goes_on: (axes, places) -> whether the record is among the best `places`; called only where that decides.
     """
     if record.exempt:
         return None
@@ -103,10 +106,10 @@ def verdict(
 
 
 def _going_on(rung: Sequence[RungRecord], asked: RungRecord, axes: Sequence[pareto.Axis], places: int) -> set[int]:
-    """The trials that the best `places` are: feasible before infeasible, better than chance before the others.
+    """The trials of the best `places` records: feasible before infeasible, better than chance before the others.
 
-    More than `places` where the last of them cannot be told apart. Only of `asked` it is certain whether it is among them:
-    where its rank decides, nobody is compared by hypervolume, which takes the most time.
+    There are more of them where the last ones tie. The answer is certain for `asked` alone: where its rank decides already,
+    no hypervolumes are compared, since that takes the most time.
     """
     feasible = [record for record in rung if record.excess <= 0]
     useful = [record for record in feasible if better_than_chance(record, axes)]
@@ -121,16 +124,14 @@ def _going_on(rung: Sequence[RungRecord], asked: RungRecord, axes: Sequence[pare
 
 
 def better_than_chance(record: RungRecord, axes: Sequence[pareto.Axis]) -> bool:
-    """In every objective to maximise, all of them measured in training: the reference there is a constant answer's score."""
+    """In every objective to maximise. These are measured in training, and their reference is what a constant answer scores."""
     return all(value > axis.reference for value, axis in zip(record.values, axes, strict=True) if axis.maximise)
 
 
 def _add_useful(
     going_on: set[int], records: Sequence[RungRecord], asked: RungRecord, axes: Sequence[pareto.Axis], places: int
 ) -> None:
-    """Rank by rank; of the rank that has not places enough, those who add the most hypervolume to one another, and of the
-    first rank all that add a notable part of it.
-    """
+    """Add whole ranks while places are left; of the rank that does not fit, what `most_hypervolume` chooses."""
     values = np.array([record.values for record in records]).reshape(-1, len(axes))
     tolerances = np.array([record.tolerances for record in records]).reshape(values.shape)
     ranks = pareto.ranks(values, [axis.maximise for axis in axes], tolerances)
@@ -149,8 +150,10 @@ def _add_useful(
 def most_hypervolume(
     values: pareto.Points, members: npt.NDArray[np.int64], axes: Sequence[pareto.Axis], places: int, *, first_rank: bool
 ) -> list[int]:
-    """Members of one rank in these places, and of the first one whoever else adds `NOTABLE` to them; equal points share their
-    fate, be it beyond the last place.
+    """The members of one rank that take the places: one by one, whichever adds the most hypervolume to those before it.
+
+    values: (n, objectives). members: indices of the rank's records in `values`. first_rank: members that add `NOTABLE` of the
+    hypervolume go on even when no place is left. Equal points go on together, even beyond the last place.
     """
     distinct, group, sizes = np.unique(values[members], axis=0, return_inverse=True, return_counts=True)
     chosen: list[int] = []
@@ -165,14 +168,14 @@ def most_hypervolume(
 
 
 def _add_by_rank(going_on: set[int], records: Sequence[RungRecord], axes: Sequence[pareto.Axis], places: int) -> None:
-    """Those at chance, by what they measured alone: the hypervolume of each is 0, and being cheap is no merit yet."""
+    """Add records no better than chance by trained metrics alone: each has hypervolume 0, and low cost does not count."""
     measured = [index for index, axis in enumerate(axes) if axis.maximise]
     values = np.array([record.values for record in records]).reshape(-1, len(axes))[:, measured]
     _add_groups(going_on, records, pareto.ranks(values, [True] * len(measured)), places)
 
 
 def _add_groups(going_on: set[int], records: Sequence[RungRecord], keys: npt.NDArray[np.generic], places: int) -> None:
-    """Smallest keys first, equal ones together, until all places are taken."""
+    """Add the records with the smallest keys, equal ones together, until all places are taken."""
     for members in _groups(keys):
         if len(going_on) >= places:
             return

@@ -14,5 +14,5 @@ def excess(cost: Costed, bounds: Mapping[str, float]) -> float:
 
 
 def measured_excess(metrics: Mapping[str, Measured], bounds: Mapping[str, float]) -> float:
-    """The same of what a trial measured; 0.0 too where it measured nothing of the kind."""
+    """By what share the worst bound on a measured metric is exceeded; 0.0 when all are kept, or where none was measured."""
     return max((max(0.0, metrics[name].value / bound - 1.0) for name, bound in bounds.items() if name in metrics), default=0.0)

@@ -18,7 +18,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 @dataclass(frozen=True)
 class PlannedData:
-    """The images. train, validation: how many; None where the data were not loaded."""
+    """The images. train, validation: number of images; None where the data were not loaded."""
 
     image_size: tuple[int, int]
     channels: int
@@ -29,7 +29,7 @@ class PlannedData:
 
 @dataclass(frozen=True)
 class Design:
-    """A published design. excluded: by a constraint."""
+    """A published design. excluded: whether it breaks a constraint, so that it is not trained."""
 
     architecture: Architecture
     cost: Cost
@@ -42,7 +42,7 @@ class Design:
 
 @dataclass(frozen=True)
 class TimedNetwork:
-    """An epoch of one network, estimated from `images` of the training split in batches of batch_size at most."""
+    """How long one network trains an epoch, estimated from `images` training images in batches of at most `batch_size`."""
 
     label: str
     gflops: float
@@ -53,11 +53,15 @@ class TimedNetwork:
 
 @dataclass(frozen=True)
 class TimeEstimate:
-    """Of the trainings alone, on the machine that timed them, with nothing else running.
+    """How long the trainings take on the machine that timed them, with nothing else running there.
 
-    networks: from the cheapest to the costliest. epoch_seconds: of the average trial, interpolated in gflops between the timed
-    networks. trials: how many there would be, of so many epochs. concurrent: trials at once; undisturbed: how many of these
-    would have cores and a GPU of their own. threads: of each.
+    networks: those that were timed, from the cheapest to the costliest.
+    epoch_seconds: of the average trial, interpolated in gflops between the timed networks.
+    trials, epochs: number of trainings, and of epochs of each.
+    concurrent: trials at once.
+    undisturbed: how many of these have cores and a GPU of their own.
+    threads: CPU threads of each trial.
+    hardware: of that machine, in words.
     """
 
     networks: tuple[TimedNetwork, ...]
@@ -70,7 +74,7 @@ class TimeEstimate:
     hardware: str
 
     def hours(self, epoch_seconds: float | None = None) -> float:
-        """Of all trials, were every epoch as long as that; by default, as the average trial's."""
+        """Of all trials, if every epoch took `epoch_seconds`; by default, those of the average trial."""
         each = self.epoch_seconds if epoch_seconds is None else epoch_seconds
         return self.trials * self.epochs * each / self.concurrent / 3600.0
 
@@ -82,11 +86,15 @@ class TimeEstimate:
 
 @dataclass(frozen=True)
 class Plan:
-    """left: the least and the most that the share of the space within all bounds can be. sampler, trials, epochs: of the YAML.
+    """What `plan` reports of a YAML file.
 
-    untimed: why there is no estimate, where there is none. latency, latency_at_most: where trials measure latency_ms, on what,
-    and its bound; a plan does not know it. scheduler, stop: of the YAML too. notes: what is odd about costs, or about the
-    weights that trainings start from.
+    name, objectives, sampler, trials, epochs, scheduler, stop: as in the YAML, with `auto` resolved.
+    parameters: number of the flat set that samplers see.
+    bounds: upper ones, on known costs.
+    left: least and most that the share of architectures within all bounds can be; equal where it is exact.
+    untimed: why there is no estimate; None where there is one.
+    latency, latency_at_most: where trials measure latency_ms, the device and the upper bound; plans measure no latency.
+    notes: what is odd about costs, or about the weights that trainings start from.
     """
 
     name: str
@@ -110,8 +118,9 @@ class Plan:
 
     @property
     def expected_epochs(self) -> float | None:
-        """Epochs of a trial of the sampler's, were each rung to let just one trial in `reduction_factor` go on; None where
-        nothing is stopped early. Asynchronous rungs let more go on: the first that arrive have nobody to be compared with.
+        """Mean epochs of a trial that the sampler proposes, if at each rung just one in `reduction_factor` goes on.
+
+        None where no trial is stopped early. In fact more go on: the first to arrive at a rung have none to be compared with.
         """
         levels = rung_levels(self.scheduler.grace_period, self.scheduler.reduction_factor, self.epochs)
         if self.scheduler.kind == "none" or not levels:
@@ -126,7 +135,7 @@ class Plan:
 
     @property
     def architectures_left(self) -> int | None:
-        """How many the constraints leave; None where their number is not known exactly."""
+        """How many architectures are within all bounds; None where the number is not known exactly."""
         if not self.bounds:
             return self.costs.count
         least, most = self.left

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
 
@@ -21,10 +21,11 @@ from cbam_search.metrics import known_values
 from cbam_search.records.study_records import StudyRecords
 from cbam_search.records.trials import Candidate, Origin, Outcome, Trial, TrialState
 from cbam_search.search.budget import Budgets, Ended
-from cbam_search.search.config import SearchConfig, known_cost_objectives
+from cbam_search.search.config import SearchConfig
 from cbam_search.search.feasibility import excess, measured_excess
 from cbam_search.search.known_cost.observations import RecordedObservations
 from cbam_search.search.reference import measured_reference
+from cbam_search.search.sampler_registry import SAMPLERS
 from cbam_search.search.samplers import ParameterCodec, Task, build_sampler
 from cbam_search.search.telling import tell, worthless_for
 from cbam_search.space.space import Choice, Space
@@ -90,18 +91,16 @@ class Proposer:
         self.trials = records.manifest.trials_allowed if records.manifest.history else config.trials
         self._objectives = [objective.name for objective in records.manifest.objectives]
         sampler_name = config.sampler_for(self._objectives)
-        self._grid = sampler_name == "grid"
-        self._codec = ParameterCodec(space.parameters, as_index=sampler_name == "qmc")
+        self._entry = SAMPLERS[sampler_name]
+        self._codec = ParameterCodec(space.parameters, as_index=self._entry.choices_as_numbers)
         self._distributions = self._codec.distributions()
-        sampler_name = "random" if self._grid else sampler_name
         # A resumed study must not propose again what its first driver proposed from the same seed.
         seed = seed + len(records.trials)
-        task = self._task() if sampler_name == "known_cost" else None
+        task = self._task() if self._entry.uses_known_costs else None
         # A study that was extended goes on with the sampler that it began with.
         sampler = build_sampler(sampler_name, seed=seed, trials=records.manifest.trials, codec=self._codec, task=task)
         self._study = records.optuna_study(sampler)
         self._by_digest = {trial.candidate.digest: number for number, trial in records.trials.items() if trial.was_trained}
-        self._sampler_name = sampler_name
         hours = records.manifest.hours_allowed if records.manifest.history else config.stop.hours
         stop = config.stop.model_copy(update={"hours": hours})
         self._budgets = Budgets(stop, records.view, clock)
@@ -110,13 +109,13 @@ class Proposer:
         given = [(design, Origin.PUBLISHED) for design in published] + [(design, Origin.WARM_START) for design in warm_start]
         self._given = [(design, origin) for design, origin in given if design.digest not in self._by_digest]
         self._enumeration: Iterator[Architecture] | None = None
-        self._sampling = not self._grid
+        self._sampling = not self._entry.enumerates
         self._proposals_without_new = 0
 
     def _task(self) -> Task:
         """For samplers that know more than Optuna's storage."""
         objectives = self.records.manifest.objectives
-        known_cost_objectives(objective.name for objective in objectives)
+        self._entry.check_objectives(self._objectives)
         axes = [axis for objective in objectives if (axis := objective.axis()) is not None]
         return Task(self.space, self._cost, axes, self._bounds, RecordedObservations(self.records))
 
@@ -143,9 +142,17 @@ class Proposer:
             outcome = twin.outcome
         # Within its bounds and infeasible all the same: it was measured to be, or the device could not hold it.
         beyond = excess(trial.candidate, self._bounds) or measured_excess(outcome.metrics, self._measured_bounds) or 1.0
-        worthless = worthless_for(self._sampler_name, self.records.manifest.objectives)
-        ended = replace(trial, outcome=outcome)
-        tell(self._study, self.records.storage, ended, self._objectives, excess=beyond, worthless=worthless)
+        worthless = worthless_for(self._entry, self.records.manifest.objectives)
+        tell(
+            self._study,
+            self.records.storage,
+            trial.number,
+            outcome,
+            self._objectives,
+            in_space=trial.candidate.in_space,
+            excess=beyond,
+            worthless=worthless,
+        )
 
     def references_after(self, ended: Trial) -> dict[str, float]:
         """References that can be fixed now that this trial has ended, by objective: enough was measured."""

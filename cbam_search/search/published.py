@@ -14,7 +14,7 @@ from cbam_search.space.space import Space
 
 @dataclass(frozen=True)
 class PublishedDesigns:
-    """What is trained beside the search, and what its constraints exclude."""
+    """The designs that are trained beside the search, and those that its constraints exclude."""
 
     trained: tuple[Architecture, ...]
     excluded: tuple[Architecture, ...]

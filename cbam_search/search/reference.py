@@ -1,5 +1,5 @@
-"""The fixed ends of every objective's axis: stored before the first trial, or, of a cost that trials measure, once it was
-measured of the published designs.
+"""The fixed ends of every objective's axis. They are stored before the first trial; the reference of a cost that trials measure
+is stored once the published designs were measured.
 """
 
 from __future__ import annotations
@@ -52,19 +52,20 @@ def objective_axes(
 
 
 FIRST_COMPLETE = 5
-"""Trials that fix the reference of a measured cost where no published design has measured it."""
+"""Number of trials that fix the reference of a measured cost where no published design is complete."""
 BEYOND_THE_WORST = 1.1
-"""A cost's reference is that many times the largest value there is, so that the costliest network counts too: with the largest
-value itself, whatever accuracy it reached would be worth nothing.
+"""A cost's reference is so many times the largest value. At the largest value itself, the costliest network would add nothing
+to the hypervolume, whatever its accuracy.
 """
 
 
 def measured_reference(name: str, trials: Iterable[Trial], published: Collection[str], budget: int) -> float | None:
-    """Where the axis of a measured cost ends: 1.1 times the largest value among the complete published designs, once all that
-    are to be trained have ended; where none of them is complete, among the first 5 complete trials (or `budget`, if that is
-    less). None as long as that is not known.
+    """The reference of a measured cost: 1.1 times the largest value among the complete published designs.
 
-    published: digests of the designs to be trained.
+    Where none of these is complete, it is taken from the first 5 complete trials (or `budget`, if that is less). None until all
+    published designs have ended, and until there are enough complete trials.
+
+    published: digests of the designs to be trained. budget: number of trials.
     """
     ended = [trial for trial in trials if trial.outcome is not None and trial.was_trained]
     if not set(published) <= {trial.candidate.digest for trial in ended}:

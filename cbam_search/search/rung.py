@@ -1,4 +1,4 @@
-"""One rung that fills: verdicts as `early_stopping.reason_to_stop` gives them, without ranking the whole rung for each."""
+"""One rung while it fills: the answers of `early_stopping.reason_to_stop`, without ranking the whole rung for each trial."""
 
 from __future__ import annotations
 
@@ -9,11 +9,20 @@ import numpy as np
 from cbam_search import pareto
 from cbam_search.pareto_growing import GrowingRanks
 from cbam_search.records.manifest import ObjectiveAxis
-from cbam_search.search.early_stopping import RungRecord, better_than_chance, most_hypervolume, reason_to_stop, verdict
+from cbam_search.search.early_stopping import (
+    RungRecord,
+    better_than_chance,
+    most_hypervolume,
+    reason_to_stop,
+    reason_without_place,
+)
 
 
 class Rung:
-    """records: in the order of arrival. Each is ranked once, among those better than chance or among those that are not."""
+    """The records of one rung, each ranked once: among those better than chance, or among the others.
+
+    records: in the order of arrival.
+    """
 
     def __init__(self) -> None:
         self.records: list[RungRecord] = []
@@ -25,9 +34,9 @@ class Rung:
         self._finite += record.finite
 
     def reason_to_stop(self, position: int, objectives: Sequence[ObjectiveAxis], reduction_factor: int) -> str | None:
-        """Of the record at this place in the order of arrival, among those up to it."""
+        """Why the trial of the record at `position` does not go on, judged among the records up to it; None where it does."""
         record = self.records[position]
-        # Looking back, after a crash, is rare; so is an infeasible trial at a rung.
+        # Rare, so ranked from scratch: asked after a crash about an earlier record, or an infeasible trial at a rung.
         if position + 1 < len(self.records) or record.excess > 0:
             return reason_to_stop(self.records[: position + 1], record, objectives, reduction_factor)
 
@@ -37,25 +46,25 @@ class Rung:
             self._ranked.take(self.records)
             return self._ranked.goes_on(record, places)
 
-        return verdict(record, self._finite, objectives, reduction_factor, goes_on)
+        return reason_without_place(record, self._finite, objectives, reduction_factor, goes_on)
 
 
 class _Ranked:
-    """Finite, feasible records, ranked by these axes."""
+    """The finite, feasible records of a rung, ranked by these axes."""
 
     def __init__(self, axes: Sequence[pareto.Axis]) -> None:
         self.axes = axes
         self._taken = 0
         self._measured = [index for index, axis in enumerate(axes) if axis.maximise]
-        self._useful, self._at_chance = (
-            GrowingRanks([axis.maximise for axis in axes]),
-            GrowingRanks([True] * len(self._measured)),
-        )
+        self._useful = GrowingRanks([axis.maximise for axis in axes])
+        """Ranks of the records better than chance."""
         self._values: list[tuple[float, ...]] = []
-        """Of the useful ones."""
+        """Values of the same records."""
+        self._at_chance = GrowingRanks([True] * len(self._measured))
+        """Ranks of the others, by their trained metrics alone."""
 
     def take(self, records: Sequence[RungRecord]) -> None:
-        """The records that have arrived since."""
+        """Rank the records that have arrived since the last call. records: all of the rung."""
         fresh = [record for record in records[self._taken :] if record.finite and record.excess <= 0]
         useful = [record for record in fresh if better_than_chance(record, self.axes)]
         self._values += [record.values for record in useful]
@@ -73,7 +82,7 @@ class _Ranked:
         return len(self._useful) < places and len(self._useful) + int((ranks < ranks[-1]).sum()) < places
 
     def _has_place(self, places: int) -> bool:
-        """Of a useful one: rank by rank, then by hypervolume, as in `early_stopping`."""
+        """Whether the last record better than chance is among the best: by rank, then hypervolume, as in `early_stopping`."""
         ranks = self._useful.ranks
         left = places - int((ranks < ranks[-1]).sum())
         members = np.flatnonzero(ranks == ranks[-1])

@@ -1,4 +1,4 @@
-"""The rungs of a study as its ledger tells them, and the verdict on each trial that arrives at one."""
+"""The rungs of a study as its ledger tells them, and whether a trial that arrives at one goes on."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from cbam_search.search.feasibility import excess, measured_excess
 from cbam_search.search.rung import Rung
 
 EXEMPT = frozenset({Origin.PUBLISHED, Origin.WARM_START})
-"""Whose trials are never stopped."""
+"""Trials of these origins are never stopped."""
 
 
 class Rungs:
-    """Told each epoch in the order of the ledger, it says which trials to stop. Not thread-safe.
+    """Is told each epoch in the order of the ledger, and says which trials to stop. Not thread-safe.
 
-    The verdict on a trial looks only at what had arrived at its rung by then, itself the last: asked again, by another driver
-    after a crash, it is the same.
+    A trial is judged among the records that had arrived at its rung before it, and its own. So another driver, after a crash,
+    comes to the same answer.
     """
 
     def __init__(
@@ -39,11 +39,11 @@ class Rungs:
         self._measured_bounds = measured_bounds
         levels = rung_levels(config.grace_period, config.reduction_factor, epochs)
         self._rungs: dict[int, Rung] = {level: Rung() for level in levels}
-        """By epochs."""
+        """By the epochs of the rung."""
         self._positions: dict[int, tuple[int, int]] = {}
-        """Of each trial's last record: its rung, and its place in the order of arrival."""
+        """By trial, of its last record: the epochs of the rung, and the record's index in the order of arrival."""
         self._passed: dict[int, int] = {}
-        """The last rung that each trial was let past."""
+        """By trial, the epochs of the last rung at which it was not stopped."""
 
     @property
     def records(self) -> dict[int, list[RungRecord]]:
@@ -59,7 +59,10 @@ class Rungs:
         measured: Mapping[str, Measured],
         objectives: Sequence[ObjectiveAxis],
     ) -> None:
-        """A trial finished an epoch, the first time that it is recorded. measured: of its architecture, before the training."""
+        """A trial finished an epoch; to be called once an epoch, even where a crash had it trained twice.
+
+        metrics: of that epoch. measured: of the trial's architecture, before the training.
+        """
         if epoch not in self._rungs:
             return
         known = {**metrics, **{name: entry.value for name, entry in measured.items()}, **known_values(candidate)}
@@ -74,8 +77,9 @@ class Rungs:
         self._rungs[epoch].add(record)
 
     def fill(self, view: StudyView, objectives: Sequence[ObjectiveAxis], *, without: Container[int] = ()) -> None:
-        """With all that earlier drivers recorded, but of these trials. One that trained beyond a rung was let past it, and past
-        those before.
+        """Take over what earlier drivers recorded of all trials but those in `without`.
+
+        A trial that trained on after a rung was not stopped there, nor at the rungs before.
         """
         for level in self._rungs:
             for trial in view.arrivals.get(level, ()):

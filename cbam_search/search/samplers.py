@@ -1,4 +1,4 @@
-"""The samplers by name, and the one flat, fixed set of parameters that each of them sees."""
+"""Who builds each sampler of the registry, and the parameters that it sees."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from cbam_search.pareto import Axis
 from cbam_search.registry import Registry
 from cbam_search.search.known_cost.observations import Observations
 from cbam_search.search.known_cost.sampler import KnownCostSampler
+from cbam_search.search.sampler_registry import SAMPLERS
 from cbam_search.search.tpe import FullTrainingTPE
 from cbam_search.space.space import Choice, Parameter, Space
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a sampler may know of the search beside Optuna's storage; most of them need nothing of it.
+    """What a sampler that uses known costs is given of the search, beside Optuna's storage.
 
-    axes: one an objective, in order. bounds: on known costs. observations: accuracies by epoch; None leaves those of the
-    storage.
+    cost: of an architecture, exact. axes: one an objective, in order. bounds: upper ones, on known costs. observations: where
+    accuracies by epoch are read from; None is for those in Optuna's storage.
     """
 
     space: Space
@@ -36,11 +37,6 @@ class Task:
     axes: Sequence[Axis]
     bounds: Mapping[str, float]
     observations: Observations | None = None
-
-
-SamplerBuilder = Callable[[int, int, Task | None], BaseSampler]
-SAMPLERS: Registry[SamplerBuilder] = Registry("sampler")
-"""Builders (seed, trials, task) -> sampler. `grid` is none of them: it enumerates, see `cbam_search.search.proposer`."""
 
 
 def _population(trials: int) -> int:
@@ -51,17 +47,6 @@ def _population(trials: int) -> int:
 def _startup(trials: int) -> int:
     """Random proposals before the model: Optuna's 10, or a quarter of a small budget."""
     return max(2, min(10, trials // 4))
-
-
-SAMPLERS.register(
-    "tpe",
-    lambda seed, trials, task: FullTrainingTPE(seed=seed, n_startup_trials=_startup(trials)),  # noqa: ARG005
-)
-SAMPLERS.register("nsga2", lambda seed, trials, task: NSGAIISampler(seed=seed, population_size=_population(trials)))  # noqa: ARG005
-SAMPLERS.register("nsga3", lambda seed, trials, task: NSGAIIISampler(seed=seed, population_size=_population(trials)))  # noqa: ARG005
-SAMPLERS.register("gp", lambda seed, trials, task: GPSampler(seed=seed, n_startup_trials=_startup(trials)))  # noqa: ARG005
-SAMPLERS.register("random", lambda seed, trials, task: RandomSampler(seed=seed))  # noqa: ARG005
-SAMPLERS.register("qmc", lambda seed, trials, task: QMCSampler(seed=seed, scramble=True))  # noqa: ARG005
 
 
 def _known_cost(seed: int, trials: int, task: Task | None) -> BaseSampler:
@@ -78,13 +63,24 @@ def _known_cost(seed: int, trials: int, task: Task | None) -> BaseSampler:
     )
 
 
-SAMPLERS.register("known_cost", _known_cost)
+SamplerBuilder = Callable[[int, int, Task | None], BaseSampler]
+BUILDERS: Registry[SamplerBuilder] = Registry("sampler")
+"""By the names of `SAMPLERS`: (seed, trials, task) -> Optuna's sampler. trials: the study's budget."""
+BUILDERS.register("tpe", lambda seed, trials, _task: FullTrainingTPE(seed=seed, n_startup_trials=_startup(trials)))
+BUILDERS.register("nsga2", lambda seed, trials, _task: NSGAIISampler(seed=seed, population_size=_population(trials)))
+BUILDERS.register("nsga3", lambda seed, trials, _task: NSGAIIISampler(seed=seed, population_size=_population(trials)))
+BUILDERS.register("gp", lambda seed, trials, _task: GPSampler(seed=seed, n_startup_trials=_startup(trials)))
+BUILDERS.register("known_cost", _known_cost)
+BUILDERS.register("random", lambda seed, _trials, _task: RandomSampler(seed=seed))
+BUILDERS.register("qmc", lambda seed, _trials, _task: QMCSampler(seed=seed, scramble=True))
+# An Optuna study has a sampler; this one's is never asked, as every architecture is given to the study.
+BUILDERS.register("grid", lambda seed, _trials, _task: RandomSampler(seed=seed))
 
 
 class ParameterCodec:
     """Parameters of the space as Optuna distributions, and values there and back.
 
-    Choices are categorical, except for quasi-Monte Carlo, which samples numbers alone and gets the index of each choice.
+    as_index: whether Optuna holds the index of each choice instead of the choice.
     """
 
     def __init__(self, parameters: Sequence[Parameter], *, as_index: bool) -> None:
@@ -141,11 +137,15 @@ class FixedSpaceSampler(BaseSampler):
         self.inner.reseed_rng()
 
 
-def build_sampler(name: str, *, seed: int, trials: int, codec: ParameterCodec, task: Task | None = None) -> FixedSpaceSampler:
-    """The sampler of this name over the full parameter set; raises UnknownNameError, and ValueError for objectives that the
-    sampler cannot take, or where it needs a task and has none.
+def build_sampler(name: str, *, seed: int, trials: int, codec: ParameterCodec, task: Task | None = None) -> BaseSampler:
+    """The sampler of this name for the parameters of `codec`.
+
+    trials: the study's budget. task: for a sampler that uses known costs; the others need none.
+    Raises UnknownNameError, and ValueError for objectives that the sampler cannot take, or where it needs a task and has none.
     """
+    entry = SAMPLERS[name]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        return FixedSpaceSampler(SAMPLERS[name](seed, trials, task), codec.distributions())
+        sampler = BUILDERS[name](seed, trials, task)
+    return sampler if entry.conditional_spaces else FixedSpaceSampler(sampler, codec.distributions())

@@ -29,8 +29,11 @@ _Place = tuple[int, tuple[str, ...], tuple[int, int]]
 
 @dataclass(frozen=True)
 class BackboneCosts:
-    """Costs of the architectures on one backbone. bare: (2,), multiply-adds and parameters. added: what the options of one unit
-    add to both, and how many units add just that.
+    """Costs of the architectures on one backbone.
+
+    count: number of distinct architectures.
+    bare: (2,), multiply-adds and parameters of the backbone alone.
+    added: what the options of one unit add to both, and the number of units with just these options.
     """
 
     backbone: AnyBackbone
@@ -46,7 +49,7 @@ class BackboneCosts:
         return low, high
 
     def distribution(self, name: str) -> Distribution:
-        """Of one axis, in whole numbers, of what attention adds."""
+        """What attention adds along one axis, in whole numbers."""
         axis = AXES.index(name)
         return distribution_of_sum([(unit.axis(axis), times) for unit, times in self.added])
 
@@ -93,7 +96,7 @@ class SpaceCosts:
 
 
 def space_costs(space: Space, cost: CostModel) -> SpaceCosts:
-    """Costs of every option of every unit; units whose blocks are alike and see maps of one size are asked about once."""
+    """Costs of all architectures of the space; units whose blocks are alike and see maps of one size are computed once."""
     known: dict[tuple[_Place, ...], Distribution] = {}
     return SpaceCosts(tuple(_backbone_costs(space, backbone, cost, known) for backbone in space.backbones))
 

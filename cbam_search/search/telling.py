@@ -11,8 +11,10 @@
 | duplicate of a running trial | FAIL | FAIL | nothing is known yet |
 | published design outside the space | PRUNED, constraint 1 | PRUNED, constraint 1 | it has no parameters to learn from |
 
-worthless: COMPLETE with the values of the reference point, since these samplers read COMPLETE trials alone; gp without the
-constraint. As long as a reference is not fixed: PRUNED, as to the others.
+worthless: COMPLETE with the values of the reference point, since these samplers learn from COMPLETE trials alone; gp without
+the constraint. As long as a reference is not fixed: PRUNED, as to the others. Told what tpe is told, but without need of it:
+known_cost, which reads the study's records, and grid, which is never asked. Which column holds for a sampler follows from its
+entry in `cbam_search.search.sampler_registry`.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState as OptunaState
 
 from cbam_search.records.manifest import ObjectiveAxis
-from cbam_search.records.trials import Outcome, Trial, TrialState
-from cbam_search.search.config import READ_COMPLETE_ALONE
+from cbam_search.records.trials import Outcome, TrialState
+from cbam_search.search.sampler_registry import LearnsFrom, SamplerEntry
 
 CONSTRAINT_ATTRIBUTE = "constraints:cbam_search"
 """Where `Trial.set_constraint("cbam_search", ...)` keeps its value; a resumed trial has no Trial object to call it on."""
@@ -34,7 +36,7 @@ CONSTRAINT_ATTRIBUTE = "constraints:cbam_search"
 
 @dataclass(frozen=True)
 class Worthless:
-    """How a sampler that reads COMPLETE trials alone is told of a candidate that is worth nothing.
+    """How a sampler that learns from COMPLETE trials alone is told of a candidate that is worth nothing.
 
     values: the reference point. constrained: whether a constraint is set too. Optuna's GP takes constraints only if every
     complete trial has the same number of them, which a study cannot know before its first trial diverges; so GP gets none.
@@ -44,38 +46,15 @@ class Worthless:
     constrained: bool
 
 
-def worthless_for(sampler: str, objectives: Sequence[ObjectiveAxis]) -> Worthless | None:
-    """None for samplers that read PRUNED trials, or none at all, and while the reference point is not fixed."""
+def worthless_for(sampler: SamplerEntry, objectives: Sequence[ObjectiveAxis]) -> Worthless | None:
+    """None for samplers that learn from PRUNED trials, or from none at all, and while the reference point is not fixed."""
     references = [objective.reference for objective in objectives if objective.reference is not None]
-    if sampler not in READ_COMPLETE_ALONE or len(references) < len(objectives):
+    if sampler.learns_from is not LearnsFrom.COMPLETE or len(references) < len(objectives):
         return None
-    return Worthless(tuple(references), constrained=sampler != "gp")
+    return Worthless(tuple(references), constrained=sampler.takes_constraints)
 
 
 def tell(
-    study: optuna.Study,
-    storage: BaseStorage,
-    trial: Trial,
-    objectives: Sequence[str],
-    *,
-    excess: float = 0.0,
-    worthless: Worthless | None = None,
-) -> None:
-    """Tell Optuna how `trial` ended; `excess` is by what share an infeasible one is beyond its bounds."""
-    assert trial.outcome is not None
-    told_as(
-        study,
-        storage,
-        trial.number,
-        trial.outcome,
-        objectives,
-        in_space=trial.candidate.in_space,
-        excess=excess,
-        worthless=worthless,
-    )
-
-
-def told_as(
     study: optuna.Study,
     storage: BaseStorage,
     number: int,
@@ -86,7 +65,11 @@ def told_as(
     excess: float = 0.0,
     worthless: Worthless | None = None,
 ) -> None:
-    """Tell Optuna that trial `number` ended with `outcome`."""
+    """Tell Optuna that trial `number` ended with `outcome`, as the table says.
+
+    objectives: names, in the study's order. in_space: whether Optuna holds the trial's parameters. excess: by what share an
+    infeasible trial is beyond its bounds. worthless: of `worthless_for`.
+    """
     if outcome.state in (TrialState.FAILED, TrialState.DUPLICATE):
         study.tell(number, state=OptunaState.FAIL)
         return

@@ -18,10 +18,10 @@ GOOD_AT_MOST = 25
 class FullTrainingTPE(TPESampler):
     """TPE models good trials and the others, and proposes what is likelier among the good ones.
 
-    It calls a tenth of all that ended good: of the complete ones first, then of the pruned ones, then of the infeasible. With
-    early stopping, or where most proposals are infeasible, complete trials can be fewer than a tenth, and then stopped ones
-    would count as good, whatever they were stopped for. Here no more are good than are complete and feasible; the others stay
-    among those to turn away from. Where complete trials are enough, proposals are Optuna's.
+    Optuna's TPE takes a tenth of all trials that ended as good: complete ones first, then pruned ones, then infeasible ones.
+    With early stopping, or where most proposals are infeasible, complete trials can be fewer than a tenth, and then stopped
+    ones count as good, whatever they were stopped for. Here at most as many are good as are complete and feasible; the rest
+    stay among the others. Where complete trials are enough, proposals are those of Optuna's TPE.
     """
 
     def __init__(self, *, seed: int, n_startup_trials: int) -> None:
@@ -45,6 +45,6 @@ class FullTrainingTPE(TPESampler):
         return super().sample_relative(study, trial, search_space)
 
     def _number_of_good(self, ended: int) -> int:
-        """Of so many trials that ended, pruned and infeasible ones included."""
+        """How many good trials there are. ended: number of trials that ended, pruned and infeasible ones included."""
         good = min(ceil(0.1 * ended), self._eligible)
         return good if self._at_most is None else min(good, self._at_most)

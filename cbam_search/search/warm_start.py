@@ -29,7 +29,7 @@ Stages = tuple[tuple[tuple[Site, ...], ...], ...]
 
 
 class WarmStartMapping:
-    """Maps designs into one space; remembers what it worked out, as blocks repeat."""
+    """Maps designs into one space. Keeps what it worked out, since blocks repeat."""
 
     def __init__(self, space: Space) -> None:
         self._space = space
@@ -50,8 +50,9 @@ class WarmStartMapping:
         return self._space.with_options(backbone, chosen)
 
     def _backbone(self, source: AnyBackbone) -> AnyBackbone:
-        """The nearest one: itself, whatever its images and classes; else of the same family, by depth and width; the first in
-        the space's order where several are as near.
+        """The space's nearest backbone: the same one, for other images or classes; else by family, then by depth and width.
+
+        Where several are as near, the first in the space's order.
         """
         return min(self._space.backbones, key=lambda here: _distance_of_backbones(source, here))
 
@@ -79,10 +80,7 @@ class WarmStartMapping:
     def _in_block(
         self, specs: Mapping[str, AttentionSpec], there: Sequence[Site], here: Sequence[Site]
     ) -> dict[str, AttentionSpec]:
-        """A site takes what the other block has at the same position.
-
-        Attention at a position that this space does not offer goes to one that it does.
-        """
+        """Attention goes to the same position of the block; where the space has none of these, to its default position."""
         offered = [site for site in here if not set(self._space.positions).isdisjoint(site.positions)]
         wanted: dict[str, AttentionSpec] = {}
         unplaced: list[AttentionSpec] = []
@@ -111,7 +109,7 @@ class WarmStartMapping:
 
 
 def evenly_spaced(count: int, at_most: int) -> list[int]:
-    """Indices of at most so many of `count` things, evenly from the first to the last."""
+    """At most `at_most` of the indices 0 to `count` - 1, evenly from the first to the last."""
     if count <= at_most:
         return list(range(count))
     if at_most == 1:
@@ -133,7 +131,9 @@ def _for_images_of(backbone: AnyBackbone, other: AnyBackbone) -> AnyBackbone:
 
 
 def _distance_of_backbones(source: AnyBackbone, here: AnyBackbone) -> tuple[bool, bool, float, int]:
-    """Another network, another family, how far apart depths and widths are (in doublings), how many other settings differ."""
+    """Compared in this order: another network or not, another family or not, how far apart depth and width are (in doublings),
+    and how many settings differ.
+    """
     adapted = _for_images_of(source, here)
     settings, others = adapted.model_dump(), here.model_dump()
     differing = sum(settings.get(name) != others.get(name) for name in {*settings, *others})
@@ -154,7 +154,7 @@ def _blocks(backbone: AnyBackbone) -> int:
 
 
 def _stages(backbone: AnyBackbone, *, flat: bool) -> tuple[Stages, tuple[tuple[Site, ...], ...]]:
-    """The stages, and what comes before them where attention may sit there; flat: all in one stage."""
+    """The stages, and the sites of the stem where there are any. flat: all blocks as one stage, without a stem."""
     blocks: dict[tuple[int, str], list[Site]] = {}
     for site in backbone.sites:
         blocks.setdefault((site.stage, site.block), []).append(site)
@@ -171,8 +171,9 @@ def _stages(backbone: AnyBackbone, *, flat: bool) -> tuple[Stages, tuple[tuple[S
 
 
 def _relative(index: int, count: int, count_there: int) -> int:
-    """The index among `count_there` that stands where `index` stands among `count`; the last of them for a single one, as what
-    a stage computes leaves it there.
+    """The index among `count_there` at the same relative place as `index` among `count`.
+
+    A single one stands for the last, since that is where a stage's output comes from.
     """
     if count == 1:
         return count_there - 1

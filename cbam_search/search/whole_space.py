@@ -15,8 +15,8 @@ from cbam_search.space.space import Space
 
 LISTED_AT_MOST = 20_000
 """Larger spaces are sampled, not listed."""
-_DRAWS_AN_ARCHITECTURE = 1_000
-"""So rare may the architectures be that constraints leave, in a space too large to list."""
+_DRAWS_PER_ARCHITECTURE = 1_000
+"""In a space too large to list, at most so many random draws for each architecture that is asked for."""
 
 
 def feasible_architectures(
@@ -42,7 +42,7 @@ def feasible_architectures(
         )
     found = {design.digest: design for design in designs}
     total = space.count()
-    draws = _DRAWS_AN_ARCHITECTURE * limit if limit is not None else total
+    draws = _DRAWS_PER_ARCHITECTURE * limit if limit is not None else total
     for drawn, index in enumerate(_indices(total, limit, seed)):
         if limit is not None and len(found) >= limit:
             break
@@ -60,7 +60,7 @@ def feasible_architectures(
 
 
 def architecture_at(space: Space, index: int) -> Architecture:
-    """The architecture of this number, 0 to `space.count()` - 1: each distinct one has one number."""
+    """The architecture with this number, 0 to `space.count()` - 1; each distinct architecture has exactly one."""
     for backbone in space.backbones:
         options = space.options(backbone)
         size = 1
@@ -77,7 +77,7 @@ def architecture_at(space: Space, index: int) -> Architecture:
 
 
 def _indices(total: int, limit: int | None, seed: int) -> list[int] | islice[int]:
-    """Numbers of architectures in random order: all of them where they are few, else draws, which may repeat."""
+    """Numbers of architectures in random order: all of them where the space can be listed, else draws, which may repeat."""
     draw = random.Random(seed)
     if total <= LISTED_AT_MOST:
         return draw.sample(range(total), total)
@@ -87,4 +87,4 @@ def _indices(total: int, limit: int | None, seed: int) -> list[int] | islice[int
             f"most. --limit-architectures N trains a uniform random sample of N of them instead, fixed by the YAML's seed, the "
             f"published designs among them. Or narrow the space"
         )
-    return islice((draw.randrange(total) for _ in count()), _DRAWS_AN_ARCHITECTURE * limit + 1)
+    return islice((draw.randrange(total) for _ in count()), _DRAWS_PER_ARCHITECTURE * limit + 1)

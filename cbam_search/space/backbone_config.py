@@ -30,7 +30,7 @@ class BackboneConfig(BaseModel):
     depth: Choices[int] | None = Field(
         default=None,
         validate_default=True,
-        description="depth of the network: one or a list; must be given, but for mobilenet, whose default is 28",
+        description="depth of the network; needed, except for mobilenet, whose default is 28",
     )
     width: Choices[Annotated[float, Field(gt=0, le=64, allow_inf_nan=False)]] = Field(
         default=(1.0,), description="factors on the channels of every stage"

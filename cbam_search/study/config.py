@@ -16,7 +16,8 @@ from cbam_search.metrics import LATENCY
 from cbam_search.records.config import RecordsConfig
 from cbam_search.records.manifest import STUDY_NAME
 from cbam_search.running.config import ResourcesConfig
-from cbam_search.search.config import ConstraintsConfig, Objectives, SearchConfig, known_cost_objectives
+from cbam_search.search.config import ConstraintsConfig, Objectives, SearchConfig
+from cbam_search.search.sampler_registry import SAMPLERS
 from cbam_search.space.attention_config import AttentionConfig
 from cbam_search.space.backbone_config import BackboneConfig
 from cbam_search.space.own_config import AnyBackboneConfig
@@ -137,12 +138,11 @@ class StudyConfig(BaseModel):
 
     @model_validator(mode="after")
     def _objectives_of_the_sampler(self) -> StudyConfig:
-        if self.search.sampler == "known_cost":
-            try:
-                known_cost_objectives(self.objectives)
-            except ValueError as error:
-                message = f"{error}. Another sampler, such as tpe, takes these objectives"
-                raise PydanticCustomError("objectives", "{message}", {"at": ("objectives",), "message": message}) from None
+        try:
+            SAMPLERS[self.search.sampler_for(self.objectives)].check_objectives(self.objectives)
+        except ValueError as error:
+            message = f"{error}. Another sampler, such as tpe, takes these objectives"
+            raise PydanticCustomError("objectives", "{message}", {"at": ("objectives",), "message": message}) from None
         return self
 
     def resolved_yaml(self) -> str:

@@ -16,6 +16,7 @@ from cbam_search.records.manifest import DataSummary, ObjectiveAxis, WarmStart
 from cbam_search.search.feasibility import excess
 from cbam_search.search.published import PublishedDesigns, published_designs
 from cbam_search.search.reference import objective_axes
+from cbam_search.search.sampler_registry import SAMPLERS
 from cbam_search.space.space import Space
 from cbam_search.study.config import StudyConfig
 from cbam_search.study.space_from_config import require_code_permission, space_of
@@ -57,7 +58,7 @@ def prepare(config: StudyConfig, *, code: CodePermission = NO_CODE) -> Preparati
     published = published_of(config, space, cost)
     pretrained = pretrained_of(config, space)
     _check_budget(config, space, published)
-    if config.search.sampler == "grid":
+    if SAMPLERS[config.search.sampler_for(config.objectives)].enumerates:
         _check_grid(config, space, cost, bounds, published)
     objectives = objective_axes(
         config.objectives,

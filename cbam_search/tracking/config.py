@@ -8,7 +8,7 @@ from cbam_search.records.config import without_plain_password
 
 
 class TrackingConfig(BaseModel):
-    """MLflow is a view of the records: without it nothing is lost, and `cbam-search track RUN` makes it at any time."""
+    """MLflow is a view of the records. Nothing is lost without it, and `cbam-search track RUN` makes it at any time."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -40,7 +40,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         found = [block for block in BLOCKS if block.language == "yaml"]
         metafunc.parametrize("yaml_block", [block.text for block in found], ids=[block.page for block in found])
     if "page_path" in metafunc.fixturenames:
-        metafunc.parametrize("page_path", PAGES, ids=[page.name for page in PAGES])
+        metafunc.parametrize("page_path", PAGES, ids=[page.relative_to(ROOT).as_posix() for page in PAGES])
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from studies import StudyBench, landscape, manifest_of, new_folder, space_of
 from cbam_search.metrics import LATENCY, Measured
 from cbam_search.records.events import ArchitectureMeasured, EpochFinished, TrialStarted
 from cbam_search.records.ledger import read_events
-from cbam_search.records.results import append_epoch, write_measured, write_result
+from cbam_search.records.results import append_epochs, write_measured, write_result
 from cbam_search.records.trials import Outcome, Trial, TrialState
 from cbam_search.search.config import SearchConfig
 from cbam_search.training.epoch import Epoch
@@ -75,7 +75,7 @@ def test_epochs_that_no_driver_heard_of_are_found_where_the_worker_left_them(tmp
     path = bench.folder.epochs(trial.evaluation)
     path.parent.mkdir(parents=True)
     for epoch in (1, 2, 3):
-        append_epoch(path, Epoch(epoch, {"accuracy": epoch / 10}, 0.5))
+        append_epochs(path, [Epoch(epoch, {"accuracy": epoch / 10}, 0.5)])
     with path.open("a") as file:
         file.write('{"epoch": 4, "accu')
     bench.conductor.epoch(trial.number, Epoch(1, {"accuracy": 0.1}, 0.5))
@@ -94,7 +94,7 @@ def test_a_result_that_no_driver_noted_brings_its_epochs(tmp_path: Path) -> None
     path = bench.folder.epochs(trial.evaluation)
     path.parent.mkdir(parents=True)
     for epoch in (1, 2):
-        append_epoch(path, Epoch(epoch, {"accuracy": 0.5}, 0.5))
+        append_epochs(path, [Epoch(epoch, {"accuracy": 0.5}, 0.5)])
     write_result(bench.folder.result(trial.evaluation), landscape(trial))
     bench.restart()
     assert bench.records.trials[trial.number].state is TrialState.COMPLETE
@@ -157,7 +157,7 @@ def test_a_training_that_another_version_of_the_numerics_began_begins_anew(
     folder = bench.folder.evaluation(trial.evaluation)
     folder.mkdir(parents=True)
     bench.folder.checkpoint(trial.evaluation).touch()
-    append_epoch(bench.folder.epochs(trial.evaluation), Epoch(1, {"accuracy": 0.1}, 0.5))
+    append_epochs(bench.folder.epochs(trial.evaluation), [Epoch(1, {"accuracy": 0.1}, 0.5)])
     bench.conductor.epoch(trial.number, Epoch(1, {"accuracy": 0.1}, 0.5))
     bench.restart()
     assert not folder.exists()

@@ -12,7 +12,7 @@ from cbam_search.metrics import LATENCY, Measured, binomial_error
 from cbam_search.records.events import EpochFinished, TrialFinished
 from cbam_search.records.ledger import read_events
 from cbam_search.records.manifest import ObjectiveAxis
-from cbam_search.records.results import append_epoch
+from cbam_search.records.results import append_epochs
 from cbam_search.records.trials import Origin, Trial, TrialState
 from cbam_search.search.config import SearchConfig
 from cbam_search.training.epoch import Epoch
@@ -84,18 +84,6 @@ def test_published_designs_are_never_stopped_and_count_at_the_rungs(finished: St
         assert {trial.number for trial in designs} <= {record.trial for record in bench.conductor.rungs.records[level]}
 
 
-def test_checkpoints_that_workers_save_after_their_trials_were_stopped_are_collected(tmp_path: Path) -> None:
-    bench = bench_of(tmp_path)
-    bench.run_epochs(learning, at_most_epochs=220)
-    under_way = next(trial for trial in bench.records.trials.values() if trial.state is TrialState.RUNNING)
-    for trial in (*stopped(bench), under_way):
-        bench.folder.evaluation(trial.evaluation).mkdir(parents=True, exist_ok=True)
-        bench.folder.checkpoint(trial.evaluation).touch()
-    bench.conductor.collect_left()
-    assert stopped(bench)
-    assert list(bench.folder.evaluations.glob("*/checkpoint.safetensors")) == [bench.folder.checkpoint(under_way.evaluation)]
-
-
 def test_rungs_are_rebuilt_from_the_ledger(tmp_path: Path) -> None:
     bench = bench_of(tmp_path)
     bench.run_epochs(learning, at_most_epochs=220)
@@ -163,7 +151,7 @@ def test_a_rung_that_only_the_worker_s_file_tells_of_counts_and_is_judged(tmp_pa
     assert last is not None
     bench.folder.evaluation(last.evaluation).mkdir(parents=True)
     for epoch in (1, 2, 3):
-        append_epoch(bench.folder.epochs(last.evaluation), Epoch(epoch, {"accuracy": 0.1}, 0.1))
+        append_epochs(bench.folder.epochs(last.evaluation), [Epoch(epoch, {"accuracy": 0.1}, 0.1)])
     bench.conductor.lost(last.number)
     assert bench.conductor.reason_to_stop(last.number) == "at epoch 3, not among the best 1 of 4 there"
 

@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pytest
-from cbam_search.running.latency import LatencyJob, LatencyMeter
-from cbam_search.running.trainable import TrainingJob
-from workers import InProcess, config_of, outcome_of
+from workers import worker_of
 
 from cbam_search.architecture import Architecture
 from cbam_search.cost.config import LatencyConfig
@@ -26,8 +24,8 @@ from cbam_search.metrics import LATENCY, Measured
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.results import read_epochs, read_measured, read_result
 from cbam_search.records.trials import TrialState
-from cbam_search.running import latency as latency_module
-from cbam_search.training.config import TrainingConfig
+from cbam_search.running import latency_meter as latency_module
+from cbam_search.running.latency_meter import LatencyJob, LatencyMeter
 
 (HERE,) = devices_of_a_trial(on_gpu=False)
 CONFIG = LatencyConfig(device="cpu", pairs=5)
@@ -80,34 +78,27 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> type[FakeBench]:
 def meter(
     tmp_path: Path, *, study: str = "study", cache: str = "cache", job: LatencyJob = JOB, on_gpu: bool = False
 ) -> LatencyMeter:
-    folder = StudyFolder(tmp_path / study)
+    unit = LatencyCache(StudyFolder(tmp_path / study).latency)
     kept = LatencyCache(tmp_path / cache)
-    return LatencyMeter(job, folder, channels=1, image_size=(8, 8), threads=1, on_gpu=on_gpu, cache=kept)
+    return LatencyMeter(job, unit, channels=1, image_size=(8, 8), threads=1, on_gpu=on_gpu, cache=kept)
 
 
 def test_each_network_is_measured_once_and_the_reference_once_for_all(tmp_path: Path, bench: type[FakeBench]) -> None:
-    figures = meter(tmp_path).metrics("0", CANDIDATE)
+    figures = meter(tmp_path).metrics(CANDIDATE)
     assert figures == {LATENCY: Measured(value=3.0, standard_error=0.1 * 1.5, n=5)}
     assert bench.asked == ["nominal", CANDIDATE.label]
-    meter(tmp_path).metrics("1", OTHER)
+    meter(tmp_path).metrics(OTHER)
     assert bench.asked == ["nominal", CANDIDATE.label, OTHER.label]
-    assert meter(tmp_path, study="another").metrics("0", CANDIDATE) == figures
+    assert meter(tmp_path, study="another").metrics(CANDIDATE) == figures
     assert len(bench.asked) == 3
-
-
-def test_a_trial_that_goes_on_on_a_node_with_its_own_cache_keeps_its_figure(tmp_path: Path, bench: type[FakeBench]) -> None:
-    figures = meter(tmp_path).metrics("0", CANDIDATE)
-    bench.asked.clear()
-    assert meter(tmp_path, cache="of another node").metrics("0", CANDIDATE) == figures
-    assert bench.asked == []
 
 
 def test_a_study_has_one_nominal_figure_even_where_nodes_share_no_cache(
     tmp_path: Path, bench: type[FakeBench], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    meter(tmp_path).metrics("0", CANDIDATE)
+    meter(tmp_path).metrics(CANDIDATE)
     monkeypatch.setattr(bench, "nominal_ms", lambda _self: 99.0)
-    assert meter(tmp_path, cache="of another node").metrics("1", CANDIDATE)[LATENCY].value == 3.0
+    assert meter(tmp_path, cache="of another node").metrics(CANDIDATE)[LATENCY].value == 3.0
 
 
 def test_what_another_worker_measured_while_this_one_waited_is_taken(
@@ -117,35 +108,34 @@ def test_what_another_worker_measured_while_this_one_waited_is_taken(
         @contextmanager
         def exclusive(self) -> Iterator[None]:
             monkeypatch.setattr(latency_module, "DeviceLock", FakeLock)
-            meter(tmp_path, study="another").metrics("0", CANDIDATE)
+            meter(tmp_path, study="another").metrics(CANDIDATE)
             bench.asked.clear()
             with super().exclusive():
                 yield
 
     monkeypatch.setattr(latency_module, "DeviceLock", Waits)
-    assert meter(tmp_path).metrics("0", CANDIDATE)[LATENCY].value == 3.0
+    assert meter(tmp_path).metrics(CANDIDATE)[LATENCY].value == 3.0
     assert bench.asked == []
 
 
 def test_a_cache_that_cannot_be_written_does_not_cost_the_trial(tmp_path: Path, bench: type[FakeBench]) -> None:
     (tmp_path / "cache").touch()
-    assert meter(tmp_path).metrics("0", CANDIDATE)[LATENCY].value == 3.0
-    assert meter(tmp_path).metrics("0", CANDIDATE)[LATENCY].value == 3.0
-    assert bench.asked == ["nominal", CANDIDATE.label]
+    assert meter(tmp_path).metrics(CANDIDATE)[LATENCY].value == 3.0
+    assert meter(tmp_path).metrics(CANDIDATE)[LATENCY].value == 3.0
+    assert bench.asked == ["nominal", CANDIDATE.label, CANDIDATE.label]
 
 
 def test_no_figure_of_another_device(tmp_path: Path, bench: type[FakeBench]) -> None:
     elsewhere = replace(JOB, device=Device("cpu", "another processor"))
     with pytest.raises(ResourceError, match=r"are for another processor, and this worker has .*: nothing was measured"):
-        meter(tmp_path, job=elsewhere).metrics("0", CANDIDATE)
+        meter(tmp_path, job=elsewhere).metrics(CANDIDATE)
     assert bench.asked == []
-    assert not StudyFolder(tmp_path / "study").measured("0").exists()
 
 
 def test_the_bound_itself_is_kept() -> None:
     within = LatencyMeter.beyond
     bounded = LatencyMeter(
-        replace(JOB, at_most=3.0), StudyFolder(Path("x")), channels=1, image_size=(8, 8), threads=1, on_gpu=False
+        replace(JOB, at_most=3.0), LatencyCache(Path("x")), channels=1, image_size=(8, 8), threads=1, on_gpu=False
     )
     assert within(bounded, {LATENCY: Measured(value=3.0)}) is None
     assert within(bounded, {LATENCY: Measured(value=3.14159)}) == "latency_ms 3.142 is above 3"
@@ -154,20 +144,6 @@ def test_the_bound_itself_is_kept() -> None:
 @pytest.fixture(scope="module")
 def digits() -> ImageData:
     return load(DatasetConfig(source="digits", limit=200), seed=0)
-
-
-def worker(data: ImageData, folder: Path, latency: LatencyJob | None) -> InProcess:
-    job = TrainingJob(
-        recipe=TrainingConfig(epochs=2, batch_size=64),
-        seed=0,
-        study=folder,
-        keep_weights=True,
-        threads=1,
-        on_gpu=False,
-        latency=latency,
-    )
-    kind = type("Worker", (InProcess,), {"data": data, "job": job})
-    return kind(config_of())
 
 
 @pytest.fixture
@@ -179,29 +155,37 @@ def _own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_own_places")
 class TestInAWorker:
     def test_the_figure_is_with_every_epoch_and_in_the_outcome(self, digits: ImageData, tmp_path: Path) -> None:
-        actor = worker(digits, tmp_path / "study", JOB)
-        first, last = actor.step(), actor.step()
-        figure = outcome_of(last).metrics[LATENCY]
+        worker = worker_of(digits, tmp_path / "study", latency=JOB)
+        first, last = worker.step(), worker.step()
+        assert last.outcome is not None
+        figure = last.outcome.metrics[LATENCY]
         assert figure.value > 0
         assert figure.standard_error is not None
-        for result in (first, last):
-            assert {name: Measured.model_validate(entry) for name, entry in result["measured"].items()} == {LATENCY: figure}
+        assert first.measured == last.measured == {LATENCY: figure}
         folder = StudyFolder(tmp_path / "study")
         assert read_measured(folder.measured("0")) == {LATENCY: figure}
         assert [epoch.epoch for epoch in read_epochs(folder.epochs("0"))] == [1, 2]
-        assert read_result(folder.result("0")) == outcome_of(last)
+        assert read_result(folder.result("0")) == last.outcome
+
+    def test_a_trial_that_goes_on_on_a_node_with_its_own_cache_keeps_its_figure(
+        self, digits: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first = worker_of(digits, tmp_path / "study", latency=JOB).step()
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "of another node"))
+        monkeypatch.setattr(latency_module, "LatencyBench", None)
+        assert worker_of(digits, tmp_path / "study", latency=JOB).step().measured == first.measured
 
     def test_measuring_does_not_change_the_training(self, digits: ImageData, tmp_path: Path) -> None:
-        def curve(folder: str, latency: LatencyJob | None) -> list[dict[str, Any]]:
-            actor = worker(digits, tmp_path / folder, latency)
-            timeless = ("seconds", "processor_seconds", "measured", "outcome")
-            return [{name: value for name, value in actor.step().items() if name not in timeless} for _ in range(2)]
+        def curve(folder: str, latency: LatencyJob | None) -> list[dict[str, float]]:
+            worker = worker_of(digits, tmp_path / folder, latency=latency)
+            return [epoch.metrics for _ in range(2) if (epoch := worker.step().epoch) is not None]
 
         assert curve("with", JOB) == curve("without", None)
+        assert len(curve("again", None)) == 2
 
     def test_one_that_is_too_slow_is_not_trained(self, digits: ImageData, tmp_path: Path) -> None:
-        result = worker(digits, tmp_path / "study", replace(JOB, at_most=1e-6)).step()
-        outcome = outcome_of(result)
+        outcome = worker_of(digits, tmp_path / "study", latency=replace(JOB, at_most=1e-6)).step().outcome
+        assert outcome is not None
         assert (outcome.state, outcome.epochs) == (TrialState.INFEASIBLE, 0)
         assert "is above 1e-06" in (outcome.reason or "")
         assert set(outcome.metrics) == {LATENCY}
@@ -212,7 +196,8 @@ class TestInAWorker:
 
     def test_the_wrong_device_fails_the_trial_with_a_reason_that_repeats(self, digits: ImageData, tmp_path: Path) -> None:
         elsewhere = replace(JOB, device=Device("cpu", "another processor"))
-        outcome = outcome_of(worker(digits, tmp_path / "study", elsewhere).step())
+        outcome = worker_of(digits, tmp_path / "study", latency=elsewhere).step().outcome
+        assert outcome is not None
         assert outcome.state is TrialState.FAILED
         assert (outcome.reason or "").startswith("the latencies of this study are for another processor")
         assert outcome.metrics == {}

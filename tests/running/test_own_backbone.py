@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-from cbam_search.running.latency import LatencyJob
-from cbam_search.running.trainable import TrainingJob
 from own_networks import traced, write_networks
-from workers import InProcess
+from workers import worker_of
 
-from cbam_search.architecture import published
+from cbam_search.architecture import Architecture, published
 from cbam_search.cost.config import LatencyConfig
 from cbam_search.cost.device import devices_of_a_trial
 from cbam_search.data.config import DatasetConfig
@@ -21,7 +18,8 @@ from cbam_search.metrics import LATENCY
 from cbam_search.own_code import CodePermission
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.trials import Outcome, TrialState
-from cbam_search.training.config import TrainingConfig
+from cbam_search.running.latency_meter import LatencyJob
+from cbam_search.running.worker_report import EvaluationTask
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +30,11 @@ def digits() -> ImageData:
 def outcome(
     digits: ImageData, study: Path, architecture: str, code_from: Path | None, latency: LatencyJob | None = None
 ) -> Outcome:
-    recipe = TrainingConfig(epochs=1, batch_size=64)
-    options: dict[str, Any] = {"keep_weights": True, "threads": 1, "on_gpu": False, "latency": latency}
-    job = TrainingJob(recipe, seed=0, study=study, code=CodePermission(code_from), **options)
-    worker = type("Worker", (InProcess,), {"data": digits, "job": job})(
-        {"trial": 0, "evaluation": "0", "architecture": architecture}
-    )
-    return Outcome.model_validate_json(worker.step()["outcome"])
+    task = EvaluationTask("0", Architecture.model_validate_json(architecture), seed=0)
+    permission = CodePermission(code_from)
+    ended = worker_of(digits, study, task, recipe={"epochs": 1}, code=permission, latency=latency).step().outcome
+    assert ended is not None
+    return ended
 
 
 @pytest.fixture

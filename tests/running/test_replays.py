@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cbam_search.running.latency import LatencyJob, LatencyMeter
 from optuna.trial import TrialState as OptunaState
 from studies import StudyBench, landscape, manifest_of, space_of
 
@@ -24,9 +23,10 @@ from cbam_search.records.evaluation_cache import EvaluationCache
 from cbam_search.records.events import EpochFinished, TrialFinished, TrialStarted
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.ledger import read_events
-from cbam_search.records.results import append_epoch, read_epochs, read_measured, read_result, write_measured, write_result
+from cbam_search.records.results import append_epochs, read_epochs, read_measured, read_result, write_measured, write_result
 from cbam_search.records.trials import Outcome, Trial, TrialState
 from cbam_search.running import conductor
+from cbam_search.running.latency_meter import LatencyJob, LatencyMeter
 from cbam_search.running.replays import Replays, StudyKeys
 from cbam_search.search.config import SearchConfig
 from cbam_search.space.space import Space
@@ -82,7 +82,7 @@ def leave_behind(
         write_measured(folder.measured(trial.evaluation), measured)
     for epoch, share in enumerate(EPOCHS[: outcome.epochs], start=1):
         metrics = {"accuracy": share * (outcome.value("accuracy") or 0.1)}
-        append_epoch(folder.epochs(trial.evaluation), Epoch(epoch, metrics, 0.1 * epoch))
+        append_epochs(folder.epochs(trial.evaluation), [Epoch(epoch, metrics, 0.1 * epoch)])
     if weights and outcome.state is TrialState.COMPLETE:
         folder.weights(trial.evaluation).write_bytes(trial.candidate.digest.encode())
     outcome = outcome.model_copy(update={"metrics": outcome.metrics | measured})
@@ -222,7 +222,7 @@ def test_a_crash_between_cache_and_record_keeps_both_right(tmp_path: Path) -> No
 def test_a_crash_in_the_middle_of_a_replay_trains_nothing_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = bench_of(tmp_path, "one")
     first.run(trainer(first))
-    for place in ("keep", "lay_down"):
+    for place in ("keep", "replay"):
         second = bench_of(tmp_path, f"two-{place}")
         with monkeypatch.context() as patch:
 
@@ -373,7 +373,8 @@ class TestLatency:
         manifest = manifest_of().model_copy(update={"name": name})
         known = LatencyCache(tmp_path / "latencies")
         folder = StudyFolder(tmp_path / name)
-        meter = LatencyMeter(self.JOB, folder, channels=1, image_size=(8, 8), threads=1, on_gpu=False, cache=known)
+        unit = LatencyCache(folder.latency)
+        meter = LatencyMeter(self.JOB, unit, channels=1, image_size=(8, 8), threads=1, on_gpu=False, cache=known)
         setting = LatencySetting.of(self.JOB.config, self.JOB.device, channels=1, image_size=(8, 8), threads=1)
         cache = EvaluationCache(tmp_path / "cache")
         return Replays(cache, KEYS, folder, manifest, meter=meter), known, setting
@@ -383,11 +384,11 @@ class TestLatency:
         first, _, _ = self.replays(tmp_path, "one")
         first.keep(trial, leave_behind(StudyFolder(tmp_path / "one"), trial, landscape(trial), latency=True))
         second, known, setting = self.replays(tmp_path, "two")
-        assert second.lay_down(trial) is None  # never measured here: a worker must
+        assert second.replay(trial) is None  # never measured here: a worker must
         known.keep_ratio(setting, trial.candidate.digest, Ratio(1.5, 0.1))
-        assert second.lay_down(trial) is None  # nor is it known what the unit is
+        assert second.replay(trial) is None  # nor is it known what the unit is
         known.keep_nominal_ms(setting, 2.0)
-        outcome = second.lay_down(trial)
+        outcome = second.replay(trial)
         assert outcome is not None
         assert outcome.metrics[LATENCY] == Measured(value=3.0, standard_error=0.2, n=5)
         folder = StudyFolder(tmp_path / "two")
@@ -402,7 +403,7 @@ class TestLatency:
         replays.keep(trial, leave_behind(StudyFolder(tmp_path / "one"), trial, landscape(trial)))
         known.keep_ratio(setting, trial.candidate.digest, Ratio(15.0, 0.1))
         known.keep_nominal_ms(setting, 2.0)
-        assert replays.lay_down(trial) is None
+        assert replays.replay(trial) is None
 
 
 def _trial(architecture: Architecture) -> Trial:

@@ -1,9 +1,10 @@
-"""The contract of every sampler: it sees all parameters, proposes the same from the same seed, and learns what it is told."""
+"""The contract of every sampler: it proposes within the space, the same from the same seed, and does what its entry claims."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +17,31 @@ from cbam_search.architecture import published
 from cbam_search.cost.model import CostModel
 from cbam_search.errors import UnknownNameError
 from cbam_search.records.trials import Outcome, Trial, TrialState
-from cbam_search.search import config
 from cbam_search.search.config import SearchConfig
-from cbam_search.search.samplers import SAMPLERS, ParameterCodec, Task, build_sampler
+from cbam_search.search.sampler_registry import SAMPLERS, LearnsFrom
+from cbam_search.search.samplers import BUILDERS, ParameterCodec, Task, build_sampler
+from cbam_search.search.telling import CONSTRAINT_ATTRIBUTE
 
 SPACE = space_of(reduction_ratio=[2, 4], spatial_kernel_size=[3, 7], pools={"from": ["avg", "max"]})
-RELATIONAL = ("tpe", "nsga2", "nsga3", "gp", "qmc", "known_cost")
+SHOWN_THE_FLAT_SET = [name for name in SAMPLERS if not SAMPLERS[name].conditional_spaces]
 TASK = Task(SPACE, CostModel((8, 8)).cost, [axis for objective in OBJECTIVES if (axis := objective.axis())], bounds={})
 
 
-def test_every_sampler_of_the_yaml_exists() -> None:
-    assert set(SAMPLERS) == set(config.SAMPLERS) - {"grid"}
+def codec_of(name: str) -> ParameterCodec:
+    return ParameterCodec(SPACE.parameters, as_index=SAMPLERS[name].choices_as_numbers)
+
+
+def test_every_entry_has_a_builder_and_every_builder_an_entry() -> None:
+    assert BUILDERS.names() == SAMPLERS.names()
     with pytest.raises(UnknownNameError, match="Did you mean 'nsga3'"):
         build_sampler("nsga", seed=0, trials=10, codec=ParameterCodec(SPACE.parameters, as_index=False))
 
 
-@pytest.mark.parametrize("name", RELATIONAL)
-def test_relational_samplers_see_every_parameter(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", SHOWN_THE_FLAT_SET)
+def test_samplers_of_flat_spaces_see_every_parameter(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also with a published design outside the space among the trials, which has no parameters at all."""
-    codec = ParameterCodec(SPACE.parameters, as_index=name == "qmc")
-    inner = type(SAMPLERS[name](0, 12, TASK))
+    codec = codec_of(name)
+    inner = type(BUILDERS[name](0, 12, TASK))
     seen: list[tuple[set[str], set[str]]] = []
     original = inner.sample_relative
 
@@ -58,7 +64,19 @@ def test_relational_samplers_see_every_parameter(name: str, tmp_path: Path, monk
     assert set().union(*(values for _, values in seen)) == everything
 
 
-@pytest.mark.parametrize("name", sorted(SAMPLERS))
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_proposals_are_of_the_space_and_no_two_are_the_same(name: str, tmp_path: Path) -> None:
+    bench = StudyBench(new_folder(tmp_path, manifest_of(trials=8)), SPACE, SearchConfig(trials=8, sampler=name))
+    trained = [trial.candidate.architecture for trial in bench.run(landscape, workers=2)]
+    assert len({architecture.digest for architecture in trained}) == 8
+    assert all(SPACE.encode(architecture) is not None for architecture in trained)
+    choices = {parameter.name: parameter.choices for parameter in SPACE.parameters}
+    for trial in bench.records.storage.get_all_trials(bench.records.optuna_study_id):
+        decoded = codec_of(name).decode(trial.params)
+        assert all(decoded[parameter] in offered for parameter, offered in choices.items())
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_the_same_seed_proposes_the_same(name: str, tmp_path: Path) -> None:
     def digests(folder: str, seed: int) -> list[str]:
         bench = StudyBench(
@@ -68,7 +86,7 @@ def test_the_same_seed_proposes_the_same(name: str, tmp_path: Path) -> None:
 
     first = digests("a", 1)
     assert first == digests("b", 1)
-    assert first != digests("c", 2)
+    assert (first == digests("c", 2)) is SAMPLERS[name].enumerates
     assert len(set(first)) == 6
 
 
@@ -88,11 +106,108 @@ for name in sys.argv[2:]:
 def test_another_process_proposes_the_same_with_every_sampler(tmp_path: Path) -> None:
     outputs = []
     for hash_seed in ("1", "2"):
-        command = [sys.executable, "-c", PROPOSALS, str(tmp_path / hash_seed), *sorted(SAMPLERS)]
+        command = [sys.executable, "-c", PROPOSALS, str(tmp_path / hash_seed), *SAMPLERS]
         environment = {"PYTHONHASHSEED": hash_seed, "PATH": "", "OMP_NUM_THREADS": "1"}
         outputs.append(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
     assert outputs[0] == outputs[1]
     assert len(outputs[0].splitlines()) == len(SAMPLERS.names())
+
+
+TOLD = 12
+"""Trials of the small studies below, without records around them."""
+
+
+def proposals(name: str, tell: Callable[[optuna.Study, optuna.Trial, dict[str, float]], None]) -> list[dict[str, Any]]:
+    """The parameters of each trial; tell: how one ends, from its study, the trial and the values of the objectives."""
+    sampler = build_sampler(name, seed=0, trials=TOLD, codec=codec_of(name), task=TASK)
+    study = optuna.create_study(sampler=sampler, directions=["maximize", "minimize"])
+    for _ in range(TOLD):
+        trial = study.ask(codec_of(name).distributions())
+        architecture = SPACE.decode(codec_of(name).decode(trial.params))
+        tell(study, trial, {"accuracy": 0.5 + 0.01 * trial.number, "gflops": TASK.cost(architecture).gflops})
+    return [trial.params for trial in study.trials]
+
+
+def ending(name: str, odd: TrialState) -> Callable[[optuna.Study, optuna.Trial, dict[str, float]], None]:
+    """Odd trials end so, after three epochs; even ones are complete."""
+
+    def tell(study: optuna.Study, trial: optuna.Trial, values: dict[str, float]) -> None:
+        if SAMPLERS[name].uses_known_costs:
+            # Without a study's records it reads accuracies by epoch from here.
+            study._storage.set_trial_intermediate_value(trial._trial_id, 3, values["accuracy"])
+        outcome = Outcome(state=odd) if trial.number % 2 else Outcome(state=TrialState.COMPLETE, values=values)
+        tell(study, study._storage, trial.number, outcome, list(values))
+
+    return tell
+
+
+def all_complete(study: optuna.Study, trial: optuna.Trial, values: dict[str, float]) -> None:
+    study.tell(trial, list(values.values()))
+
+
+def all_complete_the_other_way_round(study: optuna.Study, trial: optuna.Trial, values: dict[str, float]) -> None:
+    study.tell(trial, [1.0 - values["accuracy"], values["gflops"]])
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_it_learns_from_the_trials_that_its_entry_names(name: str) -> None:
+    """No sampler learns from failed trials; where stopped ones lead to the same proposals, it learns from these no more."""
+    after_stopped, after_failed = (proposals(name, ending(name, state)) for state in (TrialState.STOPPED, TrialState.FAILED))
+    learns_from_stopped = after_stopped != after_failed
+    learns_from_complete = proposals(name, all_complete) != proposals(name, all_complete_the_other_way_round)
+    assert learns_from_stopped is SAMPLERS[name].learns_from_stopped
+    assert learns_from_complete is (SAMPLERS[name].learns_from is not LearnsFrom.NOTHING)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_constraints_of_some_trials_alone_are_taken_where_its_entry_says_so(name: str) -> None:
+    def tell(study: optuna.Study, trial: optuna.Trial, values: dict[str, float]) -> None:
+        if trial.number % 2:
+            study._storage.set_trial_system_attr(trial._trial_id, CONSTRAINT_ATTRIBUTE, 1.0)
+        all_complete(study, trial, values)
+
+    if SAMPLERS[name].takes_constraints:
+        assert len(proposals(name, tell)) == TOLD
+    else:
+        with pytest.raises(ValueError, match="constraints"):
+            proposals(name, tell)
+
+
+def modelled_together(name: str, offered: Callable[[int], dict[str, BaseDistribution]]) -> set[str]:
+    """What Optuna's sampler, with nothing around it, models together after `TOLD` trials with these parameters."""
+    sampler = BUILDERS[name](0, TOLD, TASK)
+    study = optuna.create_study(sampler=sampler, directions=["maximize", "minimize"])
+    for number in range(TOLD):
+        study.tell(study.ask(offered(number)), [0.5 + 0.01 * number, 0.001])
+    return set(sampler.infer_relative_search_space(study, study.trials[-1]))
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if not SAMPLERS[name].uses_known_costs])
+def test_samplers_of_flat_spaces_lose_what_not_every_trial_has(name: str) -> None:
+    """Why they are shown the flat set. The others choose every parameter by itself and have nothing to lose."""
+    flat = codec_of(name).distributions()
+    dependent = sorted(flat)[0]
+    conditional = modelled_together(
+        name, lambda number: {key: entry for key, entry in flat.items() if key != dependent or number % 2}
+    )
+    whole = modelled_together(name, lambda _: flat)
+    assert whole == (set() if SAMPLERS[name].conditional_spaces else set(flat))
+    assert conditional == whole - {dependent}
+
+
+def test_known_cost_learns_nothing_of_a_trial_that_lacks_a_parameter() -> None:
+    flat = codec_of("known_cost").distributions()
+    dependent = sorted(flat)[0]
+
+    def proposed(lacking: set[str], *, upside_down: bool) -> dict[str, Any]:
+        study = optuna.create_study(sampler=BUILDERS["known_cost"](0, 4, TASK), directions=["maximize", "minimize"])
+        for number in range(TOLD):
+            trial = study.ask({key: entry for key, entry in flat.items() if key not in lacking})
+            study.tell(trial, [0.5 + (-1) ** upside_down * 0.03 * number, 0.001])
+        return study.ask(flat).params
+
+    assert proposed(set(), upside_down=False) != proposed(set(), upside_down=True)
+    assert proposed({dependent}, upside_down=False) == proposed({dependent}, upside_down=True)
 
 
 @pytest.mark.parametrize("as_index", [False, True])
@@ -124,18 +239,3 @@ def test_what_is_told_changes_what_is_proposed(name: str, tmp_path: Path) -> Non
     trained = bench.run(rewards_cbam, workers=1)
     good = [rewards_cbam(trial).metrics["accuracy"].value > 0.5 for trial in trained]
     assert sum(good[24:]) > sum(good[:12]) * 2
-
-
-@pytest.mark.parametrize(
-    ("objectives", "sampler"),
-    [
-        (("accuracy", "gflops"), "known_cost"),
-        (("params", "macro_f1", "gflops"), "known_cost"),
-        (("accuracy",), "known_cost"),
-        (("accuracy", "latency_ms"), "tpe"),
-        (("accuracy", "macro_f1", "gflops"), "tpe"),
-    ],
-)
-def test_auto_is_known_cost_where_it_takes_the_objectives(objectives: tuple[str, ...], sampler: str) -> None:
-    assert config.SearchConfig().sampler_for(objectives) == sampler
-    assert config.SearchConfig(sampler="nsga2").sampler_for(objectives) == "nsga2"

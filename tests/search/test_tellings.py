@@ -19,19 +19,18 @@ from studies import OBJECTIVES, StudyBench, manifest_of, new_folder, space_of
 from cbam_search.architecture import published
 from cbam_search.cost.model import CostModel
 from cbam_search.records.trials import Outcome, Trial, TrialState
-from cbam_search.search import config
-from cbam_search.search.config import READ_COMPLETE_ALONE, SearchConfig
-from cbam_search.search.samplers import SAMPLERS
-from cbam_search.search.telling import told_as, worthless_for
+from cbam_search.search import telling
+from cbam_search.search.config import SearchConfig
+from cbam_search.search.sampler_registry import SAMPLERS, LearnsFrom
+from cbam_search.search.samplers import BUILDERS
+from cbam_search.search.telling import tell, worthless_for
 
 SPACE = space_of(reduction_ratio=[2, 4], spatial_kernel_size=[3, 7], pools={"from": ["avg", "max"]})
 COST = CostModel((8, 8)).cost
 EARLY = {"kind": "pareto_asha"}
 TRIALS = 40
-LEARNS_FROM_STOPPED = ("tpe",)
-MODELS_THEM = ("known_cost",)
-"""Learns accuracies at rungs, so that what it makes of a stopped trial depends on them."""
-LEARNS_FROM_NOTHING = ("random", "qmc", "grid")
+LEARNS_FROM_COMPLETE = [name for name in SAMPLERS if SAMPLERS[name].learns_from is LearnsFrom.COMPLETE]
+LEARNS_FROM_NOTHING = [name for name in SAMPLERS if SAMPLERS[name].learns_from is LearnsFrom.NOTHING]
 
 
 def bench_of(folder: Path, sampler: str, *, early: bool = False, trials: int = TRIALS, **options: object) -> StudyBench:
@@ -60,25 +59,32 @@ def told(bench: StudyBench) -> dict[int, FrozenTrial]:
 
 
 def test_every_sampler_is_looked_at_here() -> None:
-    assert {*LEARNS_FROM_STOPPED, *MODELS_THEM, *LEARNS_FROM_NOTHING, *READ_COMPLETE_ALONE} == set(config.SAMPLERS)
+    """A new sampler that learns from stopped trials needs tests like those of tpe and known_cost."""
+    assert {name for name in SAMPLERS if SAMPLERS[name].learns_from_stopped} == {"tpe", "known_cost"}
 
 
-@pytest.mark.parametrize("sampler", READ_COMPLETE_ALONE)
+def test_the_table_s_columns_are_the_entries() -> None:
+    head = next(line for line in (telling.__doc__ or "").splitlines() if line.startswith("| the trial"))
+    told_pruned, told_worthless = (cell.removeprefix(" told to ").strip().split(", ") for cell in head.split("|")[2:4])
+    assert told_worthless == [name for name in SAMPLERS if worthless_for(SAMPLERS[name], OBJECTIVES) is not None]
+    assert {*told_pruned, "known_cost", "grid"} == {*SAMPLERS} - {*told_worthless}
+
+
+@pytest.mark.parametrize("sampler", LEARNS_FROM_COMPLETE)
 def test_a_sampler_that_cannot_learn_from_stopped_trials_is_refused_with_early_stopping(sampler: str) -> None:
     with pytest.raises(ValidationError, match=f"{sampler} learns from complete trials alone"):
         SearchConfig.model_validate({"sampler": sampler, "scheduler": EARLY})
     assert SearchConfig.model_validate({"sampler": sampler}).scheduler.kind == "none"
 
 
-@pytest.mark.parametrize("sampler", LEARNS_FROM_NOTHING + LEARNS_FROM_STOPPED + MODELS_THEM)
+@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name not in LEARNS_FROM_COMPLETE])
 def test_the_others_are_taken(sampler: str) -> None:
     assert SearchConfig.model_validate({"sampler": sampler, "scheduler": EARLY}).sampler == sampler
 
 
 @pytest.mark.parametrize("state", [TrialState.STOPPED, TrialState.DIVERGED, TrialState.INFEASIBLE])
-@pytest.mark.parametrize("sampler", LEARNS_FROM_STOPPED)
-def test_it_turns_away_from_what_is_stopped_diverged_or_infeasible(sampler: str, state: TrialState, tmp_path: Path) -> None:
-    trained = bench_of(tmp_path, sampler, early=True).run(ending(state), workers=1)
+def test_tpe_turns_away_from_what_is_stopped_diverged_or_infeasible(state: TrialState, tmp_path: Path) -> None:
+    trained = bench_of(tmp_path, "tpe", early=True).run(ending(state), workers=1)
     bad = [has_cbam_last(trial) for trial in trained]
     assert np.mean(bad[-15:]) < np.mean(bad[:10]) / 2
 
@@ -136,7 +142,7 @@ def test_optuna_s_own_choice_of_good_trials_would_hold_stopped_ones(
 ) -> None:
     """What FullTrainingTPE is for; when this fails, it may go."""
     own = {"tpe": lambda seed, _trials, _task: TPESampler(seed=seed, multivariate=True, constant_liar=True)}
-    monkeypatch.setattr("cbam_search.search.samplers.SAMPLERS", own)
+    monkeypatch.setattr("cbam_search.search.samplers.BUILDERS", own)
     bench_of(tmp_path, "tpe", early=True, trials=20).run(
         lambda _trial: Outcome(state=TrialState.STOPPED, metrics={"accuracy": 0.99}, epochs=3, reason="for the test"), workers=1
     )
@@ -151,12 +157,12 @@ def test_these_learn_nothing_and_are_not_misled(sampler: str, tmp_path: Path) ->
             lambda trial, state=state: Outcome(state=state, epochs=3, reason=f"trial {trial.number}"), workers=1
         )
         proposed.append([trial.candidate.digest for trial in trained])
-    assert len(proposed[0]) == 10 or sampler == "grid"
+    assert len(proposed[0]) == 10 or SAMPLERS[sampler].enumerates
     shortest = min(map(len, proposed))  # three failures for different reasons do not end a study
     assert proposed[0][:shortest] == proposed[1][:shortest] == proposed[2][:shortest]
 
 
-@pytest.mark.parametrize("sampler", READ_COMPLETE_ALONE)
+@pytest.mark.parametrize("sampler", LEARNS_FROM_COMPLETE)
 def test_what_diverged_or_is_infeasible_is_told_at_the_reference_point(sampler: str, tmp_path: Path) -> None:
     bounds = {"gflops": 1.2 * COST(published(SPACE.backbones[0], None)).gflops}
     bench = bench_of(tmp_path, sampler, trials=12, bounds=bounds)
@@ -170,7 +176,7 @@ def test_what_diverged_or_is_infeasible_is_told_at_the_reference_point(sampler: 
         entry = told(bench)[number]
         assert (entry.state, entry.values) == (OptunaState.COMPLETE, reference)
         violated = [value > 0 for value in entry.constraints.values()]
-        assert violated == ([] if sampler == "gp" else [True])
+        assert violated == ([True] if SAMPLERS[sampler].takes_constraints else [])
         assert number not in bench.records.front.ranks
     assert all(states.values())
 
@@ -183,8 +189,8 @@ def share_of_bad_proposals(sampler: str, state: TrialState, seed: int, *, told: 
     """Of the later two thirds. Without a study around it: bad is whatever costs more than 0.35, or has choice7 = 2."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = optuna.storages.InMemoryStorage()
-    study = optuna.create_study(storage=storage, sampler=SAMPLERS[sampler](seed, 40, None), directions=["maximize", "minimize"])
-    worthless = worthless_for(sampler, AXES) if told else None
+    study = optuna.create_study(storage=storage, sampler=BUILDERS[sampler](seed, 40, None), directions=["maximize", "minimize"])
+    worthless = worthless_for(SAMPLERS[sampler], AXES) if told else None
     bad = []
     for _ in range(proposals):
         trial = study.ask(OPTIONS)
@@ -194,7 +200,7 @@ def share_of_bad_proposals(sampler: str, state: TrialState, seed: int, *, told: 
         bad.append(bool(cost > 0.35 if state is TrialState.INFEASIBLE else choices[7] == 2))
         values = {"accuracy": float(accuracy), "gflops": cost}
         outcome = Outcome(state=state if bad[-1] else TrialState.COMPLETE, values=None if bad[-1] else values)
-        told_as(study, storage, trial.number, outcome, list(values), excess=max(0.0, cost / 0.35 - 1), worthless=worthless)
+        tell(study, storage, trial.number, outcome, list(values), excess=max(0.0, cost / 0.35 - 1), worthless=worthless)
     return float(np.mean(bad[proposals // 3 :]))
 
 
@@ -216,22 +222,3 @@ def test_evolution_turns_away_from_it(sampler: str, state: TrialState) -> None:
 def test_gp_turns_away_from_it(state: TrialState) -> None:
     at_random = share_of_bad_proposals("random", state, 0, proposals=300)
     assert share_of_bad_proposals("gp", state, 0, proposals=36) < 0.7 * at_random
-
-
-@pytest.mark.parametrize("sampler", [*READ_COMPLETE_ALONE, *LEARNS_FROM_STOPPED])
-def test_the_list_of_samplers_that_read_complete_trials_alone_is_optuna_s(sampler: str) -> None:
-    """A stopped trial changes what TPE proposes next, and nothing of what the others propose."""
-    proposed = []
-    for state in (TrialState.STOPPED, TrialState.FAILED):
-        storage = optuna.storages.InMemoryStorage()
-        study = optuna.create_study(
-            storage=storage, sampler=SAMPLERS[sampler](0, 20, None), directions=["maximize", "minimize"]
-        )
-        proposed.append([])
-        for number in range(24):
-            trial = study.ask(OPTIONS)
-            proposed[-1].append(trial.params)
-            values = {"accuracy": 0.5 + 0.01 * number, "gflops": sum(trial.params.values()) / 16}
-            complete = Outcome(state=TrialState.COMPLETE, values=values)
-            told_as(study, storage, number, complete if number % 2 else Outcome(state=state), list(values))
-    assert (proposed[0] == proposed[1]) is (sampler in READ_COMPLETE_ALONE)

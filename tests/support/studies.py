@@ -148,8 +148,8 @@ class StudyBench:
         self._open()
 
     def run(self, trainer: Trainer, *, workers: int = 2, at_most: int | None = None) -> list[Trial]:
-        """Train whole trials, which end in a shuffled order. Returns those that ended, at most so many: the others are left as a
-        crash would leave them.
+        """Train whole trials, which end in a shuffled order. Returns those that ended, at most so many: the others are left as
+        a crash would leave them.
         """
         order = random.Random(0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
+from typing import Literal, get_args
 
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
@@ -19,6 +20,8 @@ from cbam_search.report.figures.front_points import Dot, Group, Plane, plane_of
 from cbam_search.report.figures.label_placement import FAR, NEAR, Box, Name, named_dots, obstacles, place_names
 from cbam_search.report.figures.style import COLOURS, caption, legend_name, window_on
 
+_Corner = Literal["upper right", "lower right", "upper left", "lower left"]
+_CORNERS: tuple[_Corner, ...] = get_args(_Corner)
 _MARKER_AREA = {Group.FRONT: 62.0, Group.DOMINATED: 34.0, Group.STOPPED: 26.0}
 
 
@@ -64,7 +67,7 @@ def _draw(axes: Axes, plane: Plane) -> None:
         axes.xaxis.set_major_formatter(EngFormatter())
     axes.set_xlim(window.x)
     axes.set_ylim(window.y)
-    axes.legend(loc="best", fontsize=8.5, frameon=True, framealpha=0.9, edgecolor=COLOURS["grid"])
+    axes.legend(fontsize=8.5, frameon=True, framealpha=0.9, edgecolor=COLOURS["grid"])
 
 
 def _scatter(axes: Axes, dots: Sequence[Dot], group: Group, published: bool) -> None:
@@ -98,13 +101,28 @@ def _label(axes: Axes, renderer: RendererBase, plane: Plane) -> None:
         Name(*to_pixels(dot.x, dot.y), width=extent.width, height=extent.height, required=dot.published)
         for dot, extent in zip(dots, extents, strict=True)
     ]
-    legend = axes.get_legend()
-    taken = obstacles(plane, to_pixels) + ([_box(legend.get_window_extent(renderer))] if legend else [])
+    taken = obstacles(plane, to_pixels)
+    taken.append(_place_legend(axes, renderer, taken))
     for name, text, place in zip(names, texts, place_names(names, taken, _box(axes.bbox), NEAR + FAR), strict=True):
         if place is None:
             text.remove()
         else:
             text.set_position((name.at(place).left, name.at(place).bottom))
+
+
+def _place_legend(axes: Axes, renderer: RendererBase, taken: Sequence[Box]) -> Box:
+    """Move the legend to the corner where it covers least. matplotlib's "best" looks at the centres of dots alone."""
+    legend = axes.get_legend()
+    assert legend is not None
+
+    def covered(corner: _Corner) -> float:
+        legend.set_loc(corner)
+        extent = _box(legend.get_window_extent(renderer))
+        return sum(extent.overlap(box) for box in taken)
+
+    best: _Corner = min(_CORNERS, key=covered)
+    legend.set_loc(best)
+    return _box(legend.get_window_extent(renderer))
 
 
 def _text(axes: Axes, dot: Dot) -> Text:

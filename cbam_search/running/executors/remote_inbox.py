@@ -76,9 +76,10 @@ def inbox_beside_driver(folder: StudyFolder, check: Callable[[], None]) -> Itera
     """An inbox on the driver's node, for as long as the driver needs one. check: see `Inbox`; it must pickle."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     # One call at a time, in order. Where its process dies it starts anew, and calls are made again: each may be repeated.
-    # Ray's types know no strategy with a node in it.
-    options: Any = {"num_cpus": 0, "scheduling_strategy": here, "max_restarts": -1, "max_task_retries": -1}
-    actor: ActorHandle[Inbox] = ray.remote(**options)(Inbox).remote(folder, check)
+    remote: Any = ray.remote(Inbox)
+    actor: ActorHandle[Inbox] = remote.options(
+        num_cpus=0, scheduling_strategy=here, max_restarts=-1, max_task_retries=-1
+    ).remote(folder, check)
     try:
         yield RemoteInbox(actor)
     finally:

@@ -13,6 +13,7 @@ import numpy as np
 
 from cbam_search.search.known_cost.candidates import distinct, strangers
 from cbam_search.search.known_cost.codes import CodedSpace, Codes
+from cbam_search.search.known_cost.costs_and_features import CostsAndFeatures
 from cbam_search.search.known_cost.observation_table import ObservationTable
 
 LOOKED_AT = 512
@@ -21,13 +22,13 @@ LOOKED_AT = 512
 class InitialDesign:
     """feasible: of codes, those within bounds. whole: all feasible codes of a small space."""
 
-    def __init__(self, space: CodedSpace, feasible: Callable[[Codes], Codes], whole: Codes | None) -> None:
-        self._space = space
+    def __init__(self, described: CostsAndFeatures, feasible: Callable[[Codes], Codes], whole: Codes | None) -> None:
+        self._described = described
         self._feasible = feasible
         self._whole = whole
-        designs = plain_designs(space)
+        designs = plain_designs(described)
         self._plain = feasible(designs)
-        self._before_the_model = {row.tobytes() for row in feasible(designs[: 2 * len(space.backbones)])}
+        self._before_the_model = {row.tobytes() for row in feasible(designs[: 2 * len(described.coded.backbones)])}
         """The first two rounds: each backbone bare, and with one kind everywhere."""
 
     def is_due(self, table: ObservationTable, at_most: int) -> bool:
@@ -41,13 +42,13 @@ class InitialDesign:
 
     def _spread_out(self, table: ObservationTable, rng: np.random.Generator) -> Codes | None:
         """Stratified over cost, and within the stratum the one least like all trials so far."""
-        codes = self._whole if self._whole is not None else self._feasible(strangers(self._space, rng, LOOKED_AT))
+        codes = self._whole if self._whole is not None else self._feasible(strangers(self._described.coded, rng, LOOKED_AT))
         codes = distinct(codes, table.known)
         if len(codes) == 0:
             return None
         codes = codes[rng.permutation(len(codes))[:LOOKED_AT]]
-        costs = self._space.costs(codes)
-        features = self._space.features(codes, costs)
+        costs = self._described.costs(codes)
+        features = self._described.features(codes, costs)
         tried = table.all_features()
         order = np.lexsort((costs[:, 1], costs[:, 0]))
         share = van_der_corput(len(tried))
@@ -60,48 +61,49 @@ class InitialDesign:
         return np.asarray(codes[stratum[int(np.argmax(nearest))]])
 
 
-def plain_designs(space: CodedSpace) -> Codes:
+def plain_designs(described: CostsAndFeatures) -> Codes:
     """(n, 1 + units): the cheapest architecture of each backbone, then each backbone with one kind everywhere, kinds in turn.
 
     Backbones are in the order of least, middle, quarters, eighths, ... of their costs.
     """
-    cheapest = np.stack([_cheapest(space, number) for number in range(len(space.backbones))])
+    cheapest = np.stack([_cheapest(described, number) for number in range(len(described.coded.backbones))])
     count = len(cheapest)
-    by_cost = np.lexsort(space.costs(cheapest).T[::-1])
+    by_cost = np.lexsort(described.costs(cheapest).T[::-1])
     places = dict.fromkeys((*(int(van_der_corput(number) * count) for number in range(2 * count)), *range(count)))
     order = [int(by_cost[place]) for place in places]
-    everywhere = [_everywhere(space, number) for number in order]
+    everywhere = [_everywhere(described.coded, number) for number in order]
     rounds = range(max(map(len, everywhere)))
     in_turn = [rows[(turn + place) % len(rows)] for turn in rounds for place, rows in enumerate(everywhere) if rows]
     designs = np.stack([*cheapest[order], *in_turn])
     return distinct(designs, set())
 
 
-def _cheapest(space: CodedSpace, number: int) -> Codes:
+def _cheapest(described: CostsAndFeatures, number: int) -> Codes:
     """(1 + units,), of this backbone what has the fewest multiply-adds, then parameters."""
-    code = np.full(space.width, -1, dtype=np.int32)
-    columns = [column for column, _ in space.units_of(number)]
+    coded = described.coded
+    code = np.full(coded.width, -1, dtype=np.int32)
+    columns = [column for column, _ in coded.units_of(number)]
     code[[0, *columns]] = [number, *(0 for _ in columns)]
     for column in columns:
-        tried = np.repeat(code[None], space.choices(number, column), axis=0)
+        tried = np.repeat(code[None], coded.choices(number, column), axis=0)
         tried[:, column] = np.arange(len(tried))
-        costs = space.costs(tried)
+        costs = described.costs(tried)
         code[column] = np.lexsort((costs[:, 1], costs[:, 0]))[0]
     return code
 
 
-def _everywhere(space: CodedSpace, number: int) -> list[Codes]:
+def _everywhere(coded: CodedSpace, number: int) -> list[Codes]:
     """Of each kind that the space offers on this backbone, the same settings in all units, the first that the YAML allows."""
-    groups = space.by_kind(number)
+    groups = coded.by_kind(number)
     kinds = dict.fromkeys(kind for options in groups.values() for kind in options if kind != "none")
     found = []
     for kind in kinds:
         source = next(column for column, options in groups.items() if kind in options)
         option = int(groups[source][kind][0])
-        code = np.full(space.width, -1, dtype=np.int32)
+        code = np.full(coded.width, -1, dtype=np.int32)
         code[0] = number
         for column in groups:
-            code[column] = space.translated(number, source, option, number, column)
+            code[column] = coded.translated(number, source, option, number, column)
         found.append(code)
     return found
 

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from cbam_search.pareto import Axis, ranks
 from cbam_search.search.known_cost.candidates import WHOLE_SPACE_AT_MOST, crossings, distinct, mutants, strangers
-from cbam_search.search.known_cost.codes import COSTS, CodedSpace, Codes
+from cbam_search.search.known_cost.codes import Codes
+from cbam_search.search.known_cost.costs_and_features import COSTS, CostsAndFeatures
 from cbam_search.search.known_cost.design import InitialDesign
 from cbam_search.search.known_cost.improvement import expected_hypervolume_improvement
 from cbam_search.search.known_cost.observation_table import ObservationTable
@@ -44,15 +45,16 @@ class KnownCostSearch:
     """
 
     def __init__(
-        self, space: CodedSpace, accuracy: Axis, costs: Sequence[Axis], bounds: Mapping[str, float], *, startup: int
+        self, described: CostsAndFeatures, accuracy: Axis, costs: Sequence[Axis], bounds: Mapping[str, float], *, startup: int
     ) -> None:
-        self.space = space
+        self._described = described
+        coded = self._coded = described.coded
         self._accuracy = accuracy
         self._axes = list(costs)
         self._columns = [COSTS.index(axis.name) for axis in costs]
         self._bounds = np.array([bounds.get(name, np.inf) for name in COSTS])
-        self._whole = self._feasible(space.all()) if space.space.count() <= WHOLE_SPACE_AT_MOST else None
-        self._design = InitialDesign(space, self._feasible, self._whole)
+        self._whole = self._feasible(coded.all()) if coded.space.count() <= WHOLE_SPACE_AT_MOST else None
+        self._design = InitialDesign(described, self._feasible, self._whole)
         self._startup = startup
 
     def propose(self, table: ObservationTable, rng: np.random.Generator) -> Proposal:
@@ -69,8 +71,8 @@ class KnownCostSearch:
         front = self._posterior_front(surrogate, table, running, running_costs)
 
         def worth(codes: Codes) -> Vector:
-            costs = self.space.costs(codes)
-            features = self.space.features(codes, costs)
+            costs = self._described.costs(codes)
+            features = self._described.features(codes, costs)
             mean, deviation = self._normalised(surrogate, features)
             value = expected_hypervolume_improvement(self._known(costs), mean, deviation, *front.points)
             # Where nothing improves, what is least known; far below any improvement that could be noticed.
@@ -79,9 +81,9 @@ class KnownCostSearch:
         if self._whole is not None:
             codes = distinct(self._whole, table.known)
             return _best(codes, worth(codes)) if len(codes) else Proposal(None, by_model=True)
-        made = [strangers(self.space, rng)]
+        made = [strangers(self._coded, rng)]
         if len(front.codes):
-            made += [mutants(self.space, front.codes, rng), crossings(self.space, front.codes, rng)]
+            made += [mutants(self._coded, front.codes, rng), crossings(self._coded, front.codes, rng)]
         codes = distinct(self._feasible(np.concatenate(made)), table.known)
         values = worth(codes)
         for _ in range(CLIMBS):
@@ -89,7 +91,7 @@ class KnownCostSearch:
                 break
             best = codes[np.argsort(-values, kind="stable")[:CLIMBERS]]
             made_before = {row.tobytes() for row in codes}
-            more = distinct(self._feasible(mutants(self.space, best, rng, 8 * CLIMBERS)), table.known, made_before)
+            more = distinct(self._feasible(mutants(self._coded, best, rng, 8 * CLIMBERS)), table.known, made_before)
             if len(more):
                 codes, values = np.concatenate([codes, more]), np.concatenate([values, worth(more)])
         return _best(codes, values) if len(codes) else Proposal(None, by_model=True)
@@ -106,7 +108,7 @@ class KnownCostSearch:
         order = [row for row in np.argsort(rank, kind="stable") if row < len(codes) and rank[row] <= 1]
         parents = [code for row in order[:PARENTS_AT_MOST] if (code := codes[row]) is not None]
         # Under bounds, parents outside the space or none at all are possible.
-        stacked = np.stack(parents) if parents else np.empty((0, self.space.width), dtype=np.int32)
+        stacked = np.stack(parents) if parents else np.empty((0, self._coded.width), dtype=np.int32)
         return _Front((known[on_front], mean[on_front]), stacked)
 
     def _normalised(self, surrogate: Surrogate, features: Matrix) -> tuple[Vector, Vector]:
@@ -128,7 +130,7 @@ class KnownCostSearch:
         if np.isinf(self._bounds).all():
             return codes
         # The comparison that `feasibility.excess` makes.
-        return np.asarray(codes[(self.space.costs(codes) / self._bounds - 1.0 <= 0.0).all(axis=1)])
+        return np.asarray(codes[(self._described.costs(codes) / self._bounds - 1.0 <= 0.0).all(axis=1)])
 
 
 @dataclass(frozen=True)

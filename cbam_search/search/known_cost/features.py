@@ -3,7 +3,7 @@ settings.
 
 Attention enters as sums over the sites that have it: of the whole network and of each stage, divided by the number of their
 blocks, and of each block. So a weight means the same in a deep and a shallow backbone. Sums make features cheap too: those of a
-candidate are added up from what each unit contributes, see `codes`.
+candidate are added up from what each unit contributes, see `costs_and_features`.
 """
 
 from __future__ import annotations

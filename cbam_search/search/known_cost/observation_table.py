@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from cbam_search.records.evaluation import Evaluation
 from cbam_search.records.trials import TrialState
-from cbam_search.search.known_cost.codes import CodedSpace, Codes
+from cbam_search.search.known_cost.codes import Codes
+from cbam_search.search.known_cost.costs_and_features import CostsAndFeatures
 from cbam_search.search.known_cost.observations import TELLS_NOTHING, UNFIT
 
 Matrix = npt.NDArray[np.float64]
@@ -35,15 +36,15 @@ class _Curve:
 class ObservationTable:
     """Trainings by trial, with their features. Rows are the trials that ended and tell something, in the order read."""
 
-    def __init__(self, space: CodedSpace, objective: str) -> None:
+    def __init__(self, described: CostsAndFeatures, objective: str) -> None:
         """objective: the trained metric that is modelled."""
-        self._space = space
+        self._described = described
         self._objective = objective
         self.settled: set[int] = set()
         """Numbers of trials that ended and were read."""
         self.known: set[bytes] = set()
         """Codes of every architecture that a trial has, ended or not."""
-        self._features = np.empty((64, len(space.map.names)))
+        self._features = np.empty((64, len(described.map.names)))
         self._costs: list[tuple[float, float]] = []
         self._ended: list[_Curve] = []
         self._codes: list[Codes | None] = []
@@ -62,14 +63,14 @@ class ObservationTable:
             architecture = evaluation.architecture
             assert architecture is not None
             assert evaluation.trial is not None
-            code = self._space.code(architecture)
+            code = self._described.coded.code(architecture)
             if code is not None:
                 self.known.add(code.tobytes())
             if evaluation.state is not TrialState.RUNNING:
                 self.settled.add(evaluation.trial)
-            if evaluation.state in TELLS_NOTHING or (features := self._space.features_of(architecture)) is None:
+            if evaluation.state in TELLS_NOTHING or (features := self._described.features_of(architecture)) is None:
                 continue
-            costs = self._space.costs_of(architecture)
+            costs = self._described.costs_of(architecture)
             curve = _Curve(evaluation.curve(self._objective), evaluation.final(self._objective))
             if evaluation.state is TrialState.RUNNING:
                 self._running.append((features, costs, curve))

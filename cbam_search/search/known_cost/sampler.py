@@ -14,11 +14,12 @@ from optuna.trial import FrozenTrial
 
 from cbam_search.cost.cost import CostFunction
 from cbam_search.pareto import Axis
-from cbam_search.search.config import known_cost_objectives
 from cbam_search.search.known_cost.codes import CodedSpace
+from cbam_search.search.known_cost.costs_and_features import CostsAndFeatures
 from cbam_search.search.known_cost.engine import KnownCostSearch, Proposal
 from cbam_search.search.known_cost.observation_table import ObservationTable
 from cbam_search.search.known_cost.observations import Observations, StoredObservations
+from cbam_search.search.sampler_registry import known_cost_objectives
 from cbam_search.space.space import Space
 
 STARTUP = 24
@@ -55,11 +56,12 @@ class KnownCostSampler(BaseSampler):
         self._distributions: dict[str, BaseDistribution] = {
             parameter.name: CategoricalDistribution(parameter.choices) for parameter in space.parameters
         }
-        coded = CodedSpace(space, cost)
+        self._coded = CodedSpace(space)
+        described = CostsAndFeatures(self._coded, cost)
         self._search = KnownCostSearch(
-            coded, by_name[measured], [by_name[name] for name in known], bounds or {}, startup=startup
+            described, by_name[measured], [by_name[name] for name in known], bounds or {}, startup=startup
         )
-        self._table = ObservationTable(coded, measured)
+        self._table = ObservationTable(described, measured)
         self._observations = observations or StoredObservations(space, self._names.index(measured), measured)
         self._random = RandomSampler(seed=seed)
         self._lock = threading.Lock()
@@ -84,7 +86,7 @@ class KnownCostSampler(BaseSampler):
         proposal = self.propose(study, trial.number)
         if proposal.code is None:
             return self._at_random(study, trial, search_space)
-        chosen = self._search.space.parameters(proposal.code)
+        chosen = self._coded.parameters(proposal.code)
         others = {name: entry for name, entry in search_space.items() if name not in chosen}
         return {**chosen, **self._at_random(study, trial, others)}
 

@@ -7,13 +7,16 @@ import re
 import sys
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image
 from synthetic_study import ACCURACY, GFLOPS, PARAMS, complete, ended, random_candidates
 
 from cbam_search.records.trials import Trial, TrialState
 from cbam_search.report.figures.front_html import front_html
-from cbam_search.report.figures.front_png import front_png
+from cbam_search.report.figures.front_png import _place_legend, front_png
 from cbam_search.report.figures.front_points import plane_of
+from cbam_search.report.figures.label_placement import Box
 from cbam_search.report.figures.style import window_on
 
 OBJECTIVES = (ACCURACY, GFLOPS)
@@ -40,6 +43,17 @@ def test_png_is_a_picture_with_something_in_it(objectives: tuple) -> None:
     empty = Image.open(io.BytesIO(front_png([], objectives, title="digits")))
     assert picture.size == empty.size == (1248, 754)
     assert len(picture.convert("RGB").getcolors(1_000_000)) > 2 * len(empty.convert("RGB").getcolors(1_000_000))
+
+
+@pytest.mark.parametrize("taken", ["upper right", "lower left"])
+def test_the_legend_stands_where_it_covers_nothing(taken: str) -> None:
+    figure = Figure()
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    axes = figure.add_subplot()
+    axes.scatter([0.5], [0.5], label="dominated (1)")
+    corner = axes.legend(loc=taken).get_window_extent(renderer)
+    edge_of_a_dot = Box(corner.x0 - 2, corner.y0 - 2, corner.x0 + 2, corner.y0 + 2)
+    assert _place_legend(axes, renderer, [edge_of_a_dot]).overlap(edge_of_a_dot) == 0
 
 
 def test_figures_need_no_pyplot(monkeypatch: pytest.MonkeyPatch) -> None:

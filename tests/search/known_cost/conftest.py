@@ -8,6 +8,7 @@ from studies import space_of
 from cbam_search.cost.model import CostModel
 from cbam_search.pareto import Axis
 from cbam_search.search.known_cost.codes import CodedSpace
+from cbam_search.search.known_cost.costs_and_features import CostsAndFeatures
 from cbam_search.search.space_costs import space_costs
 from cbam_search.space.space import Space
 
@@ -23,8 +24,13 @@ def cost() -> CostModel:
 
 
 @pytest.fixture(scope="session")
-def coded(space: Space, cost: CostModel) -> CodedSpace:
-    return CodedSpace(space, cost.cost)
+def coded(space: Space) -> CodedSpace:
+    return CodedSpace(space)
+
+
+@pytest.fixture(scope="session")
+def described(coded: CodedSpace, cost: CostModel) -> CostsAndFeatures:
+    return CostsAndFeatures(coded, cost.cost)
 
 
 @pytest.fixture(scope="session")

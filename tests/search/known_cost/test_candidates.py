@@ -12,6 +12,8 @@ from cbam_search.pareto import Axis
 from cbam_search.records.trials import TrialState
 from cbam_search.search.known_cost.candidates import crossings, distinct, mutants, strangers
 from cbam_search.search.known_cost.codes import CodedSpace
+from cbam_search.search.known_cost.costs_and_features import CostsAndFeatures
+from cbam_search.search.known_cost.drawing import moved
 from cbam_search.search.known_cost.engine import KnownCostSearch
 from cbam_search.search.known_cost.observation_table import ObservationTable
 
@@ -48,10 +50,10 @@ def test_the_same_settings_are_found_on_another_backbone(coded: CodedSpace) -> N
     code = coded.code(everywhere)
     assert code is not None
     for number in range(len(coded.backbones)):
-        moved = coded.architecture(coded.moved(code, number, np.random.default_rng(0)))
-        assert moved.backbone == coded.backbones[number]
-        assert {spec.kind for _, spec in moved.attention} == {"se"}
-        assert len(moved.attention) == len(moved.backbone.geometry().blocks)
+        there = coded.architecture(moved(coded, code, number, np.random.default_rng(0)))
+        assert there.backbone == coded.backbones[number]
+        assert {spec.kind for _, spec in there.attention} == {"se"}
+        assert len(there.attention) == len(there.backbone.geometry().blocks)
 
 
 def test_distinct_leaves_out_what_is_known(coded: CodedSpace) -> None:
@@ -66,16 +68,18 @@ def test_distinct_leaves_out_what_is_known(coded: CodedSpace) -> None:
 
 def test_all_codes_are_all_architectures() -> None:
     space = space_of(kind=["none", "se", "cbam"], per="network", reduction_ratio=[2, 64])
-    coded = CodedSpace(space, CostModel((8, 8)).cost)
+    coded = CodedSpace(space)
     assert sorted(coded.architecture(code).digest for code in coded.all()) == sorted(a.digest for a in space.enumerate())
 
 
 @pytest.mark.parametrize("by_model", [False, True])
-def test_bounds_are_kept(by_model: bool, coded: CodedSpace, cost: CostModel, axes: tuple[Axis, Axis]) -> None:
-    everything = coded.costs(strangers(coded, np.random.default_rng(1), 400))
+def test_bounds_are_kept(
+    by_model: bool, coded: CodedSpace, described: CostsAndFeatures, cost: CostModel, axes: tuple[Axis, Axis]
+) -> None:
+    everything = described.costs(strangers(coded, np.random.default_rng(1), 400))
     bounds = {"gflops": float(np.quantile(everything[:, 0], 0.3)), "params": float(np.quantile(everything[:, 1], 0.25))}
-    search = KnownCostSearch(coded, axes[0], axes[1:], bounds, startup=4)
-    table = ObservationTable(coded, "accuracy")
+    search = KnownCostSearch(described, axes[0], axes[1:], bounds, startup=4)
+    table = ObservationTable(described, "accuracy")
     rng = np.random.default_rng(2)
     for number in range(16):
         proposal = search.propose(table, rng)
@@ -88,14 +92,16 @@ def test_bounds_are_kept(by_model: bool, coded: CodedSpace, cost: CostModel, axe
         table.update([evaluation_of(number, coded.architecture(proposal.code), state, {}, float(rng.uniform(0.5, 0.9)))])
 
 
-def test_the_initial_design_is_spread_over_cost(coded: CodedSpace, axes: tuple[Axis, Axis]) -> None:
-    search = KnownCostSearch(coded, axes[0], axes[1:], {}, startup=8)
-    table = ObservationTable(coded, "accuracy")
+def test_the_initial_design_is_spread_over_cost(
+    coded: CodedSpace, described: CostsAndFeatures, axes: tuple[Axis, Axis]
+) -> None:
+    search = KnownCostSearch(described, axes[0], axes[1:], {}, startup=8)
+    table = ObservationTable(described, "accuracy")
     gflops = []
     for number in range(8):
         code = search.propose(table, np.random.default_rng(number)).code
         assert code is not None
-        gflops.append(float(coded.costs(code[None])[0, 0]))
+        gflops.append(float(described.costs(code[None])[0, 0]))
         table.update([evaluation_of(number, coded.architecture(code), TrialState.COMPLETE, {}, 0.5)])
-    quarters = np.quantile(coded.costs(strangers(coded, np.random.default_rng(9), 2000))[:, 0], [0.25, 0.5, 0.75])
+    quarters = np.quantile(described.costs(strangers(coded, np.random.default_rng(9), 2000))[:, 0], [0.25, 0.5, 0.75])
     assert set(np.searchsorted(quarters, gflops)) == {0, 1, 2, 3}

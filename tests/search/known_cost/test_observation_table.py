@@ -16,6 +16,8 @@ from cbam_search.records.view import StudyView
 from cbam_search.search.config import SearchConfig
 from cbam_search.search.known_cost import observation_table as module
 from cbam_search.search.known_cost.codes import CodedSpace
+from cbam_search.search.known_cost.costs_and_features import CostsAndFeatures
+from cbam_search.search.known_cost.drawing import random_codes
 from cbam_search.search.known_cost.observation_table import ObservationTable
 from cbam_search.space.space import Space
 
@@ -30,7 +32,7 @@ def observations_of(coded: CodedSpace, count: int) -> list[Evaluation]:
     rng = np.random.default_rng(3)
     states = [TrialState.STOPPED, TrialState.STOPPED, TrialState.COMPLETE, TrialState.DIVERGED, TrialState.FAILED]
     found = []
-    for number, code in enumerate(coded.random(rng, count)):
+    for number, code in enumerate(random_codes(coded, rng, count)):
         state = states[int(rng.integers(len(states)))]
         epochs = 9 if state is TrialState.COMPLETE else int(rng.choice([1, 3, 3]))
         final = float(rng.choice([0.5, 0.7, np.nan])) if state is TrialState.COMPLETE else None
@@ -40,11 +42,15 @@ def observations_of(coded: CodedSpace, count: int) -> list[Evaluation]:
 
 
 @pytest.mark.parametrize("at_most", [1_500, 30])
-def test_it_is_what_all_observations_say(coded: CodedSpace, monkeypatch: pytest.MonkeyPatch, at_most: int) -> None:
+def test_it_is_what_all_observations_say(
+    coded: CodedSpace, described: CostsAndFeatures, monkeypatch: pytest.MonkeyPatch, at_most: int
+) -> None:
     monkeypatch.setattr(module, "LEARNED_FROM_AT_MOST", at_most)
     observations = observations_of(coded, 150)
-    running = evaluation_of(150, coded.architecture(coded.random(np.random.default_rng(4), 1)[0]), TrialState.RUNNING, {1: 0.2})
-    table = ObservationTable(coded, "accuracy")
+    running = evaluation_of(
+        150, coded.architecture(random_codes(coded, np.random.default_rng(4), 1)[0]), TrialState.RUNNING, {1: 0.2}
+    )
+    table = ObservationTable(described, "accuracy")
     for start in range(0, 150, 7):
         table.update([*observations[start : start + 7], running])
     telling = [entry for entry in observations if entry.state is not TrialState.FAILED]
@@ -53,7 +59,7 @@ def test_it_is_what_all_observations_say(coded: CodedSpace, monkeypatch: pytest.
     complete = [entry for entry, good in zip(telling, fit, strict=True) if good and entry.state is TrialState.COMPLETE]
 
     def features(entries: list[Evaluation]) -> np.ndarray:
-        return np.array([coded.features_of(architecture_of(entry)) for entry in entries])
+        return np.array([described.features_of(architecture_of(entry)) for entry in entries])
 
     def selected(entries: list[Evaluation]) -> list[Evaluation]:
         if len(entries) <= at_most:
@@ -67,7 +73,7 @@ def test_it_is_what_all_observations_say(coded: CodedSpace, monkeypatch: pytest.
     np.testing.assert_array_equal(table.all_features(), features([*telling, running]))
     candidates, costs, codes = table.front_candidates()
     np.testing.assert_array_equal(candidates, features(complete))
-    assert costs.tolist() == [list(coded.costs_of(architecture_of(entry))) for entry in complete]
+    assert costs.tolist() == [list(described.costs_of(architecture_of(entry))) for entry in complete]
     assert [code.tolist() for code in codes if code is not None] == [
         code.tolist() for entry in complete if (code := coded.code(architecture_of(entry))) is not None
     ]
@@ -82,8 +88,8 @@ def test_it_is_what_all_observations_say(coded: CodedSpace, monkeypatch: pytest.
     assert fitness[1].tolist() == [float(good) for good in selected(fit)]  # type: ignore[arg-type]
 
 
-def test_all_are_fit_where_none_was_found_unfit(coded: CodedSpace) -> None:
-    table = ObservationTable(coded, "accuracy")
+def test_all_are_fit_where_none_was_found_unfit(coded: CodedSpace, described: CostsAndFeatures) -> None:
+    table = ObservationTable(described, "accuracy")
     table.update([entry for entry in observations_of(coded, 40) if entry.state is TrialState.STOPPED])
     assert table.fitness() is None
 

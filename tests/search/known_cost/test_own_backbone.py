@@ -13,6 +13,7 @@ from cbam_search.cost.model import CostModel
 from cbam_search.own_code import CodePermission
 from cbam_search.search.known_cost.candidates import mutants, strangers
 from cbam_search.search.known_cost.codes import CodedSpace
+from cbam_search.search.known_cost.costs_and_features import CostsAndFeatures
 from cbam_search.space.attention_config import AttentionConfig
 from cbam_search.space.own_config import OwnBackboneConfig
 from cbam_search.space.space import Space
@@ -32,15 +33,15 @@ def test_codes_of_own_backbones(tmp_path: Path) -> None:
         own=lambda settings: trace(config.module, config.sites, settings, **options),
     )
     cost = CostModel((12, 12), code=CodePermission(tmp_path))
-    coded = CodedSpace(space, cost.cost)
-    assert "log width" in coded.map.names
+    described = CostsAndFeatures(coded := CodedSpace(space), cost.cost)
+    assert "log width" in described.map.names
     rng = np.random.default_rng(0)
     codes = mutants(coded, strangers(coded, rng, 4), rng, 40)
-    costs, features = coded.costs(codes), coded.features(codes)
+    costs, features = described.costs(codes), described.features(codes)
     for row, code in enumerate(codes[:10]):
         architecture = coded.architecture(code)
         exact = cost.cost(architecture)
         assert tuple(costs[row]) == (exact.gflops, exact.params)
-        known = coded.features_of(architecture)
+        known = described.features_of(architecture)
         assert known is not None
         np.testing.assert_allclose(features[row], known, rtol=1e-7, atol=1e-7)
