@@ -55,9 +55,10 @@ def follow_log(
     reader = _Reader(folder, trial)
     told: int | None = None
     while True:
+        # Before the ledger: a driver that has let go by now has closed the study, and the ledger tells.
+        driver = _driver_of(folder)
         lines = reader.new()
         yield from lines
-        driver = _driver_of(folder)
         # Only when nothing has come since: after the end of a training stands what it means for the front.
         if not lines and reader.has_ended(driver):
             reader.require_trial()

@@ -20,12 +20,13 @@ from cbam_search.report.tally import Tally
 def read_status(folder: StudyFolder, *, clock: Clock = time.time) -> StudyStatus:
     """Where the study stands; raises RecordsError where its ledger or manifest is damaged."""
     manifest = folder.read_manifest()
-    told = _read_ledger(folder, manifest)
-    view, now = told.view, clock()
+    # Before the ledger: a driver that has let go by now has closed the study, and the ledger tells.
     try:
         driver, problem = driver_of(folder, clock=clock), None
     except RecordsError as error:
         driver, problem = None, str(error)
+    told = _read_ledger(folder, manifest)
+    view, now = told.view, clock()
     ready = is_ready(driver, view)
     state = state_of(driver, view)
     runs = state is StudyState.RUNNING
