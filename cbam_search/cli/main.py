@@ -14,7 +14,7 @@ from cbam_search.cli.plans import plan
 from cbam_search.cli.spaces import cost, schema, tables, validate
 from cbam_search.cli.studies import export, front, launch, resume, track
 from cbam_search.cli.tabulate_command import tabulate
-from cbam_search.cli.watching import status, stop
+from cbam_search.cli.watching import logs, status, stop
 from cbam_search.errors import CbamSearchError, UserError
 
 app = typer.Typer(
@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (launch, resume, status, stop, front, export, track, validate, plan, tabulate, cost, tables, schema):
+for command in (launch, resume, status, stop, logs, front, export, track, validate, plan, tabulate, cost, tables, schema):
     app.command()(command)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -49,3 +50,18 @@ def stop(
 
     if not stop_study(find_study(run), typer.echo, timeout_seconds=timeout):
         raise typer.Exit(EXIT_CODES["running"])
+
+
+def logs(
+    run: RunArgument = "latest",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens, until the study is closed.")] = False,
+    trial: Annotated[int | None, typer.Option(min=0, help="Only this trial, with every epoch and its error.")] = None,
+) -> None:
+    """Print what happened in a study, with the time of each event, and what Ray and Optuna had to say."""
+    from cbam_search.records.folder import find_study
+    from cbam_search.study.logs import follow_log, log_lines
+
+    folder = find_study(run)
+    lines = follow_log(folder, partial(typer.echo, err=True), trial=trial) if follow else log_lines(folder, trial=trial)
+    for line in lines:
+        typer.echo(line)

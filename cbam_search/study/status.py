@@ -20,14 +20,15 @@ from cbam_search.report.tally import Tally
 def read_status(folder: StudyFolder, *, clock: Clock = time.time) -> StudyStatus:
     """Where the study stands; raises RecordsError where its ledger or manifest is damaged."""
     manifest = folder.read_manifest()
-    told = _read_ledger(folder, manifest)
-    view, now = told.view, clock()
+    # Before the ledger: a driver that has let go by now has closed the study, and the ledger tells.
     try:
         driver, problem = driver_of(folder, clock=clock), None
     except RecordsError as error:
         driver, problem = None, str(error)
+    told = _read_ledger(folder, manifest)
+    view, now = told.view, clock()
     ready = is_ready(driver, view)
-    state = _state(driver, view)
+    state = state_of(driver, view)
     runs = state is StudyState.RUNNING
     tally = Tally(manifest, view)
     complete = [trial.outcome for trial in view.trials.values() if trial.outcome and trial.state is TrialState.COMPLETE]
@@ -100,7 +101,8 @@ def _read_ledger(folder: StudyFolder, manifest: StudyManifest) -> _Told:
     return told
 
 
-def _state(driver: Driver | None, view: StudyView) -> StudyState:
+def state_of(driver: Driver | None, view: StudyView) -> StudyState:
+    """By who drives the study, and how it was closed if it was."""
     if driver is not None and driver.drives and (view.closed is None or not is_ready(driver, view)):
         return StudyState.RUNNING
     if view.closed is None or view.closed.reason == "interrupted":

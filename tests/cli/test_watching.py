@@ -103,7 +103,42 @@ def test_a_study_that_cannot_be_written_cannot_be_stopped_but_looked_at(study: S
     assert "Traceback" not in done["stop"].stderr
 
 
-@pytest.mark.parametrize("arguments", [["status", "digits"], ["status"], ["stop", "digits"]])
+def test_logs_print_what_happened(study: SyntheticStudy, tmp_path: Path, command_line: CommandLine) -> None:
+    study.open()
+    study.train(0, PROPOSALS[0], 0.95)
+    study.close()
+    whole = command_line("logs", cwd=tmp_path)
+    assert (whole.returncode, whole.stderr) == (0, "")
+    assert len(whole.stdout.splitlines()) == 5
+    assert command_line("logs", "digits", "--follow", cwd=tmp_path).stdout == whole.stdout
+    one = command_line("logs", "digits", "--trial", "0", cwd=tmp_path)
+    assert one.stdout.count(" epoch ") == 8
+    missing = command_line("logs", "digits", "--trial", "7", cwd=tmp_path)
+    assert missing.returncode == 2
+    assert missing.stderr == "error: study digits has no trial 7: its trials are numbered from 0 to 0\n"
+
+
+def test_logs_are_followed_until_ctrl_c(study: SyntheticStudy, tmp_path: Path) -> None:
+    study.open()
+    command = [Path(sys.executable).with_name("cbam-search"), "logs", "--follow"]
+    with driver_process(study.folder) as driver:
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert process.stdout is not None and process.stderr is not None
+        assert "opened" in process.stdout.readline()
+        study.start(0, PROPOSALS[0])
+        assert "trial 0 starts" in process.stdout.readline()
+        driver.kill()
+        driver.wait()
+        assert "waiting for a resume" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (130, "")
+
+
+WATCHING = [["status", "digits"], ["status"], ["stop", "digits"], ["logs", "digits"], ["logs", "--follow"]]
+
+
+@pytest.mark.parametrize("arguments", WATCHING)
 def test_watching_needs_neither_torch_nor_ray(study: SyntheticStudy, tmp_path: Path, arguments: list[str]) -> None:
     study.open()
     study.train(0, PROPOSALS[0], 0.95)

@@ -96,7 +96,7 @@ def _trainings(status: StudyStatus) -> str:
     ended = f": {_counts(status.states)}" if status.states else ""
     running = f", {len(status.running)} running" if status.running else ""
     cut_off = f", {status.cut_off} cut off" if status.cut_off else ""
-    return f"{status.trials_done} of {count(status.trials_allowed, 'training')} finished{running}{cut_off}{ended}{skipped}"
+    return f"{status.trials_done} of {status.trials_allowed:,} finished{running}{cut_off}{ended}{skipped}"
 
 
 def _counts(states: Mapping[TrialState, int]) -> str:

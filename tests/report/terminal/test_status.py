@@ -54,7 +54,7 @@ def test_a_running_study() -> None:
         "study digits: running",
         "  driver      host7, process 123, since TIME",
         "              last sign of life 0:04 ago",
-        "  trainings   12 of 24 trainings finished, 1 running: 10 complete, 2 stopped; skipped: 1 duplicate",
+        "  trainings   12 of 24 finished, 1 running: 10 complete, 2 stopped; skipped: 1 duplicate",
         "  time        driven for 1:02:03 of at most 2:00:00, about 4:12 left",
         "  running     trial 12: epoch 3 of 8, accuracy 91.20 % - cifar_resnet8+se",
         "  front       3 networks, hypervolume 0.8762, best accuracy 97.20 %",
