@@ -347,14 +347,21 @@ def test_no_architecture_is_in_flight_twice(tmp_path: Path) -> None:
         StudyFolder(_folder(tmp_path)), SPACE, SearchConfig.model_validate({"trials": 20, "sampler": "tpe"}), seed=3
     )
     in_flight: list[str] = []
-    while (trial := bench._next()) is not None:
+    while (trial := next_of(bench)) is not None:
         assert trial.candidate.digest not in in_flight
         in_flight.append(trial.candidate.digest)
     assert len(in_flight) == SPACE.count()
     bench.restart()
-    again = [bench._next() for _ in in_flight]
+    again = [next_of(bench) for _ in in_flight]
     assert [trial.candidate.digest for trial in again] == in_flight
-    assert bench._next() is None
+    assert next_of(bench) is None
+
+
+def next_of(bench: StudyBench) -> Trial | None:
+    """As a driver does: ask again when there is none for the moment."""
+    while (trial := bench.conductor.next()) is None and not bench.conductor.ended:
+        continue
+    return trial
 
 
 def _folder(tmp_path: Path) -> Path:

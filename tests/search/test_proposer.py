@@ -19,6 +19,7 @@ from cbam_search.records.events import FrontUpdated, TrialFinished, TrialStarted
 from cbam_search.records.ledger import read_events
 from cbam_search.records.results import write_result
 from cbam_search.records.trials import Origin, Outcome, Trial, TrialState
+from cbam_search.running import conductor
 from cbam_search.search import proposer
 from cbam_search.search.config import SearchConfig
 from cbam_search.search.feasibility import excess
@@ -137,9 +138,11 @@ def test_bounds_that_nothing_keeps_end_the_study(tmp_path: Path, monkeypatch: py
     assert bench.conductor.exhausted is NoCandidate.SPACE_EXHAUSTED
 
 
-def test_after_a_thousand_vain_proposals_the_rest_is_enumerated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_thousand_proposals_without_a_new_one_the_rest_is_enumerated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(proposer, "PROPOSALS_WITHOUT_A_NEW_ONE", 3)
-    monkeypatch.setattr(proposer, "PROPOSALS_A_CALL", 1)
+    monkeypatch.setattr(conductor, "PROPOSALS_A_CALL", 1)
     cost = CostModel((8, 8)).cost
     per_block = space_of(per="block")
     bounds = {"params": cost(published(per_block.backbones[0], None)).params + 20.0}

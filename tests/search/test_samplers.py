@@ -131,14 +131,14 @@ def proposals(name: str, tell: Callable[[optuna.Study, optuna.Trial, dict[str, f
 def ending(name: str, odd: TrialState) -> Callable[[optuna.Study, optuna.Trial, dict[str, float]], None]:
     """Odd trials end so, after three epochs; even ones are complete."""
 
-    def tell(study: optuna.Study, trial: optuna.Trial, values: dict[str, float]) -> None:
+    def tell_ending(study: optuna.Study, trial: optuna.Trial, values: dict[str, float]) -> None:
         if SAMPLERS[name].uses_known_costs:
             # Without a study's records it reads accuracies by epoch from here.
             study._storage.set_trial_intermediate_value(trial._trial_id, 3, values["accuracy"])
         outcome = Outcome(state=odd) if trial.number % 2 else Outcome(state=TrialState.COMPLETE, values=values)
         tell(study, study._storage, trial.number, outcome, list(values))
 
-    return tell
+    return tell_ending
 
 
 def all_complete(study: optuna.Study, trial: optuna.Trial, values: dict[str, float]) -> None:

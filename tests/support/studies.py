@@ -148,8 +148,8 @@ class StudyBench:
         self._open()
 
     def run(self, trainer: Trainer, *, workers: int = 2, at_most: int | None = None) -> list[Trial]:
-        """Train whole trials, which end in a shuffled order. Returns those that ended, at most so many: the others are left as
-        a crash would leave them.
+        """Train whole trials, which end in a shuffled order, and as the trainer says: none is stopped at a rung. Returns those
+        that ended, at most so many: the others are left as a crash would leave them.
         """
         order = random.Random(0)
 
@@ -163,7 +163,11 @@ class StudyBench:
                 took = 0.0
             yield took, WorkerReport(measured=measured, outcome=outcome)
 
-        return self._run(steps, workers, lambda ended, _: at_most is not None and ended >= at_most)
+        judge, self.conductor.reason_to_stop = self.conductor.reason_to_stop, lambda _number: None  # type: ignore[method-assign]
+        try:
+            return self._run(steps, workers, lambda ended, _: at_most is not None and ended >= at_most)
+        finally:
+            self.conductor.reason_to_stop = judge  # type: ignore[method-assign]
 
     def run_epochs(
         self, curve: Curve, *, workers: int = 4, at_most_epochs: int | None = None, meter: Meter = lambda _: {}
