@@ -1,5 +1,5 @@
-"""Searches replayed on a table of real trainings, on a fake clock: with a study's own proposer, conductor, rungs and records, run
-by the simulated executor.
+"""Searches replayed on a table of real trainings, on a fake clock: with a study's own proposer, conductor, rungs and records,
+run by the simulated executor.
 
 Nothing but the training is replaced. An architecture's curve is that of one recorded seed, and an epoch takes the processor
 seconds that it took. Optuna's storage is in memory and the study's folder in RAM where there is such a place: what they cost

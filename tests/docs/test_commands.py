@@ -54,6 +54,8 @@ def test_command(command: str, workplace: Path, root: Path, command_line: Comman
             pass
         case ["mlflow", "ui"]:  # a server that stays
             assert Path(sys.executable).with_name("mlflow").is_file()
+        case ["nohup", "cbam-search", "launch", space, "&"]:  # tests/faults launches in this way
+            read_study_config(workplace / space)
         case ["cbam-search", name, space] if name in ONLY_VALIDATED:
             read_study_config(workplace / space)
         case ["cbam-search", name, *arguments] if name in IN_A_PROCESS_OF_ITS_OWN:

@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import get_args
 
 from cbam_search.architecture import ATTENTION_KINDS, FAMILIES, POOLS, Architecture
+from cbam_search.cli.watching import EXIT_CODES
 from cbam_search.cost.device_lock import LOCKS_VARIABLE
 from cbam_search.cost.latency import LARGE_IMAGE
 from cbam_search.data import decoding, image_folder
 from cbam_search.data.config import DatasetConfig
 from cbam_search.data.source import SPLIT_NAMES
+from cbam_search.records.driver import HEARTBEAT_SECONDS, SILENT_SECONDS
 from cbam_search.records.events import Event, StudyClosed
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.trials import TrialState
 from cbam_search.running.conductor import SAME_ERROR_AT_MOST
+from cbam_search.running.delivery import PIECE_BYTES
 from cbam_search.running.executors.ray_tune import WORKER_DEATHS_AT_MOST
+from cbam_search.running.worker import CHECKPOINT_EVERY_SECONDS, TIME_FOR_CHECKPOINTS
 from cbam_search.search import telling
 from cbam_search.search.proposer import PROPOSALS_WITHOUT_A_NEW_ONE
 from cbam_search.search.reference import BEYOND_THE_WORST, FIRST_COMPLETE
@@ -63,6 +67,7 @@ def test_the_files_of_a_study(root: Path, finished_study: Path) -> None:
     named = [folder.given_yaml, folder.resolved_yaml, folder.manifest, folder.database, folder.ledger, folder.mlflow_state]
     named += [folder.log, folder.path / "lock", folder.references, folder.evaluation("ID"), folder.result("ID")]
     named += [folder.measured("ID"), folder.checkpoint("ID"), folder.weights("ID"), folder.predictions("ID")]
+    named += [folder.epochs("ID"), folder.error("ID"), folder.lease]
     for path in named:
         assert path.relative_to(folder.path).as_posix() in {entry.rstrip("/") for entry in listed}
     for path in (finished_study / "studies" / "tiny").iterdir():
@@ -75,6 +80,20 @@ def test_the_numbers_of_the_rules(root: Path) -> None:
     words = {3: "three"}
     assert f"{words[SAME_ERROR_AT_MOST]} in a row for the same reason" in page
     assert f"at most {words[WORKER_DEATHS_AT_MOST]} times" in page
+
+
+def test_the_numbers_of_running_a_study(root: Path) -> None:
+    page = " ".join(_text(root, "docs/running.md").split())
+    assert f"at most every {CHECKPOINT_EVERY_SECONDS:.0f} s" in page
+    assert TIME_FOR_CHECKPOINTS == 1 / 20
+    assert "at most a twentieth of its time" in page
+    assert f"sends {PIECE_BYTES // 2**20} MiB at a time" in page
+    assert f"a sign of life every {HEARTBEAT_SECONDS:.0f} s" in page
+    assert SILENT_SECONDS == 10 * 60
+    assert "silent for ten minutes" in page
+    assert f"at most {WORKER_DEATHS_AT_MOST} times" in page
+    for state, code in EXIT_CODES.items():
+        assert re.search(rf"\| {code} \| (is |was )?{state}", page), state
 
 
 def test_the_rules_of_latencies(root: Path) -> None:

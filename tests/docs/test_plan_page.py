@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cbam_search.training.probe import PROBED_SECONDS
 from typer.testing import CliRunner
 
 from cbam_search.cli.main import app
 from cbam_search.report import plan_warnings
+from cbam_search.running.probe import PROBED_SECONDS
 from cbam_search.search import distribution
 from cbam_search.study.time_estimate import PROPOSALS
 

@@ -138,7 +138,7 @@ def test_bounds_that_nothing_keeps_end_the_study(tmp_path: Path, monkeypatch: py
     assert bench.conductor.exhausted is NoCandidate.SPACE_EXHAUSTED
 
 
-def test_after_a_thousand_proposals_without_a_new_one_the_rest_is_enumerated(
+def test_after_so_many_proposals_without_a_new_one_the_rest_is_enumerated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(proposer, "PROPOSALS_WITHOUT_A_NEW_ONE", 3)

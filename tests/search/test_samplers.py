@@ -20,7 +20,7 @@ from cbam_search.records.trials import Outcome, Trial, TrialState
 from cbam_search.search.config import SearchConfig
 from cbam_search.search.sampler_registry import SAMPLERS, LearnsFrom
 from cbam_search.search.samplers import BUILDERS, ParameterCodec, Task, build_sampler
-from cbam_search.search.telling import CONSTRAINT_ATTRIBUTE
+from cbam_search.search.telling import CONSTRAINT_ATTRIBUTE, tell
 
 SPACE = space_of(reduction_ratio=[2, 4], spatial_kernel_size=[3, 7], pools={"from": ["avg", "max"]})
 SHOWN_THE_FLAT_SET = [name for name in SAMPLERS if not SAMPLERS[name].conditional_spaces]
