@@ -17,10 +17,10 @@ from cbam_search.errors import (
     ConfigError,
     DataError,
     ExportError,
+    RecordsError,
     ResourceError,
     SpaceError,
     StudyBusyError,
-    StudyFailedError,
     UserError,
 )
 from cbam_search.records.events import EpochFinished, Event, StudyClosed
@@ -155,7 +155,7 @@ class TestOnRay:
             cbam_search.resume("tiny")
         lock.release()
 
-    def test_the_same_error_again_and_again_stops_the_study(self, tmp_path: Path) -> None:
+    def test_a_folder_that_cannot_be_written_ends_the_study_and_no_trial(self, tmp_path: Path) -> None:
         class NowhereToWrite(Silence):
             def display(
                 self, records: StudyRecords, resources: TrialResources
@@ -164,8 +164,9 @@ class TestOnRay:
                 records.folder.evaluations.symlink_to("/proc")
                 return super().display(records, resources)
 
-        with pytest.raises(StudyFailedError, match=r"\d trials failed for the same reason.*cannot be written"):
+        with pytest.raises(RecordsError, match="the study's folder cannot be written: No such file or directory"):
             cbam_search.launch(write(tmp_path), screen=NowhereToWrite())
+        assert {trial.state for trial in cbam_search.open_study("tiny").trials.values()} == {TrialState.RUNNING}
         closed = [event for event, _ in read_events(tmp_path / "studies" / "tiny" / "ledger.jsonl")][-1]
         assert isinstance(closed, StudyClosed)
         assert closed.reason == "failed"

@@ -11,7 +11,7 @@ from own_networks import NETWORKS
 
 import cbam_search
 from cbam_search.architecture import OwnBackbone
-from cbam_search.errors import CodeNotAllowedError, OwnCodeError, UserError
+from cbam_search.errors import CodeNotAllowedError, OwnCodeError, StudyFailedError, UserError
 from cbam_search.records.trials import TrialState
 from cbam_search.report.placement import placement_text
 from cbam_search.tracking.notes import trial_note
@@ -61,3 +61,46 @@ def test_from_launch_to_export(tmp_path: Path) -> None:
         cbam_search.resume("own", allow_code=True)
     with pytest.raises(OwnCodeError, match="is not that which the architecture was made with"):
         again.export("best", allow_code=True)
+
+
+FAILS_TO_TRAIN = """
+class FailsToTrain(Net):
+    def forward(self, x):
+        if self.training and torch.is_grad_enabled() and x.shape[0] > 2:
+            raise RuntimeError("this network cannot be trained")
+        return super().forward(x)
+
+def fails(in_channels, classes):
+    return FailsToTrain(in_channels, classes)
+"""
+
+
+def test_the_same_error_again_and_again_stops_the_study_inline(tmp_path: Path) -> None:
+    """In this process, without Ray: what a debugger would see. The traceback of each failed training is kept."""
+    backbone = {"module": "study_net:fails", "sites": ["layer1", "layer2"]}
+    space = SPACE | {"backbone": backbone, "resources": {"executor": "inline"}}
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(space))
+    (tmp_path / "study_net.py").write_text(NETWORKS + FAILS_TO_TRAIN)
+    with pytest.raises(StudyFailedError, match=r"3 trials failed for the same reason.*this network cannot be trained"):
+        cbam_search.launch("space.yaml", allow_code=True)
+    study = cbam_search.open_study("own")
+    trained = [trial for trial in study.trials.values() if trial.was_trained]
+    assert [trial.state for trial in trained] == [TrialState.FAILED] * 3
+    for trial in trained:
+        traceback = study.folder.error(trial.evaluation).read_text()
+        assert traceback.startswith("Traceback")
+        assert "study_net.py" in traceback
+
+
+def test_an_inline_study_starts_no_ray_and_is_as_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_ray(*_arguments: object, **_options: object) -> None:
+        pytest.fail("Ray was started")
+
+    monkeypatch.setattr("ray.init", no_ray)
+    space = SPACE | {"resources": {"executor": "inline"}, "search": {"trials": 3, "published_backbones": 1}}
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(space))
+    (tmp_path / "study_net.py").write_text(NETWORKS)
+    study = cbam_search.launch("space.yaml", allow_code=True)
+    assert [trial.state for trial in study.trials.values() if trial.was_trained] == [TrialState.COMPLETE] * 3
+    assert (study.export("best", allow_code=True) / "model.py").is_file()
+    assert len(cbam_search.resume("own", trials=4, allow_code=True).front.ranks) == 4
