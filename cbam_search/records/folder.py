@@ -104,6 +104,10 @@ class StudyFolder:
         """Where a training failed: the traceback."""
         return self.evaluation(name) / "error.txt"
 
+    def claim(self, name: str) -> Path:
+        """Which worker may hand something over; see records/inbox.py."""
+        return self.evaluation(name) / ".claim"
+
     def file(self, name: str, file: EvaluationFile) -> Path:
         return self.evaluation(name) / f"{file}.safetensors"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -45,8 +45,8 @@ class Inbox:
     """Writes what workers hand over into one study's folder. Not thread-safe.
 
     The worker that took an evaluation up last has the claim to it. Calls of an older one, which may have been taken for dead,
-    are refused with ClaimLostError. Claims grow with time, so they hold across a restart of this object. HandoverError is
-    raised where the disk takes nothing more.
+    are refused with ClaimLostError. Claims grow with time, and hold across a restart of this object; so any call may be made
+    again by who has got no answer. HandoverError is raised where the disk takes nothing more.
     """
 
     def __init__(self, folder: StudyFolder, check: Callable[[], None] = lambda: None) -> None:
@@ -83,7 +83,7 @@ class Inbox:
     def set_checkpoint_aside(self, evaluation: str, claim: int) -> None:
         """The checkpoint is damaged: rename it, so that the training begins at its first epoch."""
         self._require(evaluation, claim)
-        with _disk():
+        with _disk(), suppress(FileNotFoundError):
             put_aside(self._folder.checkpoint(evaluation))
 
     def measured(self, evaluation: str, claim: int, metrics: dict[str, Measured]) -> None:
@@ -149,18 +149,32 @@ class Inbox:
 
     def _new_claim(self, evaluation: str) -> int:
         self._check()
-        claim = max(time.time_ns(), self._claims.get(evaluation, 0) + 1)
+        claim = max(time.time_ns(), self._newest_claim(evaluation) + 1)
+        path = self._folder.claim(evaluation)
+        with _disk():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Not forced to disk: it has to outlive this process, and no worker outlives the driver's machine.
+            path.write_text(str(claim))
         self._claims[evaluation] = claim
         return claim
 
+    def _newest_claim(self, evaluation: str) -> int:
+        """0 before the first."""
+        if evaluation not in self._claims:
+            with suppress(OSError, ValueError):
+                self._claims[evaluation] = int(self._folder.claim(evaluation).read_text())
+        return self._claims.get(evaluation, 0)
+
     def _require(self, evaluation: str, claim: int) -> None:
-        if claim < self._claims.get(evaluation, 0):
+        if claim < self._newest_claim(evaluation):
             raise ClaimLostError(f"evaluation {evaluation} has ended, or another worker goes on with it")
-        self._claims[evaluation] = claim
         self._check()
 
     def _put_in_place(self, evaluation: str, file: EvaluationFile) -> None:
-        replace_durably(self._folder.part(evaluation, file), self._folder.file(evaluation, file))
+        part, path = self._folder.part(evaluation, file), self._folder.file(evaluation, file)
+        # A call that is made again finds it in its place.
+        if part.exists() or not path.exists():
+            replace_durably(part, path)
 
 
 @contextmanager

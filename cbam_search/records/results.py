@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from cbam_search.durable import put_aside, write_atomically
+from cbam_search.durable import cut_torn_line, put_aside, write_atomically
 from cbam_search.errors import DamagedFileError
 from cbam_search.metrics import Measured
 from cbam_search.records.damage import reason
@@ -67,11 +67,12 @@ def write_epochs(path: Path, epochs: Iterable[Epoch]) -> None:
 
 
 def append_epochs(path: Path, epochs: Iterable[Epoch]) -> None:
-    """Add epochs, forced to disk."""
+    """Add epochs, forced to disk, in the place of a line that a crash or a full disk has torn."""
     lines = b"".join(EPOCH.dump_json(epoch) + b"\n" for epoch in epochs)
     if not lines:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
+    cut_torn_line(path)
     with path.open("ab") as file:
         file.write(lines)
         file.flush()

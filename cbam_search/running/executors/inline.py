@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
+from cbam_search.errors import CbamSearchError
 from cbam_search.records.inbox import Inbox
 from cbam_search.running.executors.executor import Executor, ExecutorEvent, Reported
 from cbam_search.running.worker import Worker
@@ -46,7 +48,9 @@ class InlineExecutor(Executor):
     def interrupt(self) -> None:
         self._interrupted = True
         if self._running:
-            self._worker.save()
+            # What cannot be handed over is trained again: it must not keep the study from ending.
+            with suppress(CbamSearchError):
+                self._worker.save()
         self._running.clear()
 
     def close(self, *, at_once: bool = False) -> None:  # noqa: ARG002

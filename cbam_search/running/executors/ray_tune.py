@@ -124,7 +124,7 @@ class TuneExecutor(Executor):
         self._asked = False
         if self._wanted is not None:
             task, self._task, self._wanted = self._task, None, None
-            none = NoMoreTasks() if self._no_more else None
+            none = NoMoreTasks() if self._no_more or self._interrupted else None
             self._turns.answer(task or none)
         else:
             self._turns.answer(None)
@@ -133,7 +133,8 @@ class TuneExecutor(Executor):
 
     def wanted(self, ray_id: str) -> dict[str, Any] | NoMoreTasks | None:
         if self._interrupted:
-            return None
+            # With None, where nothing runs, Tune would ask again for ten minutes before it looks whether it is to end.
+            return NoMoreTasks()
         task = self._turns.ask(ray_id)
         return {TASK_KEY: TASK.dump_json(task).decode()} if isinstance(task, EvaluationTask) else _none_or_no_more(task)
 
