@@ -83,6 +83,10 @@ class StudyRecords:
         """By number."""
         return self.view.trials
 
+    def check(self) -> None:
+        """Raise LeaseLostError where another driver has taken over; every write here checks by itself."""
+        self.ledger.check()
+
     def subscribe(self, listener: Listener) -> None:
         """Have `listener` called with each event from now on, after it is on disk and in the view."""
         self.ledger.subscribe(listener)
@@ -217,7 +221,7 @@ class StudyRecords:
         return self.trials[trial.number]
 
     def _set(self, number: int, key: str, value: Any) -> None:
-        self.ledger.check()
+        self.check()
         trial_id = self.storage.get_trial_id_from_study_id_trial_number(self.optuna_study_id, number)
         self.storage.set_trial_user_attr(trial_id, key, value)
 

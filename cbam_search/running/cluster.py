@@ -42,6 +42,12 @@ def ray_running(config: ResourcesConfig, *, verbose: bool) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    address = config.address or os.environ.get("RAY_ADDRESS", "")
+    if address.startswith("ray://"):
+        raise ResourceError(
+            f"{address} is an address for Ray Client, which leads through another machine; the study's folder is to be written "
+            f"on this one. Launch on a node of the cluster, with `address: auto`"
+        )
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         # A terminal that is closed sends SIGHUP to Ray's processes too, whose trainings are to end as the driver says.
@@ -54,7 +60,7 @@ def ray_running(config: ResourcesConfig, *, verbose: bool) -> Iterator[None]:
                 configure_logging=True,
             )
     except (ConnectionError, ValueError) as error:
-        raise ResourceError(f"no Ray cluster answers at {config.address or os.environ.get('RAY_ADDRESS')}: {error}") from None
+        raise ResourceError(f"no Ray cluster answers at {address}: {error}") from None
     try:
         yield
     finally:

@@ -94,6 +94,8 @@ class Conductor:
         if self._unfinished:
             return self._start_again(self._unfinished.pop(0))
         for _ in range(PROPOSALS_A_CALL):
+            # A proposal is a trial of Optuna's study already, which another driver may have taken over.
+            self.records.check()
             proposal = self.proposer.propose()
             if isinstance(proposal, NoCandidate):
                 self.exhausted = proposal

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cbam_search.cost.latency import LatencySetting
@@ -83,4 +83,5 @@ def inbox_beside_driver(folder: StudyFolder, check: Callable[[], None]) -> Itera
     try:
         yield RemoteInbox(actor)
     finally:
-        ray.kill(actor)
+        with suppress(RayError):  # Ray may be gone by now
+            ray.kill(actor)
