@@ -163,7 +163,7 @@ class TuneExecutor(Executor):
         if report.ended:
             self._turns.ask(Reported(task.evaluation, report))
         elif worker_died and 0 < self._lost[ray_id] < WORKER_DEATHS_AT_MOST:
-            # Where a warm worker died before it could begin, Tune takes this for two deaths, and gives the trial up at the second.
+            # A warm worker that died before it could begin is two deaths to Tune, which gives the trial up at the second.
             self._again.append(task)
         elif worker_died:
             self._turns.ask(WorkersDied(task.evaluation))
