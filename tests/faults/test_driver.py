@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from processes import descendants_named
 
 from cbam_search.records.events import EpochFinished, Event, StudyClosed, TrialFinished, TrialStarted
 from cbam_search.records.folder import StudyFolder
@@ -195,25 +196,10 @@ def test_a_killed_driver_loses_nothing(tmp_path: Path, command_line: CommandLine
 def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
     process = launch(tmp_path)
     wait_for(tmp_path, process, finished_and_under_way)
-    workers = _descendants_named(process.pid, "ray::")
+    workers = descendants_named(process.pid, "ray::", "Trainable")
     assert workers
     os.kill(workers[0], signal.SIGKILL)
     output = process.communicate(timeout=180)[0]
     assert process.returncode == 0, output
     study = check_complete(tmp_path, set())
     assert [trial.attempts for trial in study.trials.values() if trial.attempts > 1] == [2]
-
-
-def _descendants_named(ancestor: int, name: str) -> list[int]:
-    """Processes below `ancestor` whose title holds `name` and that train."""
-    rows = [line.split(None, 2) for line in subprocess.check_output(["ps", "-eo", "pid,ppid,args"], text=True).splitlines()[1:]]
-    parents = {int(pid): int(parent) for pid, parent, _ in rows}
-
-    def below(pid: int) -> bool:
-        while pid in parents:
-            if pid == ancestor:
-                return True
-            pid = parents[pid]
-        return False
-
-    return [int(pid) for pid, _, title in rows if name in title and "Trainable" in title and below(int(pid))]

@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -59,8 +60,12 @@ class TuneExecutor(Executor):
             tune.with_parameters(CandidateTrainable, data=data, job=job, pretrained=pretrained, inbox=inbox),
             {"cpu": resources.cpus, "gpu": resources.gpus},
         )
-        self._evaluations: dict[str, str] = {}
+        self._tasks: dict[str, EvaluationTask] = {}
         """By Ray's id of the trial; those that have not ended."""
+        self._again: list[EvaluationTask] = []
+        """For other trials of Tune's than those that they began as."""
+        self._lost: Counter[str] = Counter()
+        """Workers that died, by Ray's id."""
         self._task: EvaluationTask | None = None
         """For the trial that Tune wants."""
         self._wanted: str | None = None
@@ -75,7 +80,6 @@ class TuneExecutor(Executor):
 
     def start(self, task: EvaluationTask) -> None:
         assert self._wanted is not None
-        self._evaluations[self._wanted] = task.evaluation
         self._running.add(task.evaluation)
         self._task = task
 
@@ -124,7 +128,8 @@ class TuneExecutor(Executor):
         self._asked = False
         if self._wanted is not None:
             task, self._task, self._wanted = self._task, None, None
-            none = NoMoreTasks() if self._no_more or self._interrupted else None
+            # As long as one runs its worker may die, and another trial goes on with it.
+            none = NoMoreTasks() if self._interrupted or (self._no_more and not self._running) else None
             self._turns.answer(task or none)
         else:
             self._turns.answer(None)
@@ -135,36 +140,48 @@ class TuneExecutor(Executor):
         if self._interrupted:
             # With None, where nothing runs, Tune would ask again for ten minutes before it looks whether it is to end.
             return NoMoreTasks()
-        task = self._turns.ask(ray_id)
-        return {TASK_KEY: TASK.dump_json(task).decode()} if isinstance(task, EvaluationTask) else _none_or_no_more(task)
+        again = [task for task in self._again if task.evaluation in self._running]
+        task, self._again = (again[0], again[1:]) if again else (self._turns.ask(ray_id), [])
+        if not isinstance(task, EvaluationTask):
+            return _none_or_no_more(task)
+        self._tasks[ray_id] = task
+        return {TASK_KEY: TASK.dump_json(task).decode()}
 
     def reported(self, ray_id: str, result: dict[str, Any]) -> bool:
-        evaluation = self._evaluations.get(ray_id)
-        if evaluation in self._running:
-            assert evaluation is not None
-            self._turns.ask(Reported(evaluation, _report(result)))
-        return evaluation in self._running
+        task = self._running_task(ray_id)
+        if task is not None:
+            self._turns.ask(Reported(task.evaluation, _report(result)))
+        return self._running_task(ray_id) is not None
 
     def ended(self, ray_id: str, result: dict[str, Any] | None, *, worker_died: bool) -> None:
-        evaluation = self._evaluations.pop(ray_id, None)
-        if evaluation is None or evaluation not in self._running:
+        task = self._running_task(ray_id)
+        self._tasks.pop(ray_id, None)
+        if task is None:
             return
         report = _report(result or {})
         # Where Tune was interrupted the last result may be one that was told before, and ends nothing.
         if report.ended:
-            self._turns.ask(Reported(evaluation, report))
+            self._turns.ask(Reported(task.evaluation, report))
+        elif worker_died and 0 < self._lost[ray_id] < WORKER_DEATHS_AT_MOST:
+            # A warm worker that died before it could begin is two deaths to Tune, which gives the trial up at the second.
+            self._again.append(task)
         elif worker_died:
-            self._turns.ask(WorkersDied(evaluation))
+            self._turns.ask(WorkersDied(task.evaluation))
         else:
-            self._running.discard(evaluation)
+            self._running.discard(task.evaluation)
 
     def worker_lost(self, ray_id: str) -> None:
-        evaluation = self._evaluations.get(ray_id)
-        if evaluation is not None and evaluation in self._running:
-            self._turns.ask(WorkerLost(evaluation))
+        task = self._running_task(ray_id)
+        if task is not None:
+            self._lost[ray_id] += 1
+            self._turns.ask(WorkerLost(task.evaluation))
 
     def interrupted(self) -> bool:
         return self._interrupted
+
+    def _running_task(self, ray_id: str) -> EvaluationTask | None:
+        task = self._tasks.get(ray_id)
+        return task if task is not None and task.evaluation in self._running else None
 
     def _run(self) -> None:
         with _environment(TUNE_SETTINGS), _scratch_folder() as scratch:

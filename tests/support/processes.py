@@ -1,0 +1,20 @@
+"""Which processes run below another."""
+
+from __future__ import annotations
+
+import subprocess
+
+
+def descendants_named(ancestor: int, *parts: str) -> list[int]:
+    """Processes below `ancestor` whose title holds each of `parts`."""
+    rows = [line.split(None, 2) for line in subprocess.check_output(["ps", "-eo", "pid,ppid,args"], text=True).splitlines()[1:]]
+    parents = {int(pid): int(parent) for pid, parent, _ in rows}
+
+    def below(pid: int) -> bool:
+        while pid in parents:
+            if pid == ancestor:
+                return True
+            pid = parents[pid]
+        return False
+
+    return [int(pid) for pid, _, title in rows if all(part in title for part in parts) and below(int(pid))]
