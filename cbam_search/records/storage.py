@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
 
-from cbam_search.errors import UserError
+from cbam_search.errors import RecordsError, UserError
 from cbam_search.records.folder import StudyFolder
 from cbam_search.variables import VARIABLE, required, with_variables
 
@@ -55,6 +58,18 @@ def open_storage(url: str | None, folder: StudyFolder) -> RDBStorage:
         # The error's own words may hold the password.
         why = f"the package {error.name} is not installed" if isinstance(error, ImportError) else type(error).__name__
         raise UserError(f"records.storage {redacted(url)} cannot be opened: {why}") from None
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """Raise RecordsError where the storage of trials fails in a study that runs: a full disk, a database that is gone."""
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as error:
+        reason = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
+        # What was to be written, and the address with its password, stand in the error's own words.
+        why = str(getattr(reason, "orig", None) or type(reason).__name__).partition("\n")[0]
+        raise RecordsError(f"the study's storage of trials cannot be written: {why}") from error
 
 
 def redacted(url: str) -> str:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from cbam_search.errors import LeaseLostError
+from cbam_search.errors import CbamSearchError, LeaseLostError, RecordsError
 from cbam_search.records.events import StudyClosed
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.lease import Lease
 from cbam_search.records.settling import settle
+from cbam_search.records.storage import storage_errors
 from cbam_search.records.study_records import StudyRecords, open_records
 from cbam_search.report.replayed import with_replays
 from cbam_search.report.wording import count
@@ -97,19 +98,25 @@ def _run(
     interruption: Interruption,
     screen: Screen,
 ) -> StudyClosed:
-    settled = settle(records)
+    with storage_errors():
+        settled = settle(records)
+        conductor = conductor_of(records, prepared, resources, latency, settled)
     for problem in settled.problems:
         screen.note(problem)
-    conductor = conductor_of(records, prepared, resources, latency, settled)
     try:
-        with executor_of(records, prepared, resources, latency, lease.claim.check) as executor:
+        with storage_errors(), executor_of(records, prepared, resources, latency, lease.claim.check) as executor:
             interrupted = run_trials(conductor, executor, interruption)
     except KeyboardInterrupt:
         interrupted = True
     except LeaseLostError:
         raise
     except Exception as error:
-        records.closed(StudyClosed(reason="failed", message=f"{type(error).__name__}: {error}"))
+        message = str(error) if isinstance(error, CbamSearchError) else f"{type(error).__name__}: {error}"
+        with suppress(RecordsError):  # the ledger may be on the disk that is full
+            records.closed(StudyClosed(reason="failed", message=message))
+        screen.note(
+            f"what was finished is kept. To go on once that is mended: cbam-search resume {shlex.quote(records.folder.run)}"
+        )
         raise
     if interrupted:
         return StudyClosed(reason="interrupted", message=f"stopped by {interruption.by or 'Ctrl-C'}")

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from optuna.study import StudyDirection
 from pydantic import ValidationError
+from sqlalchemy import event
 from sqlalchemy.engine import make_url
 from studies import manifest_of, new_folder
 
-from cbam_search.errors import UserError
+from cbam_search.errors import RecordsError, UserError
 from cbam_search.records.config import RecordsConfig
-from cbam_search.records.storage import _resolve_variables, open_storage, redacted
+from cbam_search.records.storage import _resolve_variables, open_storage, redacted, storage_errors
 
 
 def test_sqlite_lies_beside_the_study_and_writes_ahead(tmp_path: Path) -> None:
@@ -20,6 +22,16 @@ def test_sqlite_lies_beside_the_study_and_writes_ahead(tmp_path: Path) -> None:
     with storage.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
     assert folder.database.is_file()
+
+
+def test_a_disk_that_is_full_is_said_in_a_sentence(tmp_path: Path) -> None:
+    storage = open_storage(None, new_folder(tmp_path))
+    event.listen(storage.engine, "connect", lambda connection, _record: connection.execute("PRAGMA max_page_count=1"))
+    storage.engine.dispose()
+    with pytest.raises(RecordsError) as caught, storage_errors():
+        for _ in range(100):
+            storage.create_new_study([StudyDirection.MAXIMIZE], study_name="x" * 400)
+    assert str(caught.value) == "the study's storage of trials cannot be written: database or disk is full"
 
 
 def test_another_sqlite_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
