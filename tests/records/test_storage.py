@@ -29,8 +29,8 @@ def test_a_disk_that_is_full_is_said_in_a_sentence(tmp_path: Path) -> None:
     event.listen(storage.engine, "connect", lambda connection, _record: connection.execute("PRAGMA max_page_count=1"))
     storage.engine.dispose()
     with pytest.raises(RecordsError) as caught, storage_errors():
-        for _ in range(100):
-            storage.create_new_study([StudyDirection.MAXIMIZE], study_name="x" * 400)
+        for number in range(100):
+            storage.create_new_study([StudyDirection.MAXIMIZE], study_name=f"{number}" + "x" * 400)
     assert str(caught.value) == "the study's storage of trials cannot be written: database or disk is full"
 
 
