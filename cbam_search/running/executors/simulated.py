@@ -32,7 +32,7 @@ class SimulatedExecutor(Executor):
         self._order = count()
         self._tasks: dict[str, EvaluationTask] = {}
         self._trainings: dict[str, Steps] = {}
-        self._steps: list[tuple[float, int, str, WorkerReport | None]] = []
+        self._steps: list[tuple[float, int, str, Steps, WorkerReport | None]] = []
         self._reported: str | None = None
         """Whose last step was an event, and who takes the next one only when events are asked for again."""
         self._interrupted = False
@@ -52,20 +52,22 @@ class SimulatedExecutor(Executor):
     def stop(self, evaluation: str) -> None:
         self._running.discard(evaluation)
         self._trainings.pop(evaluation, None)
+        self._tasks.pop(evaluation, None)
 
     def events(self, timeout_seconds: float) -> Sequence[ExecutorEvent]:  # noqa: ARG002
         if self._reported is not None:
             self._take_step(self._reported)
             self._reported = None
         while self._steps:
-            self._now_seconds, _, evaluation, report = heapq.heappop(self._steps)
-            if evaluation not in self._running:
+            ended_seconds, _, evaluation, training, report = heapq.heappop(self._steps)
+            if self._trainings.get(evaluation) is not training:
                 continue
+            self._now_seconds = ended_seconds
             if report is None:
                 self._begin(self._tasks[evaluation])
                 return (WorkerLost(evaluation),)
             if report.ended:
-                self._running.discard(evaluation)
+                self.stop(evaluation)
             else:
                 self._reported = evaluation
             return (Reported(evaluation, report),)
@@ -76,11 +78,11 @@ class SimulatedExecutor(Executor):
 
     def interrupt(self) -> None:
         self._interrupted = True
-        self._running.clear()
-        self._steps.clear()
+        self.close()
 
     def close(self, *, at_once: bool = False) -> None:  # noqa: ARG002
         self._running.clear()
+        self._trainings.clear()
         self._steps.clear()
 
     def _begin(self, task: EvaluationTask) -> None:
@@ -89,6 +91,7 @@ class SimulatedExecutor(Executor):
 
     def _take_step(self, evaluation: str) -> None:
         """Where it still runs."""
-        if evaluation in self._trainings:
-            seconds, report = next(self._trainings[evaluation])
-            heapq.heappush(self._steps, (self._now_seconds + seconds, next(self._order), evaluation, report))
+        training = self._trainings.get(evaluation)
+        if training is not None:
+            seconds, report = next(training)
+            heapq.heappush(self._steps, (self._now_seconds + seconds, next(self._order), evaluation, training, report))
