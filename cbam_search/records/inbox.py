@@ -54,10 +54,14 @@ class Inbox:
         self._folder = folder
         self._check = check
         self._claims: dict[str, int] = {}
+        self._under_way: set[str] = set()
+        """Evaluations that a worker has begun, as far as this object knows."""
+        self._wants_checkpoints = False
 
     def begin(self, evaluation: str) -> KnownEvaluation:
         """A worker takes the evaluation up."""
         claim = self._new_claim(evaluation)
+        self._under_way.add(evaluation)
         checkpoint = self._folder.checkpoint(evaluation)
         with _disk():
             for part in self._folder.evaluation(evaluation).glob(".*.part"):
@@ -72,6 +76,20 @@ class Inbox:
     def revoke(self, evaluation: str) -> None:
         """No worker has a claim to the evaluation any more: the driver has ended it."""
         self._new_claim(evaluation)
+        self._under_way.discard(evaluation)
+
+    def want_checkpoints(self) -> frozenset[str]:
+        """The driver is about to stop: each worker is to hand over a checkpoint after the epoch that it trains. Returns the
+        evaluations that workers have begun.
+        """
+        self._wants_checkpoints = True
+        return frozenset(self._under_way)
+
+    def checkpoint_wanted(self, evaluation: str, claim: int) -> bool:
+        """Whether the worker is to hand over a checkpoint now."""
+        self._require(evaluation, claim)
+        self._under_way.add(evaluation)
+        return self._wants_checkpoints
 
     def checkpoint_piece(self, evaluation: str, claim: int, offset: int, size: int) -> bytes:
         """So many bytes of the checkpoint, from `offset` on."""
@@ -130,6 +148,7 @@ class Inbox:
             if traceback is not None:
                 write_atomically(self._folder.error(evaluation), traceback)
             write_result(self._folder.result(evaluation), outcome)
+        self._under_way.discard(evaluation)
 
     def nominal_ms(self, setting: LatencySetting) -> float | None:
         """What the reference network of latencies takes in this study; None where it is not fixed yet."""

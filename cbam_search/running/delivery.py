@@ -21,6 +21,8 @@ class InboxCalls(Protocol):
 
     def begin(self, evaluation: str) -> KnownEvaluation: ...
 
+    def checkpoint_wanted(self, evaluation: str, claim: int) -> bool: ...
+
     def checkpoint_piece(self, evaluation: str, claim: int, offset: int, size: int) -> bytes: ...
 
     def set_checkpoint_aside(self, evaluation: str, claim: int) -> None: ...
@@ -51,6 +53,9 @@ class NoInbox:
 
     def begin(self, evaluation: str) -> KnownEvaluation:  # noqa: ARG002
         return KnownEvaluation(claim=0)
+
+    def checkpoint_wanted(self, evaluation: str, claim: int) -> bool:  # noqa: ARG002
+        return False
 
     def checkpoint_piece(self, evaluation: str, claim: int, offset: int, size: int) -> bytes:  # noqa: ARG002
         return b""
@@ -116,6 +121,10 @@ class Delivery:
     def epoch(self, epoch: Epoch) -> None:
         """It goes along with the next checkpoint, or with the end: without these it would be trained again."""
         self._epochs.append(epoch)
+
+    def checkpoint_wanted(self) -> bool:
+        """Whether the driver is about to stop, and wants one now. Raises ClaimLostError where another worker goes on."""
+        return self._inbox.checkpoint_wanted(self._evaluation, self.known.claim)
 
     def save_checkpoint(self, content: bytes) -> None:
         """Hand over a checkpoint after the last epoch."""

@@ -164,6 +164,8 @@ class Worker:
         now.seconds += now.last.seconds
         if now.last.epoch == self._job.recipe.epochs:
             return replace(self._ended(now, TrialState.COMPLETE, None), epoch=now.last)
+        if now.delivery.checkpoint_wanted():
+            self._save(now)
         return WorkerReport(now.last, now.measured)
 
     def _measure(self, now: _UnderWay, delivery: Delivery) -> str | None:

@@ -11,7 +11,7 @@ from cbam_search.own_source import source_digest
 from cbam_search.running.worker_report import EvaluationTask
 
 _NETWORK = """
-import os, signal
+import os, signal, time
 from pathlib import Path
 from torch import nn
 
@@ -34,6 +34,8 @@ class Net(nn.Module):
         with steps.open("a") as file:
             file.write(f"{os.getpid()}\\n")
         taken = len(steps.read_text().split())
+        if self.name.startswith("slow") and taken == 2:
+            time.sleep(25)
         if self.name.startswith("failing") and taken == 2:
             raise RuntimeError("failing on purpose")
         if self.name.startswith("deadly") and taken == 3 or self.name.startswith("always_deadly"):
@@ -45,8 +47,12 @@ class Net(nn.Module):
 class WatchedNetworks:
     """Networks whose code and notes lie in `folder`.
 
-    One whose name begins with `failing` raises in its second step; with `deadly`, it kills its process in the third step that
-    is ever taken; with `always_deadly`, in every step.
+    By the beginning of its name one
+
+    - `slow` takes 25 s for its second step,
+    - `failing` raises in its second step,
+    - `deadly` kills its process in the third step that is ever taken,
+    - `always_deadly` does so in every step.
     """
 
     folder: Path

@@ -98,7 +98,13 @@ class TuneExecutor(Executor):
         if isinstance(call, str):
             self._wanted = call
             return ()
+        if isinstance(call, WorkerLost):
+            # It waits for another worker now, and has nothing to hand over.
+            self._inbox.revoke(call.evaluation)
         if isinstance(call, WorkersDied) or (isinstance(call, Reported) and call.report.ended):
+            self._running.discard(call.evaluation)
+        elif call is not None and self._interrupted:
+            # Its worker has handed over a checkpoint before it reported.
             self._running.discard(call.evaluation)
         return () if call is None else (call,)
 
@@ -107,10 +113,13 @@ class TuneExecutor(Executor):
 
     def interrupt(self) -> None:
         self._interrupted = True
+        # Tune itself waits for seconds, and kills workers whose epochs take longer. Trials that nobody has begun are no loss.
+        self._running &= self._inbox.want_checkpoints()
 
     def close(self, *, at_once: bool = False) -> None:
         """Ends Tune's run. Its events count no more."""
         self._interrupted = True
+        self._running.clear()
         until = time.monotonic() + (0.0 if at_once else SECONDS_TO_CLOSE)
         while not self._turns.ended and time.monotonic() < until:
             self._let_tune_go_on()
@@ -119,7 +128,6 @@ class TuneExecutor(Executor):
                 self._asked = self._turns.next_call(timeout_seconds=1.0) is not None
             except Exception:
                 break
-        self._running.clear()
 
     def _let_tune_go_on(self) -> None:
         """Answer what it asked last, with what the driver has done since."""
@@ -177,7 +185,7 @@ class TuneExecutor(Executor):
             self._turns.ask(WorkerLost(task.evaluation))
 
     def interrupted(self) -> bool:
-        return self._interrupted
+        return self._interrupted and not self._running
 
     def _running_task(self, ray_id: str) -> EvaluationTask | None:
         task = self._tasks.get(ray_id)

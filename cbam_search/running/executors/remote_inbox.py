@@ -31,6 +31,12 @@ class RemoteInbox:
     def revoke(self, evaluation: str) -> None:
         self._call("revoke", evaluation)
 
+    def want_checkpoints(self) -> frozenset[str]:
+        return self._call("want_checkpoints")  # type: ignore[no-any-return]
+
+    def checkpoint_wanted(self, evaluation: str, claim: int) -> bool:
+        return self._call("checkpoint_wanted", evaluation, claim)  # type: ignore[no-any-return]
+
     def checkpoint_piece(self, evaluation: str, claim: int, offset: int, size: int) -> bytes:
         return self._call("checkpoint_piece", evaluation, claim, offset, size)  # type: ignore[no-any-return]
 

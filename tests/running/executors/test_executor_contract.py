@@ -348,6 +348,20 @@ def test_an_interrupted_evaluation_goes_on_with_the_next_epoch(bench: RealBench)
     assert bench.epochs_trained("a") == EPOCHS
 
 
+@RAY
+def test_an_interruption_waits_for_an_epoch_that_takes_long(bench: RealBench) -> None:
+    """Longer than Tune lets workers take once it ends."""
+    with bench.executor() as executor:
+        start(executor, bench, "slow")
+        until_epoch(executor, 1)
+        follow(executor, lambda _: bench.epochs_trained("slow") == 2)
+        executor.interrupt()
+        happened = until_idle(executor)
+    assert epochs_of(happened, "slow") == [2]
+    assert [epoch.epoch for epoch in read_epochs(bench.folder.epochs("slow"))] == [1, 2]
+    assert bench.folder.checkpoint("slow").exists()
+
+
 @with_workers
 def test_an_evaluation_whose_end_is_on_disk_is_not_trained_again(bench: RealBench) -> None:
     with bench.executor() as executor:
