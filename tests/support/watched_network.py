@@ -11,16 +11,16 @@ from cbam_search.own_source import source_digest
 from cbam_search.running.worker_report import EvaluationTask
 
 _NETWORK = """
-import os, signal
+import os, signal, time
 from pathlib import Path
 from torch import nn
 
 HERE = Path(__file__).parent
 
 class Net(nn.Module):
-    def __init__(self, name, in_channels, classes):
+    def __init__(self, name, in_channels, classes, step_seconds=0.0):
         super().__init__()
-        self.name = name
+        self.name, self.step_seconds = name, step_seconds
         self.layer = nn.Conv2d(in_channels, 4, 3, bias=False)
         self.head = nn.Linear(4, classes)
 
@@ -30,6 +30,7 @@ class Net(nn.Module):
         return self.head(self.layer(x).relu().mean((2, 3)))
 
     def note_step(self):
+        time.sleep(self.step_seconds)
         steps = HERE / f"{self.name}.steps"
         with steps.open("a") as file:
             file.write(f"{os.getpid()}\\n")
@@ -46,7 +47,7 @@ class WatchedNetworks:
     """Networks whose code and notes lie in `folder`.
 
     One whose name begins with `failing` raises in its second step; with `deadly`, it kills its process in the third step that
-    is ever taken; with `always_deadly`, in every step.
+    is ever taken; with `always_deadly`, in every step. A step takes `step_seconds` longer than it would, an argument.
     """
 
     folder: Path
