@@ -18,9 +18,9 @@ from torch import nn
 HERE = Path(__file__).parent
 
 class Net(nn.Module):
-    def __init__(self, name, in_channels, classes):
+    def __init__(self, name, in_channels, classes, step_seconds=0.0):
         super().__init__()
-        self.name = name
+        self.name, self.step_seconds = name, step_seconds
         self.layer = nn.Conv2d(in_channels, 4, 3, bias=False)
         self.head = nn.Linear(4, classes)
 
@@ -30,6 +30,7 @@ class Net(nn.Module):
         return self.head(self.layer(x).relu().mean((2, 3)))
 
     def note_step(self):
+        time.sleep(self.step_seconds)
         steps = HERE / f"{self.name}.steps"
         with steps.open("a") as file:
             file.write(f"{os.getpid()}\\n")
@@ -53,6 +54,8 @@ class WatchedNetworks:
     - `failing` raises in its second step,
     - `deadly` kills its process in the third step that is ever taken,
     - `always_deadly` does so in every step.
+
+    A step takes `step_seconds` longer than it would, an argument.
     """
 
     folder: Path
