@@ -133,7 +133,8 @@ def simulate(
         proposer = Proposer(
             records, setting.space, setting.cost.cost, config, seed=seed, bounds=table.metadata.bounds, published=published
         )
-        conductor = Conductor(records, proposer, "none", settled=settle(records), rungs=rungs(setting, config))
+        conductor = Conductor(records, proposer, "none", rungs=rungs(setting, config))
+        conductor.take_over(settle(records))
         found = _run(conductor, table, draws, workers=workers, epochs_at_most=epochs_at_most)
         records.close()
     return found

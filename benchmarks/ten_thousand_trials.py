@@ -128,7 +128,8 @@ class Study:
         proposer = Proposer(self.records, space, cost.cost, config, seed=0, bounds={}, published=designs)
         rungs = Rungs(config.scheduler, epochs=EPOCHS, bounds={}, measured_bounds={})
         stopping = rungs if config.scheduler.kind != "none" else None
-        self.conductor = TimedConductor(self.records, proposer, "front", settled=settled, rungs=stopping)
+        self.conductor = TimedConductor(self.records, proposer, "front", rungs=stopping)
+        self.conductor.take_over(settled)
         self.trainer = FakeTrainer()
 
     def run(self, measured: Measured, trials: int) -> None:

@@ -17,6 +17,7 @@ CbamSearchError
 │   ├── ResourceError           the machine or cluster cannot give what a trial asks for
 │   └── ExportError             nothing to export, or nowhere to put it
 ├── TrainingError               one trial could not be trained
+│   ├── CheckpointError         a checkpoint is another training's
 │   ├── DivergedError           loss or a metric was not finite
 │   └── DeviceMemoryError       the device ran out of memory
 ├── RecordsError                the durable records are damaged or cannot be written
@@ -96,6 +97,10 @@ class ExportError(UserError):
 
 class TrainingError(CbamSearchError):
     """One trial could not be trained."""
+
+
+class CheckpointError(TrainingError):
+    """A checkpoint is another training's, or of a version that wrote otherwise."""
 
 
 class DivergedError(TrainingError):

@@ -115,6 +115,10 @@ class StudyFolder:
         """The same file while it arrives piece by piece."""
         return self.evaluation(name) / f".{file}.part"
 
+    def parts(self, name: str) -> list[Path]:
+        """Those that are there."""
+        return list(self.evaluation(name).glob(".*.part"))
+
     @property
     def run(self) -> str:
         """What commands take for this study, typed here: its name where they look for names, else its path."""

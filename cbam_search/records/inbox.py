@@ -64,7 +64,7 @@ class Inbox:
         self._under_way.add(evaluation)
         checkpoint = self._folder.checkpoint(evaluation)
         with _disk():
-            for part in self._folder.evaluation(evaluation).glob(".*.part"):
+            for part in self._folder.parts(evaluation):
                 part.unlink(missing_ok=True)
             return KnownEvaluation(
                 claim,
@@ -173,7 +173,9 @@ class Inbox:
         with _disk():
             path.parent.mkdir(parents=True, exist_ok=True)
             # Not forced to disk: it has to outlive this process, and no worker outlives the driver's machine.
-            path.write_text(str(claim))
+            written = path.with_name(f"{path.name}.new")
+            written.write_text(str(claim))
+            written.replace(path)
         self._claims[evaluation] = claim
         return claim
 
@@ -201,4 +203,4 @@ def _disk() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise HandoverError(f"the study's folder cannot be written: {error.strerror}") from error
+        raise HandoverError(f"the study's folder cannot be read or written: {error.strerror}") from error

@@ -40,7 +40,7 @@ Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class LeaseClaim:
+class LeaseGuard:
     """The right to write in a study, small enough to hand to a process that writes on the driver's behalf."""
 
     folder: StudyFolder
@@ -65,8 +65,8 @@ class Lease:
     Its methods may be called from any thread.
     """
 
-    def __init__(self, claim: LeaseClaim, record: LeaseRecord, *, clock: Clock = time.time) -> None:
-        self.claim = claim
+    def __init__(self, guard: LeaseGuard, record: LeaseRecord, *, clock: Clock = time.time) -> None:
+        self.guard = guard
         self._record = record
         self._clock = clock
         self._lock = threading.Lock()
@@ -75,16 +75,16 @@ class Lease:
 
     @property
     def generation(self) -> int:
-        return self.claim.generation
+        return self.guard.generation
 
     def check(self) -> None:
-        """Raise LeaseLostError when another driver has taken over; see `LeaseClaim.check`."""
-        self.claim.check()
+        """Raise LeaseLostError when another driver has taken over; see `LeaseGuard.check`."""
+        self.guard.check()
 
     def stop_requested(self) -> bool:
         """Whether someone asked this driver to stop. One look at the file system; False where that fails."""
         try:
-            return stop_file(self.claim.folder, self.generation).exists()
+            return stop_file(self.guard.folder, self.generation).exists()
         except OSError:
             return False
 
@@ -138,7 +138,7 @@ class Lease:
 
     def _write(self, record: LeaseRecord) -> None:
         self.check()
-        folder = self.claim.folder
+        folder = self.guard.folder
         if not folder.path.is_dir():  # removed by its owner: do not make it again
             return
         # Without hard links two drivers may both have written this file: the later one has it.
@@ -150,7 +150,7 @@ class Lease:
     def _is_ours(self) -> bool:
         """A file that is damaged or gone is: written anew, it is whole."""
         try:
-            found = read_lease(self.claim.folder, self.generation)
+            found = read_lease(self.guard.folder, self.generation)
         except RecordsError:
             return True
         own = ("host", "process", "process_started", "since_seconds")
@@ -181,7 +181,7 @@ def take_lease(
         raise not_writable(folder, "nothing can be trained in it", error) from error
     if not written:
         raise StudyBusyError(_busy(folder, read_lease(folder, last + 1)))
-    return Lease(LeaseClaim(folder, last + 1), record, clock=clock)
+    return Lease(LeaseGuard(folder, last + 1), record, clock=clock)
 
 
 def _require_free(folder: StudyFolder, generation: int, clock: Clock, sleep: Sleep, note: Note) -> None:

@@ -34,7 +34,10 @@ class WeightsKeeper:
         self._at_most_bytes = at_most_bytes if keep == "front" else float("inf")
         self._sizes: dict[int, int] = {}
         self._total = 0
-        for trial in records.trials.values():
+
+    def collect(self) -> None:
+        """Look at all trials, once when the study is opened: a driver that died may have left files."""
+        for trial in self._records.trials.values():
             self._remove_leftovers(trial)
         self._remove_beyond_bound()
 
@@ -44,12 +47,14 @@ class WeightsKeeper:
         self._remove_beyond_bound()
 
     def _remove_leftovers(self, trial: Trial) -> None:
-        """Of a training that ended: its checkpoint and epochs, and its weights unless they are kept."""
+        """Of a training that ended: its checkpoint, its epochs, what arrived of files, and its weights unless they are kept."""
         if trial.state is TrialState.RUNNING or not trial.was_trained:
             return
         folder = self._records.folder
         folder.checkpoint(trial.evaluation).unlink(missing_ok=True)
         folder.epochs(trial.evaluation).unlink(missing_ok=True)
+        for part in folder.parts(trial.evaluation):
+            part.unlink(missing_ok=True)
         weights = folder.weights(trial.evaluation)
         if self._keep == "none" or trial.state is not TrialState.COMPLETE:
             weights.unlink(missing_ok=True)

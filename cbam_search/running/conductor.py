@@ -42,32 +42,41 @@ class Conductor:
         proposer: Proposer,
         keep: Keep,
         *,
-        settled: Settled,
         keep_bytes: float = float("inf"),
         rungs: Rungs | None = None,
         replays: Replays | None = None,
     ) -> None:
-        """settled: what an earlier driver left. keep, keep_bytes: see `WeightsKeeper`. rungs: where trials are stopped early;
-        filled from the records here. replays: what other studies trained, where the evaluation cache is on.
+        """keep, keep_bytes: see `WeightsKeeper`. rungs: where trials are stopped early, still empty. replays: what other
+        studies trained, where the evaluation cache is on. Before the first trial call `take_over`.
         """
         self.records = records
         self.proposer = proposer
         self.rungs = rungs
+        self.weights = WeightsKeeper(records, keep, at_most_bytes=keep_bytes)
         self._replays = replays
-        self._unfinished = list(settled.cut_off)
-        self._begin_anew = frozenset(filter(records.view.is_of_other_numerics, settled.cut_off))
+        self._unfinished: list[int] = []
+        self._begin_anew: frozenset[int] = frozenset()
         """Trainings that were cut off and begin again at their first epoch, as this version trains otherwise."""
-        if rungs is not None:
-            rungs.fill(records.view, records.manifest.objectives, without=self._begin_anew)
-        for number in self._begin_anew:
-            shutil.rmtree(records.folder.evaluation(records.trials[number].evaluation), ignore_errors=True)
-        for number in settled.untold:
-            proposer.observe(records.trials[number])
         self._failures: list[str] = []
         self.exhausted: NoCandidate | None = None
         """Why there is nothing to train any more."""
         self.stopped_by: StudyFailedError | None = None
-        self.weights = WeightsKeeper(records, keep, at_most_bytes=keep_bytes)
+
+    def take_over(self, settled: Settled) -> None:
+        """Go on where earlier drivers left the study; nothing is left in a new one. settled: what `settle` found."""
+        self._unfinished = list(settled.cut_off)
+        self._begin_anew = frozenset(filter(self.records.view.is_of_other_numerics, settled.cut_off))
+        # What begins anew has nothing to go on from.
+        for number in self._begin_anew:
+            shutil.rmtree(self.records.folder.evaluation(self.records.trials[number].evaluation), ignore_errors=True)
+        # The rungs know what arrived, the sampler what ended, before anything more ends.
+        if self.rungs is not None:
+            self.rungs.fill(self.records.view, self.records.manifest.objectives, without=self._begin_anew)
+        for number in settled.untold:
+            self.proposer.observe(self.records.trials[number])
+        # Files that the last driver had no time to remove.
+        self.weights.collect()
+        # Trainings that ended behind its back end now, as any other.
         for number, outcome in settled.handed_over.items():
             self.finish(number, outcome)
 
@@ -77,10 +86,11 @@ class Conductor:
         return self.exhausted is not None or self.stopped_by is not None
 
     def next(self) -> Trial | None:
-        """The next trial to train, recorded as started; None where there is none, for good where `ended` says so.
+        """The next trial to train, recorded as started; None where there is none: for good if `ended` says so, else ask again.
 
-        What another study has trained ends here and now, and the next is looked for, for a moment. The cache is asked before
-        what an earlier driver left is read: it may have died in the middle of a replay, whose epochs are none of this study's.
+        A trial that another study has trained is replayed here and ends at once; so does one whose verdict at a rung a crash
+        had cut off. Then the next one is looked for. The cache comes first: an earlier driver may have died in the middle of a
+        replay, whose epochs are not for this study's rungs.
         """
         until = time.monotonic() + REPLAYING_SECONDS_A_CALL
         while (trial := self._started()) is not None and (self._replayed(trial) or self._stopped_late(trial)):
@@ -133,6 +143,8 @@ class Conductor:
         Raises RecordsError where what the worker handed over could not be kept.
         """
         if report.problem is not None:
+            # It may be that another driver has taken over: then that is the reason.
+            self.records.check()
             raise RecordsError(report.problem)
         self.measured(number, report.measured)
         if report.epoch is not None:
@@ -186,7 +198,7 @@ class Conductor:
         self.finish(number, outcome)
 
     def stop_if_behind(self, number: int) -> bool:
-        """Ask, and do what the answer is."""
+        """Stop the trial where it stands if it is behind at a rung; returns whether it was."""
         reason = self.reason_to_stop(number)
         if reason is not None:
             self.stop(number, reason)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import time
-import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from traceback import extract_tb, format_exception
 
 import torch
 from torch import nn
@@ -23,13 +23,14 @@ from cbam_search.cost.device import physical_id
 from cbam_search.cost.device_lock import DeviceLock
 from cbam_search.data.images import ImageData, ImageSplit
 from cbam_search.errors import (
+    CheckpointError,
     ClaimLostError,
     DamagedFileError,
     DeviceMemoryError,
     DivergedError,
-    HandoverError,
-    LeaseLostError,
+    RecordsError,
     ResourceError,
+    TrainingError,
 )
 from cbam_search.metrics import TEST_ACCURACY, Measured, trained_values
 from cbam_search.own_code import NO_CODE, CodePermission
@@ -111,64 +112,55 @@ class Worker:
         )
         measured_on = [job.latency.device.torch_device()] if job.latency else []
         self._locks = [DeviceLock(name) for name in sorted({physical_id(device) for device in (self._device, *measured_on)})]
-        self._under_way: _UnderWay | None = None
+        self._run: _Run | None = None
 
     def begin(self, task: EvaluationTask) -> None:
         """Take up an evaluation; nothing is computed before the first step."""
-        self._under_way = _UnderWay(task)
+        self._run = _Run(task)
 
     def step(self) -> WorkerReport:
         """Train one epoch more, or find that there is none to train; the report says which."""
-        now = self._under_way
-        assert now is not None, "begin comes before step"
+        run = self._run
+        assert run is not None, "begin comes before step"
         try:
-            return self._report(now)
-        except (HandoverError, LeaseLostError) as error:
-            self._under_way = None
-            return WorkerReport(problem=str(error))
+            report = self._step(run)
+        except RecordsError as error:
+            report = WorkerReport(problem=str(error))
         except ClaimLostError as error:
-            self._under_way = None
-            return WorkerReport(outcome=Outcome(state=TrialState.FAILED, reason=str(error)))
+            report = WorkerReport(outcome=Outcome(state=TrialState.FAILED, reason=str(error)))
+        if report.ended:
+            self._run = None
+        return report
 
     def save(self) -> None:
         """Hand over what was trained since the last checkpoint, before the worker ends."""
-        if self._under_way is not None:
-            self._save(self._under_way)
+        if self._run is not None:
+            self._save(self._run)
 
-    def _report(self, now: _UnderWay) -> WorkerReport:
+    def _step(self, run: _Run) -> WorkerReport:
+        """Raises RecordsError where the driver cannot keep what is handed over, and ClaimLostError."""
+        if run.delivery is None:
+            run.delivery = Delivery(self._inbox, run.task.evaluation)
+            if (known := run.delivery.known.outcome) is not None:
+                return WorkerReport(outcome=known)
         try:
-            if now.training is None:
-                now.delivery = Delivery(self._inbox, now.task.evaluation)
-                if (known := now.delivery.known.outcome) is not None:
-                    self._under_way = None
-                    return WorkerReport(outcome=known)
-                if beyond := self._measure(now, now.delivery):
-                    return self._ended(now, TrialState.INFEASIBLE, beyond)
-            self._save_if_due(now)
+            if run.training is None and (too_slow := self._measure(run, run.delivery)):
+                return self._finish(run, TrialState.INFEASIBLE, too_slow)
+            self._save_if_due(run)
             with self._device_shared():
-                now.last = next(now.training or self._start(now))
-            assert now.delivery is not None
-            now.delivery.epoch(now.last)
-        except (HandoverError, LeaseLostError, ClaimLostError):
+                run.last = next(run.training or self._start(run, run.delivery))
+        except (RecordsError, ClaimLostError):
             raise
-        except DivergedError as error:
-            return self._ended(now, TrialState.DIVERGED, str(error))
-        except DeviceMemoryError as error:
-            return self._ended(now, TrialState.INFEASIBLE, f"out of memory on {self._device.type}: {error}")
-        except ResourceError as error:
-            return self._ended(now, TrialState.FAILED, str(error))
         except Exception as error:
-            last_line = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"{Path(last_line.filename).name}:{last_line.lineno}"
-            return self._ended(now, TrialState.FAILED, f"{type(error).__name__} at {where}: {error}", traceback.format_exc())
-        now.seconds += now.last.seconds
-        if now.last.epoch == self._job.recipe.epochs:
-            return replace(self._ended(now, TrialState.COMPLETE, None), epoch=now.last)
-        if now.delivery.checkpoint_wanted():
-            self._save(now)
-        return WorkerReport(now.last, now.measured)
+            return self._finish(run, *_known_end(error, self._device), traceback=_traceback_worth_keeping(error))
+        run.delivery.epoch(run.last)
+        if run.last.epoch == self._job.recipe.epochs:
+            return replace(self._finish(run, TrialState.COMPLETE), epoch=run.last)
+        if run.delivery.checkpoint_wanted():
+            self._save(run)
+        return WorkerReport(run.last, run.measured)
 
-    def _measure(self, now: _UnderWay, delivery: Delivery) -> str | None:
+    def _measure(self, run: _Run, delivery: Delivery) -> str | None:
         """The candidate's latency, before anything is trained; returns why it is not to be trained, if so.
 
         What was measured before goes first: a training that goes on elsewhere keeps its figure.
@@ -176,11 +168,11 @@ class Worker:
         if not self._meter:
             return None
         if delivery.known.measured is None:
-            now.measured = self._meter.metrics(now.task.architecture)
-            delivery.measured(now.measured)
+            run.measured = self._meter.metrics(run.task.architecture)
+            delivery.measured(run.measured)
         else:
-            now.measured = delivery.known.measured
-        return self._meter.beyond(now.measured)
+            run.measured = delivery.known.measured
+        return self._meter.beyond(run.measured)
 
     @contextmanager
     def _device_shared(self) -> Iterator[None]:
@@ -190,81 +182,100 @@ class Worker:
                 held.enter_context(lock.shared())
             yield
 
-    def _start(self, now: _UnderWay) -> Training:
+    def _start(self, run: _Run, delivery: Delivery) -> Training:
         """From the driver's last checkpoint, or the first epoch."""
-        assert now.delivery is not None
-        checkpoint = now.delivery.checkpoint()
         try:
-            training = self._trained_from(now, checkpoint)
+            training = self._training_from(run, delivery.checkpoint())
         except DamagedFileError:
-            now.delivery.checkpoint_is_damaged()
-            training = self._trained_from(now, None)
-        now.training, now.saved_epoch = training, training.epoch
-        now.saved_at_seconds = time.monotonic()
+            delivery.checkpoint_is_damaged()
+            training = self._training_from(run, None)
+        run.training, run.saved_epoch = training, training.epoch
+        run.saved_at_seconds = time.monotonic()
         return training
 
-    def _trained_from(self, now: _UnderWay, checkpoint: bytes | None) -> Training:
-        seed = now.task.seed
+    def _training_from(self, run: _Run, checkpoint: bytes | None) -> Training:
+        seed = run.task.seed
         with deterministic(seed, self._device):
-            network = build_start(now.task.architecture, self._pretrained, code=self._job.code)
-        now.network = network
+            network = build_start(run.task.architecture, self._pretrained, code=self._job.code)
+        run.network = network
         return train(network, self._data, self._job.recipe, seed=seed, device=self._device, checkpoint=checkpoint)
 
-    def _save_if_due(self, now: _UnderWay) -> None:
+    def _save_if_due(self, run: _Run) -> None:
         """After an epoch that the driver has heard of, and before the next."""
-        wait_seconds = max(CHECKPOINT_EVERY_SECONDS, now.saving_seconds / TIME_FOR_CHECKPOINTS)
-        if time.monotonic() - now.saved_at_seconds >= wait_seconds:
-            self._save(now)
+        wait_seconds = max(CHECKPOINT_EVERY_SECONDS, run.saving_seconds / TIME_FOR_CHECKPOINTS)
+        if time.monotonic() - run.saved_at_seconds >= wait_seconds:
+            self._save(run)
 
-    def _save(self, now: _UnderWay) -> None:
-        training, delivery = now.training, now.delivery
-        if training is None or delivery is None or training.epoch == now.saved_epoch:
+    def _save(self, run: _Run) -> None:
+        training, delivery = run.training, run.delivery
+        if training is None or delivery is None or training.epoch == run.saved_epoch:
             return
         begun = time.monotonic()
         delivery.save_checkpoint(training.checkpoint())
-        now.saved_epoch, now.saved_at_seconds = training.epoch, time.monotonic()
-        now.saving_seconds = now.saved_at_seconds - begun
+        run.saved_epoch, run.saved_at_seconds = training.epoch, time.monotonic()
+        run.saving_seconds = run.saved_at_seconds - begun
 
-    def _ended(self, now: _UnderWay, state: TrialState, reason: str | None, error: str | None = None) -> WorkerReport:
+    def _finish(self, run: _Run, state: TrialState, reason: str | None = None, *, traceback: str | None = None) -> WorkerReport:
         """Hand over the end, then report it."""
-        assert now.delivery is not None
+        assert run.delivery is not None
+        training = run.training
+        resumed_epoch = training.resumed_epoch if training else 0
         outcome = Outcome(
             state=state,
-            metrics=(self._last_metrics(now) if state is TrialState.COMPLETE else {}) | now.measured,
-            epochs=now.last.epoch if now.last else 0,
-            seconds=now.seconds,
+            metrics=(self._last_metrics(run) if state is TrialState.COMPLETE else {}) | run.measured,
+            epochs=run.last.epoch if run.last else resumed_epoch,
+            seconds=training.seconds if training else 0.0,
             reason=reason,
             numerics_version=NUMERICS_VERSION,
         )
-        now.delivery.finish(outcome, self._kept(now) if state is TrialState.COMPLETE else {}, error)
-        self._under_way = None
-        return WorkerReport(measured=now.measured, outcome=outcome)
+        run.delivery.finish(outcome, self._kept(run) if state is TrialState.COMPLETE else {}, traceback)
+        return WorkerReport(measured=run.measured, outcome=outcome)
 
-    def _last_metrics(self, now: _UnderWay) -> dict[str, Measured]:
+    def _last_metrics(self, run: _Run) -> dict[str, Measured]:
         """Of the last epoch, with errors where they are known."""
-        assert now.last is not None
-        assert now.training is not None
-        assert now.network is not None
-        metrics = {name: Measured(value=value) for name, value in now.last.metrics.items()} | now.training.measured
+        assert run.last is not None
+        assert run.training is not None
+        assert run.network is not None
+        metrics = {name: Measured(value=value) for name, value in run.last.metrics.items()} | run.training.measured
         if self._test is not None:
-            confusion = evaluate(now.network, self._test, self._job.recipe)[1]
+            confusion = evaluate(run.network, self._test, self._job.recipe)[1]
             metrics[TEST_ACCURACY] = trained_values(confusion)["accuracy"]
         return metrics
 
-    def _kept(self, now: _UnderWay) -> dict[EvaluationFile, bytes]:
+    def _kept(self, run: _Run) -> dict[EvaluationFile, bytes]:
         """Weights and predictions, where they are asked for."""
-        assert now.network is not None
-        assert now.training is not None
+        assert run.network is not None
+        assert run.training is not None
         kept: dict[EvaluationFile, bytes] = {}
         if self._job.keep_weights:
-            kept["weights"] = weights_of(now.network)
+            kept["weights"] = weights_of(run.network)
         if self._job.keep_predictions:
-            kept["predictions"] = predictions_of(now.training.predicted)
+            kept["predictions"] = predictions_of(run.training.predicted)
         return kept
 
 
+def _known_end(error: Exception, device: torch.device) -> tuple[TrialState, str]:
+    """How a training ended that raised `error`, and why."""
+    match error:
+        case DivergedError():
+            return TrialState.DIVERGED, str(error)
+        case DeviceMemoryError():
+            return TrialState.INFEASIBLE, f"out of memory on {device.type}: {error}"
+        case ResourceError() | CheckpointError():
+            return TrialState.FAILED, str(error)
+    last_line = extract_tb(error.__traceback__)[-1]
+    where = f"{Path(last_line.filename).name}:{last_line.lineno}"
+    return TrialState.FAILED, f"{type(error).__name__} at {where}: {error}"
+
+
+def _traceback_worth_keeping(error: Exception) -> str | None:
+    """Of an error that nobody foresaw."""
+    expected = isinstance(error, (TrainingError, ResourceError))
+    return None if expected else "".join(format_exception(error))
+
+
 @dataclass
-class _UnderWay:
+class _Run:
     """The evaluation that a worker has at the moment. saving_seconds: what handing over the last checkpoint took."""
 
     task: EvaluationTask
@@ -273,7 +284,6 @@ class _UnderWay:
     network: nn.Module | None = None
     last: Epoch | None = None
     measured: dict[str, Measured] = field(default_factory=dict)
-    seconds: float = 0.0
     saved_epoch: int = 0
     saved_at_seconds: float = 0.0
     saving_seconds: float = 0.0

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from cbam_search.cost.latency_cache import LatencyCache
 from cbam_search.records.config import RecordsConfig
 from cbam_search.records.evaluation_cache import Artifact
 from cbam_search.records.inbox import Inbox
-from cbam_search.records.settling import Settled
 from cbam_search.records.study_records import StudyRecords
 from cbam_search.running.cluster import TrialResources
 from cbam_search.running.conductor import Conductor
@@ -22,9 +22,9 @@ from cbam_search.study.preparation import Preparation
 
 
 def conductor_of(
-    records: StudyRecords, prepared: Preparation, resources: TrialResources, latency: LatencyJob | None, settled: Settled
+    records: StudyRecords, prepared: Preparation, resources: TrialResources, latency: LatencyJob | None
 ) -> Conductor:
-    """The conductor with all that decides. settled: what an earlier driver left."""
+    """The conductor with all that decides."""
     config = prepared.config
     proposer = Proposer(
         records,
@@ -41,7 +41,6 @@ def conductor_of(
         records,
         proposer,
         config.records.keep,
-        settled=settled,
         keep_bytes=config.records.keep_gib * 2**30,
         rungs=_rungs(prepared),
         replays=replays_of(records, prepared, resources, latency),
@@ -121,7 +120,7 @@ def replays_of(
     if latency is not None:
         meter = LatencyMeter(
             latency,
-            Inbox(records.folder),
+            LatencyCache(records.folder.latency),
             channels=data.channels,
             image_size=data.image_size,
             threads=config.resources.threads,

@@ -100,11 +100,12 @@ def _run(
 ) -> StudyClosed:
     with storage_errors():
         settled = settle(records)
-        conductor = conductor_of(records, prepared, resources, latency, settled)
+        conductor = conductor_of(records, prepared, resources, latency)
+        conductor.take_over(settled)
     for problem in settled.problems:
         screen.note(problem)
     try:
-        with storage_errors(), executor_of(records, prepared, resources, latency, lease.claim.check) as executor:
+        with storage_errors(), executor_of(records, prepared, resources, latency, lease.guard.check) as executor:
             interrupted = run_trials(conductor, executor, interruption)
     except KeyboardInterrupt:
         interrupted = True

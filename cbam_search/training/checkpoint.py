@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
 
-from cbam_search.errors import DamagedFileError, RecordsError
+from cbam_search.errors import CheckpointError, DamagedFileError, RecordsError
 
 FORMAT = "cbam-search checkpoint 1"
 
@@ -50,7 +50,8 @@ def load_weights(model: nn.Module, path: Path) -> None:
     Raises RecordsError, with the model untouched, if the file is damaged or belongs to another model.
     """
     tensors, _ = _read(path.read_bytes(), str(path))
-    _require_same(model.state_dict(), tensors, str(path))
+    if wrong := _differing(model.state_dict(), tensors):
+        raise RecordsError(f"{path}: these weights belong to another model; missing, surplus or misshapen: {wrong}")
     model.load_state_dict(tensors)
 
 
@@ -85,18 +86,19 @@ def load_checkpoint(
 
     read: makes what was saved, maybe by another version, and what must be equal comparable.
 
-    Raises DamagedFileError or another RecordsError, with both untouched, if the content is damaged, or was made for another
+    Raises, with both untouched, DamagedFileError if the content is damaged, and CheckpointError if it was made for another
     model, recipe, seed or data set.
     """
     tensors, metadata = _read(content, "the checkpoint")
     if metadata.get("format") != FORMAT:
-        raise RecordsError("not a checkpoint of this version")
+        raise CheckpointError("not a checkpoint of this version")
     saved, wanted = read(json.loads(metadata["belongs_to"])), read(belongs_to)
     different = sorted(key for key in {*saved, *wanted} if saved.get(key) != wanted.get(key))
     if different:
-        raise RecordsError(f"this checkpoint belongs to another training; different: {', '.join(different)}")
+        raise CheckpointError(f"this checkpoint belongs to another training; different: {', '.join(different)}")
     weights = _with_prefix("model.", tensors)
-    _require_same(model.state_dict(), weights, "the checkpoint")
+    if wrong := _differing(model.state_dict(), weights):
+        raise CheckpointError(f"this checkpoint belongs to another model; missing, surplus or misshapen: {wrong}")
     model.load_state_dict(weights)
     _load_optimizer(optimizer, dict(model.named_parameters()), _with_prefix("optimizer.", tensors))
     progress: dict[str, Any] = json.loads(metadata["progress"])
@@ -115,15 +117,14 @@ def _load_optimizer(
         optimizer.state[parameter][key] = torch.empty_like(like, device=parameter.device).detach().copy_(tensor)
 
 
-def _require_same(expected: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor], where: str) -> None:
+def _differing(expected: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> str:
+    """Names of tensors that only one has, or that differ in shape: the first of them, as text; empty where there is none."""
     wrong = sorted(
         name
         for name in {*expected, *found}
         if name not in expected or name not in found or expected[name].shape != found[name].shape
     )
-    if wrong:
-        shown = ", ".join(wrong[:5]) + (" and more" if len(wrong) > 5 else "")
-        raise RecordsError(f"{where}: these weights belong to another model; missing, surplus or misshapen: {shown}")
+    return ", ".join(wrong[:5]) + (" and more" if len(wrong) > 5 else "")
 
 
 def _with_prefix(prefix: str, tensors: Mapping[str, torch.Tensor]) -> Tensors:

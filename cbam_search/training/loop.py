@@ -46,7 +46,7 @@ def train(
     seed: of batch order, augmentation and the model's own randomness; not negative.
     checkpoint: of an earlier training to go on from, see `Training.checkpoint`.
 
-    Raises DamagedFileError if the checkpoint is damaged, RecordsError if it is another training's, DeviceMemoryError if the
+    Raises DamagedFileError if the checkpoint is damaged, CheckpointError if it is another training's, DeviceMemoryError if the
     device has too little memory; the iterator raises DivergedError when a loss is not finite, and DeviceMemoryError.
     """
     try:
@@ -64,6 +64,7 @@ class Training(Iterator[Epoch]):
 
     resumed_epoch: epochs that the checkpoint brought along, which are not given again; 0 from scratch.
     epoch: epochs done.
+    seconds: that these took, those before the checkpoint among them.
     measured: what the last epoch's validation came to, with errors. predicted: (N,), the class that it gave each validation
     image, in the order of the split. Both are empty before the first epoch.
     """
@@ -85,7 +86,7 @@ class Training(Iterator[Epoch]):
         self._optimizer = build_optimizer(self._model, config)
         self._scaler = self._precision.gradient_scaler()
         self._steps_per_epoch = steps_per_epoch(len(data.train), config.batch_size)
-        self.epoch = 0 if checkpoint is None else self._resume(checkpoint)
+        self.epoch, self.seconds = (0, 0.0) if checkpoint is None else self._resume(checkpoint)
         self.resumed_epoch = self.epoch
         self.measured: dict[str, Measured] = {}
         self.predicted: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
@@ -95,21 +96,24 @@ class Training(Iterator[Epoch]):
             raise StopIteration
         try:
             with deterministic(derived_seed(self._seed, self.epoch, "model"), self._data.device):
-                return self._train_and_evaluate()
+                trained = self._train_and_evaluate()
+            self.seconds += trained.seconds
+            return trained
         except torch.OutOfMemoryError as error:
             failure = str(error)
         raise DeviceMemoryError(failure)
 
     def checkpoint(self) -> bytes:
         """What another `train` goes on from after the last epoch that was asked for, as if it had never stopped."""
-        progress = {"epoch": self.epoch, "gradient_scaler": self._scaler.state_dict()}
+        progress = {"epoch": self.epoch, "seconds": self.seconds, "gradient_scaler": self._scaler.state_dict()}
         return checkpoint_of(self._model, self._optimizer, belongs_to=self._identity(), progress=progress)
 
-    def _resume(self, checkpoint: bytes) -> int:
+    def _resume(self, checkpoint: bytes) -> tuple[int, float]:
+        """Epochs done and the seconds that they took; version 0.1 did not write the latter."""
         progress = load_checkpoint(checkpoint, self._model, self._optimizer, belongs_to=self._identity(), read=_as_read_today)
         if progress["gradient_scaler"]:
             self._scaler.load_state_dict(progress["gradient_scaler"])
-        return int(progress["epoch"])
+        return int(progress["epoch"]), float(progress.get("seconds", 0.0))
 
     def _identity(self) -> dict[str, object]:
         return {

@@ -241,7 +241,7 @@ def test_nothing_is_written_once_another_driver_has_taken_over(folder: StudyFold
 def test_what_the_disk_says_becomes_a_sentence(folder: StudyFolder) -> None:
     folder.path.joinpath("evaluations").write_text("a file where a folder is to be")
     inbox = Inbox(folder)
-    with pytest.raises(HandoverError, match="the study's folder cannot be written: Not a directory"):
+    with pytest.raises(HandoverError, match="the study's folder cannot be read or written: Not a directory"):
         inbox.begin("0")
 
 

@@ -18,7 +18,7 @@ from cbam_search.errors import LeaseLostError, RecordsError, StudyBusyError
 from cbam_search.records import lease as lease_module
 from cbam_search.records.driver import SILENT_SECONDS, Standing, driver_of, lease_file, read_lease, request_stop, stop_file
 from cbam_search.records.folder import StudyFolder
-from cbam_search.records.lease import LeaseClaim, take_lease
+from cbam_search.records.lease import LeaseGuard, take_lease
 from cbam_search.records.process import this_process
 
 
@@ -279,13 +279,13 @@ def test_a_damaged_lease_says_what_to_do_and_heals_where_its_driver_lives(folder
     assert standing(folder) is Standing.HELD
 
 
-def test_a_claim_can_be_handed_to_another_process(folder: StudyFolder) -> None:
-    claim = pickle.loads(pickle.dumps(take_lease(folder).claim))
-    assert claim == LeaseClaim(folder, 1)
-    claim.check()
+def test_a_guard_can_be_handed_to_another_process(folder: StudyFolder) -> None:
+    guard = pickle.loads(pickle.dumps(take_lease(folder).guard))
+    assert guard == LeaseGuard(folder, 1)
+    guard.check()
     write_lease(folder, heard_seconds_ago=0.0, generation=2)
     with pytest.raises(LeaseLostError):
-        claim.check()
+        guard.check()
 
 
 def test_a_stop_request_stops_no_later_driver(folder: StudyFolder) -> None:

@@ -99,6 +99,7 @@ def test_checkpoints_and_lists_of_epochs_of_trials_that_ended_go_always(tmp_path
     ended, running = bench.train(0.9), bench.start(design(1))
     bench.keeper.ended(bench.records.trials[running])
     bench.keeper = WeightsKeeper(bench.records, keep)
+    bench.keeper.collect()
     bench.keeper.closed()
     for number in (ended, running):
         name = bench.records.trials[number].evaluation
@@ -156,6 +157,7 @@ def test_a_study_that_goes_on_after_its_end_keeps_again_what_is_trained_then(tmp
     behind, best = bench.train(0.7), bench.train(0.9)
     bench.keeper.closed()
     bench.keeper = WeightsKeeper(bench.records, "front")
+    bench.keeper.collect()
     later = bench.train(0.8)
     assert bench.kept == {best, later}
     bench.keeper.closed()
@@ -219,5 +221,6 @@ def test_a_bound_that_was_lowered_holds_from_the_next_session_on(tmp_path: Path)
     bench.records.close()
     bench.records = open_records(bench.folder, None)
     bench.keeper = WeightsKeeper(bench.records, "front", at_most_bytes=2.5 * SIZE)
+    bench.keeper.collect()
     assert bench.kept == {behind, best}
     assert bench.removed == [(far,)]

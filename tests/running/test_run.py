@@ -53,7 +53,7 @@ def test_interrupted_it_starts_nothing_more_and_leaves_what_runs_unfinished(benc
 
 def test_what_the_driver_could_not_keep_ends_the_study_and_no_trial(bench: StudyBench) -> None:
     def full(_task: EvaluationTask) -> Steps:
-        yield 1.0, WorkerReport(problem="the study's folder cannot be written: No space left on device")
+        yield 1.0, WorkerReport(problem="the study's folder cannot be read or written: No space left on device")
 
     with pytest.raises(RecordsError, match="No space left on device"):
         run_trials(bench.conductor, SimulatedExecutor(full, workers=1))
@@ -93,6 +93,21 @@ def test_a_driver_whose_study_was_taken_over_writes_nothing_more(bench: StudyBen
         with pytest.raises(LeaseLostError, match="took over the study"):
             run_trials(bench.conductor, executor, taken_over)
     assert folder.ledger.read_bytes() == before[0]
+
+
+def test_a_driver_that_was_taken_over_hears_so_from_its_workers_too(bench: StudyBench) -> None:
+    folder = bench.folder
+    bench.records.close()
+    with take_lease(folder) as lease:
+        bench.records = open_records(folder, None, check=lease.check)
+        bench.conductor.records = bench.conductor.proposer.records = bench.records
+
+        def refused(_task: EvaluationTask) -> Steps:
+            write_once(lease_file(folder, lease.generation + 1), lease_file(folder, lease.generation).read_bytes())
+            yield 1.0, WorkerReport(problem="another driver took over")
+
+        with pytest.raises(LeaseLostError):
+            run_trials(bench.conductor, SimulatedExecutor(refused, workers=1))
 
 
 def test_proposer_and_rungs_write_no_records(bench: StudyBench, monkeypatch: pytest.MonkeyPatch) -> None:

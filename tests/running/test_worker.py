@@ -15,7 +15,7 @@ from workers import job_of, task_of, worker_of
 from cbam_search.data.config import DatasetConfig
 from cbam_search.data.images import ImageData
 from cbam_search.data.load import load
-from cbam_search.errors import DeviceMemoryError
+from cbam_search.errors import DeviceMemoryError, RecordsError
 from cbam_search.metrics import TEST_ACCURACY, binomial_error
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.inbox import Inbox
@@ -133,7 +133,59 @@ def test_stopped_in_the_middle_it_goes_on_from_its_checkpoint(digits: ImageData,
     rest = [resumed.step() for _ in range(2)]
     assert [epoch_of(report) for report in rest] == [2, 3]
     assert [timeless(report) for report in rest] == [timeless(report) for report in expected[1:]]
-    assert [epoch.epoch for epoch in read_epochs(folder.epochs("0"))] == [1, 2, 3]
+    epochs = read_epochs(folder.epochs("0"))
+    assert [epoch.epoch for epoch in epochs] == [1, 2, 3]
+    outcome = rest[-1].outcome
+    assert outcome is not None
+    assert outcome.seconds == pytest.approx(sum(epoch.seconds for epoch in epochs))
+
+
+def test_a_training_that_fails_right_after_it_went_on_has_the_epochs_of_its_checkpoint(
+    digits: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = worker_of(digits, tmp_path, recipe={"epochs": 3})
+    for _ in range(2):
+        stopped.step()
+    stopped.save()
+
+    def no_memory(*_arguments: object) -> None:
+        raise torch.OutOfMemoryError("40 GiB")
+
+    resumed = worker_of(digits, tmp_path, recipe={"epochs": 3})
+    monkeypatch.setattr("cbam_search.training.loop.Training._train_epoch", no_memory)
+    outcome = end_of(resumed)
+    assert (outcome.state, outcome.epochs) == (TrialState.INFEASIBLE, 2)
+    assert outcome.seconds > 0
+
+
+def test_a_checkpoint_of_another_training_fails_the_evaluation_and_is_no_problem_of_the_driver(
+    digits: ImageData, tmp_path: Path
+) -> None:
+    other = worker_of(digits, tmp_path, task_of(seed=1), recipe={"epochs": 3})
+    other.step()
+    other.save()
+    outcome = end_of(worker_of(digits, tmp_path, recipe={"epochs": 3}))
+    assert outcome.state is TrialState.FAILED
+    assert "belongs to another training; different: seed" in (outcome.reason or "")
+
+
+def test_a_driver_whose_folder_cannot_be_looked_into_fails_no_evaluation(digits: ImageData, tmp_path: Path) -> None:
+    """A network file system may be away for a moment, before the first call or between two."""
+    problems: list[Exception] = []
+
+    def check() -> None:
+        if problems:
+            raise problems[0]
+
+    worker = Worker(job_of(recipe={"epochs": 3}), digits, Inbox(StudyFolder(tmp_path), check))
+    for steps in (0, 1):
+        problems.clear()
+        worker.begin(task_of(f"{steps}"))
+        for _ in range(steps):
+            assert not worker.step().ended
+        problems.append(RecordsError("cannot look into it: Stale file handle"))
+        report = worker.step()
+        assert (report.problem, report.outcome) == ("cannot look into it: Stale file handle", None)
 
 
 def test_a_checkpoint_is_handed_over_once_its_epoch_is_reported_and_not_too_often(
@@ -196,7 +248,7 @@ def test_a_disk_that_is_full_is_the_drivers_problem_and_no_end(
         patch.setattr("cbam_search.records.inbox.write_result", full)
         report = worker.step()
     assert (report.outcome, report.ended) == (None, True)
-    assert report.problem == "the study's folder cannot be written: No space left on device"
+    assert report.problem == "the study's folder cannot be read or written: No space left on device"
     assert end_of(worker_of(digits, tmp_path, recipe={"epochs": 1})).state is TrialState.COMPLETE
 
 

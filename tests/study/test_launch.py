@@ -164,7 +164,7 @@ class TestOnRay:
                 records.folder.evaluations.symlink_to("/proc")
                 return super().display(records, resources)
 
-        with pytest.raises(RecordsError, match="the study's folder cannot be written: No such file or directory"):
+        with pytest.raises(RecordsError, match="the study's folder cannot be read or written: No such file or directory"):
             cbam_search.launch(write(tmp_path), screen=NowhereToWrite())
         assert {trial.state for trial in cbam_search.open_study("tiny").trials.values()} == {TrialState.RUNNING}
         closed = [event for event, _ in read_events(tmp_path / "studies" / "tiny" / "ledger.jsonl")][-1]

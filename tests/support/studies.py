@@ -121,7 +121,7 @@ class StudyBench:
 
     def _open(self) -> None:
         self.records = open_records(self.folder, None)
-        self.settled = settle(self.records)
+        settled = settle(self.records)
         proposer = Proposer(
             self.records,
             self.space,
@@ -141,7 +141,8 @@ class StudyBench:
             measured_bounds=self.measured_bounds,
         )
         stopping = rungs if self.config.scheduler.kind != "none" else None
-        self.conductor = Conductor(self.records, proposer, "front", settled=self.settled, rungs=stopping, replays=self.replays)
+        self.conductor = Conductor(self.records, proposer, "front", rungs=stopping, replays=self.replays)
+        self.conductor.take_over(settled)
 
     def restart(self) -> None:
         self.records.close()

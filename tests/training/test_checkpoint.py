@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from cbam_search.errors import DamagedFileError, RecordsError
+from cbam_search.errors import CheckpointError, DamagedFileError, RecordsError
 from cbam_search.training.checkpoint import (
     checkpoint_of,
     load_checkpoint,
@@ -94,13 +94,13 @@ def test_a_checkpoint_of_another_recipe_is_refused_by_name(make_net: MakeNet) ->
     model = make_net()
     optimizer = build_optimizer(model, TrainingConfig())
     saved = checkpoint_of(model, optimizer, belongs_to={"seed": 0, "data": "a"}, progress={})
-    with pytest.raises(RecordsError, match=r"different: seed$"):
+    with pytest.raises(CheckpointError, match=r"different: seed$"):
         load_checkpoint(saved, model, optimizer, belongs_to={"seed": 1, "data": "a"})
 
 
 def test_weights_alone_are_not_a_checkpoint(make_net: MakeNet) -> None:
     model = make_net()
-    with pytest.raises(RecordsError, match="not a checkpoint"):
+    with pytest.raises(CheckpointError, match="not a checkpoint"):
         load_checkpoint(weights_of(model), model, build_optimizer(model, TrainingConfig()), belongs_to=IDENTITY)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from cbam_search.data.images import ImageData
-from cbam_search.errors import DeviceMemoryError, DivergedError, RecordsError
+from cbam_search.errors import CheckpointError, DeviceMemoryError, DivergedError
 from cbam_search.metrics import confusion_matrix, names_of, trained_values
 from cbam_search.training.batches import DataOnDevice
 from cbam_search.training.config import TrainingConfig
@@ -90,11 +90,11 @@ def test_a_checkpoint_of_another_training_is_refused(digits: ImageData, make_net
     training = train(make_net(), digits, RECIPE, seed=0, device=CPU)
     next(training)
     saved = training.checkpoint()
-    with pytest.raises(RecordsError, match="different: seed"):
+    with pytest.raises(CheckpointError, match="different: seed"):
         train(make_net(), digits, RECIPE, seed=1, device=CPU, checkpoint=saved)
-    with pytest.raises(RecordsError, match="different: recipe"):
+    with pytest.raises(CheckpointError, match="different: recipe"):
         train(make_net(), digits, RECIPE.model_copy(update={"lr": 0.2}), seed=0, device=CPU, checkpoint=saved)
-    with pytest.raises(RecordsError, match="another model"):
+    with pytest.raises(CheckpointError, match="another model"):
         train(make_net(width=4), digits, RECIPE, seed=0, device=CPU, checkpoint=saved)
 
 
@@ -112,7 +112,7 @@ def test_a_checkpoint_of_version_0_1_goes_on_where_nothing_decides_otherwise(
         then.setattr(training, "_identity", lambda: written | changed)
         saved = training.checkpoint()
     if changed:
-        with pytest.raises(RecordsError, match=f"different: {next(iter(changed))}$"):
+        with pytest.raises(CheckpointError, match=f"different: {next(iter(changed))}$"):
             train(make_net(), digits, RECIPE, seed=0, device=CPU, checkpoint=saved)
     else:
         assert train(make_net(), digits, RECIPE, seed=0, device=CPU, checkpoint=saved).resumed_epoch == 1

@@ -1,7 +1,8 @@
 """Evaluations under Ray Tune: warm actors on the nodes of a Ray cluster, one a trial.
 
 Tune has a loop of its own, which asks for trials and tells of results. It runs in a thread here, and takes turns with the
-driver's thread: it stands still while the driver works, and the driver waits in `events` while it works.
+driver's thread: from each question on it stands still until the driver asks for `events` again. In between both may work. What
+they share then are flags and sets that one of them changes in a single step, and Tune's thread touches nothing of the study.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from cbam_search.running.worker_report import REPORT, TASK, EvaluationTask, Work
 
 WORKER_DEATHS_AT_MOST = 3
 SECONDS_TO_CLOSE = 60.0
+SECONDS_TO_ABANDON = 5.0
 TUNE_SETTINGS = {
     # Tune's CSV, JSON and TensorBoard loggers cost seconds a trial; its snapshots are never read back.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -64,8 +66,8 @@ class TuneExecutor(Executor):
         """By Ray's id of the trial; those that have not ended."""
         self._again: list[EvaluationTask] = []
         """For other trials of Tune's than those that they began as."""
-        self._lost: Counter[str] = Counter()
-        """Workers that died, by Ray's id."""
+        self._deaths: Counter[str] = Counter()
+        """Of workers, by evaluation."""
         self._task: EvaluationTask | None = None
         """For the trial that Tune wants."""
         self._wanted: str | None = None
@@ -91,15 +93,13 @@ class TuneExecutor(Executor):
         self._let_tune_go_on()
         call = self._turns.next_call(timeout_seconds)
         self._asked = call is not None
-        if self._turns.ended:
-            self._running.clear()
-            if not (self._no_more or self._interrupted):
-                raise StudyFailedError("Ray Tune ended its run before the study was done; the study's log says more")
+        if call is None and self._turns.ended:
+            self._check_end()
         if isinstance(call, str):
             self._wanted = call
             return ()
-        if isinstance(call, WorkerLost):
-            # It waits for another worker now, and has nothing to hand over.
+        if isinstance(call, WorkerLost | WorkersDied):
+            # It has no worker now that would hand over anything.
             self._inbox.revoke(call.evaluation)
         if isinstance(call, WorkersDied) or (isinstance(call, Reported) and call.report.ended):
             self._running.discard(call.evaluation)
@@ -128,6 +128,14 @@ class TuneExecutor(Executor):
                 self._asked = self._turns.next_call(timeout_seconds=1.0) is not None
             except Exception:
                 break
+        self._turns.abandon(SECONDS_TO_ABANDON)
+
+    def _check_end(self) -> None:
+        """Tune's run is over: raise where it failed, or ended before it was to."""
+        self._turns.next_call(0.0)
+        if not self._interrupted and (self._running or not self._no_more):
+            raise StudyFailedError("Ray Tune ended its run before the study was done; the study's log says more")
+        self._running.clear()
 
     def _let_tune_go_on(self) -> None:
         """Answer what it asked last, with what the driver has done since."""
@@ -170,19 +178,28 @@ class TuneExecutor(Executor):
         # Where Tune was interrupted the last result may be one that was told before, and ends nothing.
         if report.ended:
             self._turns.ask(Reported(task.evaluation, report))
-        elif worker_died and 0 < self._lost[ray_id] < WORKER_DEATHS_AT_MOST:
-            # A warm worker that died before it could begin is two deaths to Tune, which gives the trial up at the second.
-            self._again.append(task)
         elif worker_died:
-            self._turns.ask(WorkersDied(task.evaluation))
+            self._died_for_good(task)
         else:
             self._running.discard(task.evaluation)
 
     def worker_lost(self, ray_id: str) -> None:
         task = self._running_task(ray_id)
         if task is not None:
-            self._lost[ray_id] += 1
-            self._turns.ask(WorkerLost(task.evaluation))
+            self._lost(task)
+
+    def _lost(self, task: EvaluationTask) -> None:
+        self._deaths[task.evaluation] += 1
+        self._turns.ask(WorkerLost(task.evaluation))
+
+    def _died_for_good(self, task: EvaluationTask) -> None:
+        """As Tune sees it: a warm worker that died before it could begin is two deaths to it, and it gives up at the second."""
+        if self._deaths[task.evaluation] == 0:
+            self._lost(task)
+        if self._deaths[task.evaluation] < WORKER_DEATHS_AT_MOST:
+            self._again.append(task)
+        else:
+            self._turns.ask(WorkersDied(task.evaluation))
 
     def interrupted(self) -> bool:
         return self._interrupted and not self._running

@@ -1,10 +1,15 @@
-"""Two threads that take turns, so that never both of them work."""
+"""Two threads that take turns: one asks, stands still until it is answered, and works on; the other waits for it to ask."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
+
+
+class AbandonedError(BaseException):
+    """Nobody will answer any more. No Exception, so that code between the two sides does not take it for its own mistake."""
+
 
 CallT = TypeVar("CallT")
 AnswerT = TypeVar("AnswerT")
@@ -13,7 +18,8 @@ AnswerT = TypeVar("AnswerT")
 class Turns(Generic[CallT, AnswerT]):
     """One side, `work` in a thread of its own, asks; the other answers in its own time, and waits for the next call.
 
-    The asking side stands still from `ask` until it has its answer.
+    The asking side stands still from `ask` until it has its answer. The other side waits for the next call only so long as it
+    likes: from then until it waits again both may work.
     """
 
     def __init__(self, work: Callable[[], None], *, name: str) -> None:
@@ -23,6 +29,7 @@ class Turns(Generic[CallT, AnswerT]):
         self._answer: AnswerT | None = None
         self._answered = False
         self._ended = False
+        self._abandoned = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -35,11 +42,13 @@ class Turns(Generic[CallT, AnswerT]):
         return self._ended
 
     def ask(self, call: CallT) -> AnswerT:
-        """From the thread of `work`: wait for the answer."""
+        """From the thread of `work`: wait for the answer. Raises AbandonedError where there will be none."""
         with self._changed:
             self._call, self._answered = call, False
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._answered)
+            self._changed.wait_for(lambda: self._answered or self._abandoned)
+            if not self._answered:
+                raise AbandonedError
             answer = self._answer
             self._answer = None
         return answer  # type: ignore[return-value]
@@ -60,9 +69,18 @@ class Turns(Generic[CallT, AnswerT]):
                 raise error
             return self._call
 
+    def abandon(self, timeout_seconds: float) -> None:
+        """From the other side: answer no more, and wait so long for `work` to end."""
+        with self._changed:
+            self._abandoned = True
+            self._changed.notify_all()
+        self._thread.join(timeout_seconds)
+
     def _run(self) -> None:
         try:
             self._work()
+        except AbandonedError:
+            pass
         except BaseException as error:
             self._error = error
         finally:

@@ -406,7 +406,7 @@ def test_a_full_disk_is_told_and_loses_nothing(bench: RealBench) -> None:
         start(executor, bench, "a")
         happened = until_idle(executor)
     *_, last = reports(happened, "a")
-    assert last.problem == "the study's folder cannot be written: No space left on device"
+    assert last.problem == "the study's folder cannot be read or written: No space left on device"
     assert last.outcome is None
     assert not bench.folder.result("a").exists()
     bench.folder.epochs("a").unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 
 import pytest
 
@@ -98,3 +99,31 @@ def test_an_answer_to_nothing_is_a_mistake() -> None:
     assert ended(turns)
     with pytest.raises(AssertionError):
         turns.answer(1)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_an_abandoned_thread_ends_with_its_next_question(asked: bool) -> None:
+    """Its own clean-up runs, and no `except Exception` on the way holds it."""
+    cleaned: list[bool] = []
+    go_on = threading.Event()
+
+    def work() -> None:
+        try:
+            go_on.wait(LONG)
+            with suppress(Exception):
+                turns.ask("a")
+            pytest.fail("it went on")
+        finally:
+            cleaned.append(True)
+
+    turns: Turns[str, int] = Turns(work, name="abandoned")
+    turns.begin()
+    if asked:
+        go_on.set()
+        assert turns.next_call(LONG) == "a"
+    else:
+        threading.Timer(0.1, go_on.set).start()
+    turns.abandon(LONG)
+    assert cleaned == [True]
+    assert turns.ended
+    assert turns.next_call(0.0) in ("a", None)
