@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from cbam_search.records.table import (
     TableIdentity,
     TableMetadata,
 )
+from cbam_search.running.config import cores_here
 from cbam_search.running.tabulation import TableJob, table_task
 from cbam_search.running.worker_report import EvaluationTask
 from cbam_search.search.reference import objective_axes
@@ -174,8 +174,6 @@ def _on_gpu(config: StudyConfig) -> bool:
     return wanted > 0
 
 
-def fitting_workers(config: StudyConfig, *, on_gpu: bool) -> int:
-    """As many workers as `launch` would run trials at once on this machine."""
-    resources = config.resources
-    fits = resources.fitting(len(os.sched_getaffinity(0)), torch.cuda.device_count() if on_gpu else 0)
-    return max(1, min(fits, resources.max_concurrent or fits))
+def fitting_workers(config: StudyConfig) -> int:
+    """As many workers as `launch` would run trials at once on this machine; raises ResourceError when not even one fits."""
+    return config.resources.trials_at_once(cores_here(), torch.cuda.device_count(), of="this machine")
