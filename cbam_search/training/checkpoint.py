@@ -44,16 +44,6 @@ def load_predictions(path: Path) -> npt.NDArray[np.int64]:
     return predicted
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Copy the weights of a file into the model.
-
-    Raises RecordsError, with the model untouched, if the file is damaged or belongs to another model.
-    """
-    tensors, _ = _read(path.read_bytes(), str(path))
-    _require_same(model.state_dict(), tensors, str(path))
-    model.load_state_dict(tensors)
-
-
 def checkpoint_of(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -96,7 +86,7 @@ def load_checkpoint(
     if different:
         raise RecordsError(f"this checkpoint belongs to another training; different: {', '.join(different)}")
     weights = _with_prefix("model.", tensors)
-    _require_same(model.state_dict(), weights, "the checkpoint")
+    _require_same(model.state_dict(), weights)
     model.load_state_dict(weights)
     _load_optimizer(optimizer, dict(model.named_parameters()), _with_prefix("optimizer.", tensors))
     progress: dict[str, Any] = json.loads(metadata["progress"])
@@ -115,7 +105,7 @@ def _load_optimizer(
         optimizer.state[parameter][key] = torch.empty_like(like, device=parameter.device).detach().copy_(tensor)
 
 
-def _require_same(expected: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor], where: str) -> None:
+def _require_same(expected: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> None:
     wrong = sorted(
         name
         for name in {*expected, *found}
@@ -123,7 +113,7 @@ def _require_same(expected: Mapping[str, torch.Tensor], found: Mapping[str, torc
     )
     if wrong:
         shown = ", ".join(wrong[:5]) + (" and more" if len(wrong) > 5 else "")
-        raise RecordsError(f"{where}: these weights belong to another model; missing, surplus or misshapen: {shown}")
+        raise RecordsError(f"this checkpoint belongs to another model; missing, surplus or misshapen: {shown}")
 
 
 def _with_prefix(prefix: str, tensors: Mapping[str, torch.Tensor]) -> Tensors:
