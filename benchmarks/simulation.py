@@ -149,7 +149,7 @@ def _run(conductor: Conductor, table: Table, draws: npt.NDArray[np.int64], *, wo
         row = table.rows[task.architecture.digest]
         for epoch in range(1, last + 1):
             accuracy = float(table.validation_accuracy[row, draws[row], epoch - 1])
-            yield float(table.processor_seconds[row, draws[row], epoch - 1]), _report(epoch, last, accuracy)
+            yield float(table.processor_seconds[row, draws[row], epoch - 1]), report_of(epoch, last, accuracy)
 
     def note(event: Event) -> None:
         """What a trial reports is spent when its event is told, whether the trial then ends or not."""
@@ -179,9 +179,10 @@ class _Spent:
     ended: list[tuple[int, float, int, float]] = field(default_factory=list)
 
 
-def _report(epoch: int, last: int, accuracy: float) -> WorkerReport:
+def report_of(epoch: int, last: int, accuracy: float) -> WorkerReport:
+    """What a worker reports of an epoch: where training diverged in it, the epochs before it are the whole ones."""
     if np.isnan(accuracy):
-        return WorkerReport(outcome=Outcome(state=TrialState.DIVERGED, epochs=epoch, reason="accuracy not finite"))
+        return WorkerReport(outcome=Outcome(state=TrialState.DIVERGED, epochs=epoch - 1, reason="accuracy not finite"))
     trained = Epoch(epoch, {"accuracy": accuracy}, 0.0)
     if epoch < last:
         return WorkerReport(trained)

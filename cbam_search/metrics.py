@@ -9,7 +9,7 @@
 To add a trained metric, register one entry here: the YAML, the hypervolume's axes, tables, figures and JSON take it from there.
 It is a share of something, from 0 to 1, and more of it is better. A known metric also needs its range over a space, see
 `cbam_search.search.space_costs`; one that is measured before training needs whoever measures it, see
-`cbam_search.running.latency`.
+`cbam_search.running.latency_meter`.
 """
 
 from __future__ import annotations

@@ -66,8 +66,33 @@ def output_shapes(network: nn.Module, backbone: OwnBackbone, input_shape: Shape)
 
     Raises OwnCodeError where a site is not called exactly once, or its output is not (N, C, H, W).
     """
+    outputs, places = _run_and_watch(network.eval(), backbone, input_shape)
+    _check_calls(backbone, Counter(name for name, _ in outputs))
+    for name, shape in outputs:
+        if not isinstance(shape, tuple) or len(shape) != 4 or shape[0] != input_shape[0]:
+            found = f"of shape {shape}" if isinstance(shape, tuple) else shape
+            raise OwnCodeError(
+                f"the output of '{name}' in {backbone.name} is {found}; attention needs (N, C, H, W), here N = "
+                f"{input_shape[0]}. {_ANOTHER}"
+            )
+    for names in places:
+        if len(names) > 1:
+            raise OwnCodeError(
+                f"'{names[0]}' and '{names[1]}' in {backbone.name} are one place: the output of one is that of the other. Name "
+                f"one of them in backbone.sites"
+            )
+    return dict(outputs)
+
+
+def _run_and_watch(
+    network: nn.Module, backbone: OwnBackbone, input_shape: Shape
+) -> tuple[list[tuple[str, Any]], list[list[str]]]:
+    """What the sites put out in one forward pass: their names in the order of the calls, each with the shape of its output or a
+    description; and the names that share one output, for every output.
+    """
     outputs: list[tuple[str, Any]] = []
     places: dict[tuple[int, int], list[str]] = {}
+    kept: list[Tensor] = []
 
     def note(name: str, output: Any) -> None:
         outputs.append((name, _shape_or_description(output)))
@@ -76,7 +101,6 @@ def output_shapes(network: nn.Module, backbone: OwnBackbone, input_shape: Shape)
             kept.append(output)
             places.setdefault((id(output), output._version), []).append(name)
 
-    kept: list[Tensor] = []
     hooks = [
         network.get_submodule(site.name).register_forward_hook(
             lambda _module, _inputs, output, name=site.name: note(name, output)
@@ -84,7 +108,7 @@ def output_shapes(network: nn.Module, backbone: OwnBackbone, input_shape: Shape)
         for site in backbone.sites
     ]
     try:
-        _run(network.eval(), backbone, input_shape)
+        _run(network, backbone, input_shape)
     except _RunError as error:
         raise OwnCodeError(
             f"{error}. The function is told the number of channels, here {input_shape[1]}, where it takes `in_channels`"
@@ -92,7 +116,10 @@ def output_shapes(network: nn.Module, backbone: OwnBackbone, input_shape: Shape)
     finally:
         for hook in hooks:
             hook.remove()
-    calls = Counter(name for name, _ in outputs)
+    return outputs, list(places.values())
+
+
+def _check_calls(backbone: OwnBackbone, calls: Counter[str]) -> None:
     for site in backbone.sites:
         if calls[site.name] != 1:
             often = "not at all" if not calls[site.name] else f"{calls[site.name]} times"
@@ -100,20 +127,6 @@ def output_shapes(network: nn.Module, backbone: OwnBackbone, input_shape: Shape)
                 f"{backbone.name} calls its submodule '{site.name}' {often} in a forward pass; attention can follow what is "
                 f"called exactly once. {_ANOTHER}"
             )
-    for name, shape in outputs:
-        if not isinstance(shape, tuple) or len(shape) != 4 or shape[0] != input_shape[0]:
-            found = f"of shape {shape}" if isinstance(shape, tuple) else shape
-            raise OwnCodeError(
-                f"the output of '{name}' in {backbone.name} is {found}; attention needs (N, C, H, W), here N = "
-                f"{input_shape[0]}. {_ANOTHER}"
-            )
-    for names in places.values():
-        if len(names) > 1:
-            raise OwnCodeError(
-                f"'{names[0]}' and '{names[1]}' in {backbone.name} are one place: the output of one is that of the other. Name "
-                f"one of them in backbone.sites"
-            )
-    return dict(outputs)
 
 
 def _check_names(network: nn.Module, sites: Sequence[str], label: str) -> None:

@@ -39,7 +39,10 @@ class TerminalScreen:
         self._closed, self._exit_code = event, exit_code
 
     def closing(self, study: Study) -> None:
-        """Print how the study ended, its front and the next commands; exits with 130 after Ctrl-C, 143 after SIGTERM."""
+        """Print how the study ended, its front and the next commands.
+
+        Exits with 130 after Ctrl-C or `cbam-search stop`, 143 after SIGTERM, 129 after SIGHUP.
+        """
         print_front(study, self._console)
         assert self._closed is not None
         self.note(closing_sentence(self._closed, study.name))

@@ -1,7 +1,14 @@
 """`cbam-search`: the list of commands, and how errors become exit codes.
 
-Exit codes: 0 done; 1 the study or the program failed; 2 something the reader can fix; 130 stopped by Ctrl-C; those of `status`
-stand there. Nothing heavy is imported before a command needs it.
+Exit codes:
+
+- 0: done
+- 1: the study or the program failed
+- 2: something the reader can fix
+- 130: Ctrl-C, or `cbam-search stop`; 143: SIGTERM; 129: SIGHUP
+- `status RUN`: 0 complete, 1 failed, 3 running, 4 interrupted; `stop --timeout`: 3 where the study still runs
+
+Nothing heavy is imported before a command needs it.
 """
 
 from __future__ import annotations

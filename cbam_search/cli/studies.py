@@ -70,7 +70,7 @@ def export(
 
 
 def track(run: RunArgument = "latest") -> None:
-    """Send a study to MLflow: whatever is not there yet."""
+    """Write a whole study to MLflow: what is there already does not come twice, and deleted runs come back."""
     from cbam_search.study.mlflow_upload import send_to_mlflow
 
     typer.echo(send_to_mlflow(run))

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from cbam_search.cache_folder import cache_folder
 from cbam_search.cost.latency import LatencySetting, Ratio
 from cbam_search.durable import write_once
 
@@ -21,7 +21,7 @@ _FORMAT = 1
 
 def default_folder() -> Path:
     """Beside the cache of images."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cbam-search" / "latency"
+    return cache_folder("latency")
 
 
 class LatencyCache:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cbam_search.cache_folder import cache_folder
 from cbam_search.data.config import DatasetConfig
 from cbam_search.data.images import ImageData, ImageSplit
 from cbam_search.data.ingest import UInt8Array
@@ -25,7 +26,7 @@ _SPLITS = ("train", "validation")
 
 
 def default_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cbam-search" / "datasets"
+    return cache_folder("datasets")
 
 
 def cache_key(config: DatasetConfig, seed: int, identity: str) -> str:

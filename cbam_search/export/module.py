@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from cbam_search.architecture import Architecture
 from cbam_search.errors import ExportError
 from cbam_search.export.model_text import ImageFormat, model_text
-from cbam_search.export.network_source import OWN_FILE, network_source
+from cbam_search.export.network_source import OWN_FILE, NetworkSource, network_source
 from cbam_search.export.verification import verify
 from cbam_search.own_code import NO_CODE, CodePermission
 
@@ -67,30 +67,35 @@ def write_module(
     network = source.trained(weights)
     images = ImageFormat(tuple(class_names), tuple(mean), tuple(max(value, SMALLEST_STD) for value in std), image_size)
     _check_counts(architecture, images)
-    details = {
-        "name": architecture.label,
-        "digest": architecture.digest,
-        "architecture": architecture.canonical().model_dump(mode="json"),
-        "class_names": class_names,
-        "mean": mean,
-        "std": std,
-        "image_size": image_size,
-        "metadata": dict(metadata or {}),
+    trained_on = {"class_names": class_names, "mean": mean, "std": std, "image_size": image_size}
+    channels = architecture.backbone.in_channels
+    texts = {
+        "model.py": model_text(source, images, description),
+        "architecture.json": _as_json(architecture, **trained_on, metadata=dict(metadata or {})),
+        "README.md": README.format(label=architecture.label, description=description, channels=channels),
     }
-    readme = README.format(label=architecture.label, description=description, channels=architecture.backbone.in_channels)
     with _replaced_when_complete(output) as folder:
-        for name, content in source.files().items():
-            (folder / name).write_bytes(content)
-        _write(folder / "model.py", model_text(source, images, description))
-        _write(folder / "architecture.json", json.dumps(details, indent=2) + "\n")
-        _write(folder / "README.md", readme)
-        contiguous = {name: value.contiguous() for name, value in network.state_dict().items()}
-        (folder / "weights.safetensors").write_bytes(save(contiguous))
+        _write_files(folder, source, network, texts)
         try:
-            verify(folder, network, (architecture.backbone.in_channels, *image_size))
+            verify(folder, network, (channels, *image_size))
         except ExportError as error:
             raise source.explained(error) from None
     return output
+
+
+def _as_json(architecture: Architecture, **given: object) -> str:
+    """The network, and what is given of it, by name."""
+    named = {"name": architecture.label, "digest": architecture.digest}
+    return json.dumps({**named, "architecture": architecture.canonical().model_dump(mode="json"), **given}, indent=2) + "\n"
+
+
+def _write_files(folder: Path, source: NetworkSource, network: nn.Module, texts: Mapping[str, str]) -> None:
+    for name, content in source.files().items():
+        (folder / name).write_bytes(content)
+    for name, text in texts.items():
+        _write(folder / name, text)
+    contiguous = {name: value.contiguous() for name, value in network.state_dict().items()}
+    (folder / "weights.safetensors").write_bytes(save(contiguous))
 
 
 def _check_counts(architecture: Architecture, images: ImageFormat) -> None:

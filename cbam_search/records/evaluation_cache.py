@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from cbam_search.cache_folder import cache_folder
 from cbam_search.durable import sha256_of, sync_folder, write_atomically, write_once
 from cbam_search.errors import UserError
 from cbam_search.records.evaluation import Evaluation, EvaluationKey
@@ -29,7 +30,7 @@ KEPT_STATES = (TrialState.COMPLETE, TrialState.DIVERGED)
 
 def default_folder() -> Path:
     """Beside the caches of images and latencies."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cbam-search" / "evaluations"
+    return cache_folder("evaluations")
 
 
 def open_cache(setting: bool | str) -> EvaluationCache | None:

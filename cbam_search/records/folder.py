@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from cbam_search.durable import write_atomically, write_once
 from cbam_search.errors import RecordsError, StudyBusyError, StudyNotFoundError, UserError
 from cbam_search.records.damage import reason
-from cbam_search.records.manifest import STUDY_NAME, StudyManifest
+from cbam_search.records.manifest import StudyManifest, name_problem
 from cbam_search.records.older import completed, refuse_newer
 from cbam_search.registry import unknown_name
 
@@ -181,8 +181,8 @@ def studies_folder() -> Path:
 
 def create_study_folder(parent: Path, name: str) -> StudyFolder:
     """A new folder for `name` in `parent`; a name that is taken gets -2, -3 and so on. Raises UserError."""
-    if not STUDY_NAME.fullmatch(name) or name == "latest":
-        raise UserError(f"'{name}' cannot name a study: use letters, digits, '.', '_' and '-', at most 100, and not 'latest'")
+    if problem := name_problem(name):
+        raise UserError(problem)
     try:
         parent.mkdir(parents=True, exist_ok=True)
         return StudyFolder(_free_path(parent, name).resolve())

@@ -15,7 +15,14 @@ from cbam_search.pareto import Axis
 SCHEMA_VERSION = 2
 """Of the whole folder. 1: version 0.1. 2: trainings lie in `evaluations`, metrics carry their errors."""
 
-STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def name_problem(name: str) -> str | None:
+    """Why a study cannot have this name, in a sentence; None where it can."""
+    if _STUDY_NAME.fullmatch(name) and name != "latest":
+        return None
+    return f"'{name}' cannot name a study: use letters, digits, '.', '_' and '-', at most 100, and not 'latest'"
 
 
 class ObjectiveAxis(BaseModel):

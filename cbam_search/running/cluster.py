@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import ray
 
 from cbam_search.errors import ResourceError
-from cbam_search.running.config import ResourcesConfig
+from cbam_search.running.config import ResourcesConfig, cores_here
 from cbam_search.running.interruption import ignored
 
 
@@ -77,20 +77,13 @@ def resources_here(config: ResourcesConfig) -> TrialResources:
     """What one trial takes of this machine, where they run in this process, one at a time."""
     import torch
 
-    found = _fitting(config, float(os.cpu_count() or 1), float(torch.cuda.device_count()), of="this machine")
+    found = _fitting(config, float(cores_here()), float(torch.cuda.device_count()), of="this machine")
     return replace(found, concurrent=1)
 
 
 def _fitting(config: ResourcesConfig, cpus: float, gpus: float, *, of: str) -> TrialResources:
-    wanted_gpus = config.gpus_of_a_trial(gpus)
-    fits = config.fitting(cpus, gpus)
-    if fits < 1:
-        raise ResourceError(
-            f"one trial asks for {config.cpus_per_trial:g} CPUs and {wanted_gpus:g} GPUs, but {of} has {cpus:g} CPUs and "
-            f"{gpus:g} GPUs. Lower resources.cpus_per_trial or resources.gpus_per_trial, or add machines"
-        )
-    concurrent = min(fits, config.max_concurrent or fits)
-    return TrialResources(config.cpus_per_trial, wanted_gpus, concurrent, config.max_concurrent)
+    concurrent = config.trials_at_once(cpus, gpus, of=of)
+    return TrialResources(config.cpus_per_trial, config.gpus_of_a_trial(gpus), concurrent, config.max_concurrent)
 
 
 def _is_local(config: ResourcesConfig) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cbam_search.errors import ResourceError
 from cbam_search.space.choices import OneOf
 
 
@@ -40,8 +42,28 @@ class ResourcesConfig(BaseModel):
         """GPUs of one trial where there are so many."""
         return min(1.0, gpus) if self.gpus_per_trial is None else self.gpus_per_trial
 
-    def fitting(self, cpus: float, gpus: float) -> int:
+    def _fitting(self, cpus: float, gpus: float) -> int:
         """How many trials fit at once into so many CPU cores and GPUs, before max_concurrent."""
         fits = int(cpus / self.cpus_per_trial + 1e-9)
         of_a_trial = self.gpus_of_a_trial(gpus)
         return min(fits, int(gpus / of_a_trial + 1e-9)) if of_a_trial > 0 else fits
+
+    def trials_at_once(self, cpus: float, gpus: float, *, of: str) -> int:
+        """How many trials run at once on so many CPU cores and GPUs.
+
+        of: whose they are, such as "this machine", for the error. Raises ResourceError when not even one trial fits.
+        """
+        fits = self._fitting(cpus, gpus)
+        if fits < 1:
+            raise ResourceError(
+                f"one trial asks for {self.cpus_per_trial:g} CPUs and {self.gpus_of_a_trial(gpus):g} GPUs, but {of} has "
+                f"{cpus:g} CPUs and {gpus:g} GPUs. Lower resources.cpus_per_trial or resources.gpus_per_trial, or add machines"
+            )
+        return min(fits, self.max_concurrent or fits)
+
+
+def cores_here() -> int:
+    """CPU cores of this machine that this process may use: fewer than the machine has where it is held to some of them."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

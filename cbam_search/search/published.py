@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from cbam_search.architecture import Architecture, published
 from cbam_search.cost.cost import CostFunction
+from cbam_search.search.evenly_spaced import evenly_spaced
 from cbam_search.search.feasibility import excess
-from cbam_search.search.warm_start import evenly_spaced
 from cbam_search.space.space import Space
 
 

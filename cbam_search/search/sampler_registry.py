@@ -47,11 +47,6 @@ class SamplerEntry:
     enumerates: bool = False
 
     @property
-    def learns_from_stopped(self) -> bool:
-        """Whether a trial that was stopped early changes what it proposes."""
-        return self.learns_from is LearnsFrom.COMPLETE_AND_STOPPED
-
-    @property
     def goes_with_early_stopping(self) -> bool:
         """Not where it learns from complete trials alone: it would propose again and again what is stopped. A sampler that
         learns nothing is not misled.

@@ -108,15 +108,6 @@ class WarmStartMapping:
         return self._nearest[key]
 
 
-def evenly_spaced(count: int, at_most: int) -> list[int]:
-    """At most `at_most` of the indices 0 to `count` - 1, evenly from the first to the last."""
-    if count <= at_most:
-        return list(range(count))
-    if at_most == 1:
-        return [0]
-    return [round(index * (count - 1) / (at_most - 1)) for index in range(at_most)]
-
-
 def _same_design(source: Architecture, backbone: AnyBackbone, space: Space) -> Architecture | None:
     """The same design on the space's own backbone, where the space has both."""
     if _for_images_of(source.backbone, backbone) != backbone:

@@ -14,7 +14,7 @@ from cbam_search.data.config import DatasetConfig
 from cbam_search.identity import DECIDES_NOTHING
 from cbam_search.metrics import LATENCY
 from cbam_search.records.config import RecordsConfig
-from cbam_search.records.manifest import STUDY_NAME
+from cbam_search.records.manifest import name_problem
 from cbam_search.running.config import ResourcesConfig
 from cbam_search.search.config import ConstraintsConfig, Objectives, SearchConfig
 from cbam_search.search.sampler_registry import SAMPLERS
@@ -60,12 +60,8 @@ class StudyConfig(BaseModel):
     @field_validator("name")
     @classmethod
     def _usable_name(cls, name: str) -> str:
-        if not STUDY_NAME.fullmatch(name) or name == "latest":
-            raise PydanticCustomError(
-                "study_name",
-                "'{name}' cannot name a study: use letters, digits, '.', '_' and '-', at most 100, and not 'latest'",
-                {"name": name},
-            )
+        if problem := name_problem(name):
+            raise PydanticCustomError("study_name", "{problem}", {"problem": problem})
         return name
 
     @model_validator(mode="after")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from importlib.metadata import version
 
 import torch
 
 from cbam_search.cost.device import processor_name
+from cbam_search.running.config import cores_here
 
 PACKAGES = ("cbam-search", "torch", "optuna", "ray", "mlflow", "fvcore", "numpy", "datasets", "pydantic")
 
@@ -21,4 +21,4 @@ def versions() -> dict[str, str]:
 def hardware() -> str:
     """The driver's processor and GPUs: `8 cores of AMD EPYC 9B14; no GPU`."""
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    return f"{os.cpu_count()} cores of {processor_name()}; {', '.join(gpus) or 'no GPU'}"
+    return f"{cores_here()} cores of {processor_name()}; {', '.join(gpus) or 'no GPU'}"

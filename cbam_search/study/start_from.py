@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from cbam_search.errors import SpaceError, StudyNotFoundError, UserError
 from cbam_search.records.folder import find_study
 from cbam_search.records.manifest import WarmStart, WarmStartMember
+from cbam_search.search.evenly_spaced import evenly_spaced
 from cbam_search.search.feasibility import excess
-from cbam_search.search.warm_start import WarmStartMapping, evenly_spaced
+from cbam_search.search.warm_start import WarmStartMapping
 from cbam_search.study.preparation import Preparation
-from cbam_search.study.study import read_study
+from cbam_search.study.study import Study, read_study
 
 
 @dataclass(frozen=True)
@@ -30,26 +31,8 @@ def resolve_warm_start(prepared: Preparation) -> ResolvedWarmStart | None:
     asked = prepared.config.search.warm_start
     if asked is None:
         return None
-    try:
-        study = read_study(find_study(asked.run))
-    except StudyNotFoundError as error:
-        raise StudyNotFoundError(f"search.start_from: {error}") from None
-    if not study.front.members:
-        raise UserError(
-            f"search.start_from: study {study.name} has no complete trial yet, so that it has no front to start from. Wait for "
-            f"it, resume it, or name another study"
-        )
-    mapping = WarmStartMapping(prepared.space)
-    known = {design.digest for design in prepared.published.trained}
-    members: list[WarmStartMember] = []
-    infeasible = 0
-    for trial in study.front.members:
-        design = mapping.map(trial.candidate.architecture)
-        if excess(prepared.cost.cost(design), prepared.bounds) > 0:
-            infeasible += 1
-        elif design.digest not in known:
-            known.add(design.digest)
-            members.append(WarmStartMember(architecture=design, trial=trial.number))
+    study = _study(asked.run)
+    members, infeasible = _mapped(study, prepared)
     found = len(study.front.members)
     if infeasible == found:
         raise SpaceError(
@@ -74,3 +57,35 @@ def resolve_warm_start(prepared: Preparation) -> ResolvedWarmStart | None:
         f"starts from {len(chosen)} of {found} designs on the front of study {study.name}"
         + (f" ({left_out})" if left_out else ""),
     )
+
+
+def _study(run: str) -> Study:
+    """One that has a front."""
+    try:
+        study = read_study(find_study(run))
+    except StudyNotFoundError as error:
+        raise StudyNotFoundError(f"search.start_from: {error}") from None
+    if not study.front.members:
+        raise UserError(
+            f"search.start_from: study {study.name} has no complete trial yet, so that it has no front to start from. Wait for "
+            f"it, resume it, or name another study"
+        )
+    return study
+
+
+def _mapped(study: Study, prepared: Preparation) -> tuple[list[WarmStartMember], int]:
+    """Its front in this study's space, each design once and without those that are trained anyway; and how many of the front
+    are beyond the constraints there.
+    """
+    mapping = WarmStartMapping(prepared.space)
+    known = {design.digest for design in prepared.published.trained}
+    members: list[WarmStartMember] = []
+    infeasible = 0
+    for trial in study.front.members:
+        design = mapping.map(trial.candidate.architecture)
+        if excess(prepared.cost.cost(design), prepared.bounds) > 0:
+            infeasible += 1
+        elif design.digest not in known:
+            known.add(design.digest)
+            members.append(WarmStartMember(architecture=design, trial=trial.number))
+    return members, infeasible

@@ -21,17 +21,13 @@ def read_status(folder: StudyFolder, *, clock: Clock = time.time) -> StudyStatus
     """Where the study stands; raises RecordsError where its ledger or manifest is damaged."""
     manifest = folder.read_manifest()
     # Before the ledger: a driver that has let go by now has closed the study, and the ledger tells.
-    try:
-        driver, problem = driver_of(folder, clock=clock), None
-    except RecordsError as error:
-        driver, problem = None, str(error)
+    driver, problem = _driver(folder, clock)
     told = _read_ledger(folder, manifest)
     view, now = told.view, clock()
     ready = is_ready(driver, view)
     state = state_of(driver, view)
     runs = state is StudyState.RUNNING
     tally = Tally(manifest, view)
-    complete = [trial.outcome for trial in view.trials.values() if trial.outcome and trial.state is TrialState.COMPLETE]
     return StudyStatus(
         study=folder.path.name,
         run=folder.run,
@@ -54,7 +50,7 @@ def read_status(folder: StudyFolder, *, clock: Clock = time.time) -> StudyStatus
         hours_allowed=manifest.hours_allowed,
         front=view.front,
         hypervolume=view.hypervolume,
-        best_accuracy=max((value for outcome in complete if (value := outcome.value("accuracy")) is not None), default=None),
+        best_accuracy=_best_accuracy(view),
         last_error=told.last_error,
         needs_allow_code=manifest.backbone_source is not None,
     )
@@ -108,6 +104,20 @@ def state_of(driver: Driver | None, view: StudyView) -> StudyState:
     if view.closed is None or view.closed.reason == "interrupted":
         return StudyState.INTERRUPTED
     return StudyState.FAILED if view.closed.reason == "failed" else StudyState.COMPLETE
+
+
+def _driver(folder: StudyFolder, clock: Clock) -> tuple[Driver | None, str | None]:
+    """Who took charge last, or why that cannot be told."""
+    try:
+        return driver_of(folder, clock=clock), None
+    except RecordsError as error:
+        return None, str(error)
+
+
+def _best_accuracy(view: StudyView) -> float | None:
+    """Of a complete trial."""
+    complete = [trial.outcome for trial in view.trials.values() if trial.outcome and trial.state is TrialState.COMPLETE]
+    return max((value for outcome in complete if (value := outcome.value("accuracy")) is not None), default=None)
 
 
 def _message(driver: Driver | None, view: StudyView) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,9 @@ import torch
 
 from cbam_search.architecture import Architecture, Backbone
 from cbam_search.architecture.architecture import SCHEMA_VERSION
+from cbam_search.backbones.pretrained import Pretrained
 from cbam_search.cost.model import CostModel
+from cbam_search.data.images import ImageData, ImageSplit
 from cbam_search.data.load import load
 from cbam_search.data.test_split import load_test
 from cbam_search.errors import NotAvailableError, ResourceError, UserError
@@ -24,6 +25,7 @@ from cbam_search.records.table import (
     TableIdentity,
     TableMetadata,
 )
+from cbam_search.running.config import cores_here
 from cbam_search.running.tabulation import TableJob, table_task
 from cbam_search.running.worker_report import EvaluationTask
 from cbam_search.search.reference import objective_axes
@@ -64,30 +66,12 @@ def prepare_table(
     test = load_test(config.dataset, data, seed=config.seed, code=code)
     space = Space(config.backbone, config.attention, in_channels=data.channels, classes=data.classes)
     cost, bounds = CostModel(data.image_size), config.constraints.bounds()
-    published = published_of(config, space, cost)
-    pretrained, files = pretrained_of(config, space), config.backbone.weights_files()
+    published, pretrained = published_of(config, space, cost), pretrained_of(config, space)
     architectures = feasible_architectures(space, cost.cost, bounds, published, limit=limit, seed=config.seed)
     designs = {design.digest for design in published.trained}
     entries = tuple(_entry(architecture, space, cost, architecture.digest in designs) for architecture in architectures)
-    on_gpu = _on_gpu(config)
-    job = TableJob(
-        recipe=config.training,
-        data=data,
-        test=test.split,
-        threads=config.resources.threads,
-        on_gpu=on_gpu,
-        weights={entry: files[entry.name] for entry in space.backbones if isinstance(entry, Backbone)} if files else {},
-    )
-    table_identity = TableIdentity(
-        architecture_schema_version=SCHEMA_VERSION,
-        settings=_settings(config),
-        data=data.fingerprint,
-        test=test.fingerprint,
-        weights={backbone.name: weights.sha256 for backbone, weights in pretrained.items()},
-        device="cuda" if on_gpu else "cpu",
-        threads=job.threads,
-        numerics_version=NUMERICS_VERSION,
-    )
+    job = _job(config, space, data, test.split)
+    table_identity = _identity(config, job, pretrained, test.fingerprint)
     all_seeds = tuple(range(config.seed, config.seed + seeds))
     metadata = TableMetadata(
         complete=False,
@@ -97,14 +81,7 @@ def prepare_table(
         architectures=len(entries),
         distinct_architectures=space.count(),
         limit=limit,
-        data=TableData(
-            train=len(data.train),
-            validation=len(data.validation),
-            test=len(test.split),
-            class_names=data.class_names,
-            channels=data.channels,
-            image_size=data.image_size,
-        ),
+        data=_described(data, test.split),
         objectives=objective_axes(
             config.objectives, space=space, cost=cost, bounds=bounds, validation_labels=data.validation.labels
         ),
@@ -117,6 +94,42 @@ def prepare_table(
     )
     tasks = {Cell(design.digest, seed): table_task(design, seed) for design in architectures for seed in all_seeds}
     return PreparedTable(job, table_identity, metadata, entries, tasks)
+
+
+def _job(config: StudyConfig, space: Space, data: ImageData, test: ImageSplit) -> TableJob:
+    files = config.backbone.weights_files()
+    return TableJob(
+        recipe=config.training,
+        data=data,
+        test=test,
+        threads=config.resources.threads,
+        on_gpu=_on_gpu(config),
+        weights={entry: files[entry.name] for entry in space.backbones if isinstance(entry, Backbone)} if files else {},
+    )
+
+
+def _identity(config: StudyConfig, job: TableJob, pretrained: Pretrained, test_fingerprint: str) -> TableIdentity:
+    return TableIdentity(
+        architecture_schema_version=SCHEMA_VERSION,
+        settings=_settings(config),
+        data=job.data.fingerprint,
+        test=test_fingerprint,
+        weights={backbone.name: weights.sha256 for backbone, weights in pretrained.items()},
+        device="cuda" if job.on_gpu else "cpu",
+        threads=job.threads,
+        numerics_version=NUMERICS_VERSION,
+    )
+
+
+def _described(data: ImageData, test: ImageSplit) -> TableData:
+    return TableData(
+        train=len(data.train),
+        validation=len(data.validation),
+        test=len(test),
+        class_names=data.class_names,
+        channels=data.channels,
+        image_size=data.image_size,
+    )
 
 
 def _entry(architecture: Architecture, space: Space, cost: CostModel, published: bool) -> TableEntry:
@@ -174,8 +187,6 @@ def _on_gpu(config: StudyConfig) -> bool:
     return wanted > 0
 
 
-def fitting_workers(config: StudyConfig, *, on_gpu: bool) -> int:
-    """As many workers as `launch` would run trials at once on this machine."""
-    resources = config.resources
-    fits = resources.fitting(len(os.sched_getaffinity(0)), torch.cuda.device_count() if on_gpu else 0)
-    return max(1, min(fits, resources.max_concurrent or fits))
+def fitting_workers(config: StudyConfig) -> int:
+    """As many workers as `launch` would run trials at once on this machine; raises ResourceError when not even one fits."""
+    return config.resources.trials_at_once(cores_here(), torch.cuda.device_count(), of="this machine")

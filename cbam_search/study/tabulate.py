@@ -63,7 +63,7 @@ def tabulate(
     check_recorded(config)
     check_output(output)
     prepared = prepare_table(config, text, Path(space), seeds=seeds, limit=limit, code=CodePermission.of(allow_code))
-    at_once = workers or fitting_workers(config, on_gpu=prepared.job.on_gpu)
+    at_once = workers or fitting_workers(config)
     architectures = {cell.digest: task.architecture for cell, task in prepared.tasks.items()}
     with open_journal(output, prepared.identity, architectures, read=as_read_today) as journal:
         return _TableRun(prepared, journal, at_once, note).run()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from cbam_search.cost.model import CostModel
 from cbam_search.data.images import ImageData
 from cbam_search.errors import ResourceError
 from cbam_search.own_code import NO_CODE, CodePermission
+from cbam_search.running.config import cores_here
 from cbam_search.running.probe import probe_epoch
 from cbam_search.running.worker import WorkerJob
 from cbam_search.search.feasibility import excess
@@ -70,16 +70,10 @@ def estimate_time(
 
 def _concurrent_trials(config: StudyConfig) -> tuple[int, int]:
     """Trials that run at once on this machine, and how many of them share no core and no GPU."""
-    cpus, gpus = os.cpu_count() or 1, torch.cuda.device_count()
-    fitting = config.resources.fitting(cpus, gpus)
-    if fitting < 1:
-        raise ResourceError(
-            f"one trial asks for {config.resources.cpus_per_trial:g} CPUs and {config.resources.gpus_of_a_trial(gpus):g} GPUs, "
-            f"and this machine has {cpus} CPUs and {gpus} GPUs"
-        )
-    concurrent = min(fitting, config.resources.max_concurrent or fitting)
-    apart = cpus // config.resources.threads
-    if config.resources.gpus_of_a_trial(gpus) > 0:
+    resources, cpus, gpus = config.resources, cores_here(), torch.cuda.device_count()
+    concurrent = resources.trials_at_once(cpus, gpus, of="this machine")
+    apart = cpus // resources.threads
+    if resources.gpus_of_a_trial(gpus) > 0:
         apart = min(apart, gpus)
     return concurrent, max(1, min(concurrent, apart))
 

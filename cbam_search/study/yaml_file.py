@@ -1,4 +1,4 @@
-"""Reads a YAML (or JSON) file into a pydantic model; whatever is wrong with it becomes one ConfigError.
+"""Reads a YAML (or JSON) file, and makes a pydantic model of its text; whatever is wrong with it becomes one ConfigError.
 
 Values are read as YAML 1.2's core schema reads them, since that of YAML 1.1, PyYAML's own, surprises:
 
@@ -45,11 +45,6 @@ _PLAIN_WORDS = {
     ),
     "but found another document": "a second document begins here; the file may hold one",
 }
-
-
-def read_yaml(path: Path, model: type[ModelT]) -> ModelT:
-    """The file at `path` as a `model`. Raises ConfigError with every mistake, its file and line."""
-    return parse_yaml(read_text(path), str(path), model)
 
 
 def read_text(path: Path) -> str:

@@ -11,7 +11,7 @@ from cbam_search.tracking.mlflow_settings import temporary_mlflow_settings
 
 
 def rebuild(folder: StudyFolder, config: TrackingConfig) -> Cursor:
-    """Write the whole study to MLflow, whatever is there already: nothing comes twice, and deleted runs come back.
+    """Write the whole study to MLflow: what is there already does not come twice, and deleted runs come back.
 
     Works whether or not `tracking.mlflow` is on. Raises StudyBusyError while a driver has the study, RecordsError for a
     damaged ledger, and UserError when MLflow cannot be reached.

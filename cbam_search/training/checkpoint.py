@@ -44,17 +44,6 @@ def load_predictions(path: Path) -> npt.NDArray[np.int64]:
     return predicted
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Copy the weights of a file into the model.
-
-    Raises RecordsError, with the model untouched, if the file is damaged or belongs to another model.
-    """
-    tensors, _ = _read(path.read_bytes(), str(path))
-    if wrong := _differing(model.state_dict(), tensors):
-        raise RecordsError(f"{path}: these weights belong to another model; missing, surplus or misshapen: {wrong}")
-    model.load_state_dict(tensors)
-
-
 def checkpoint_of(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,

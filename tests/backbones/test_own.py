@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from own_networks import traced, write_networks
+from safetensors.torch import load
 from torch import nn
 
 from cbam_search.architecture import Architecture, CbamSpec, OwnBackbone, SeSpec, published
@@ -16,7 +17,7 @@ from cbam_search.backbones.builder import build
 from cbam_search.backbones.tracing import trace
 from cbam_search.errors import CodeNotAllowedError, OwnCodeError
 from cbam_search.own_code import CodePermission
-from cbam_search.training.checkpoint import load_weights, weights_of
+from cbam_search.training.checkpoint import weights_of
 
 
 @pytest.fixture(autouse=True)
@@ -54,8 +55,7 @@ def test_bare_it_is_the_user_s_own_and_weights_come_and_go_by_name(tmp_path: Pat
     bare = build(Architecture(backbone=backbone), code=CodePermission(tmp_path))
     assert type(bare).__name__ == "Net"
     first, second = (build(published(backbone, "cbam"), code=CodePermission(tmp_path)).eval() for _ in range(2))
-    (tmp_path / "weights.safetensors").write_bytes(weights_of(first))
-    load_weights(second, tmp_path / "weights.safetensors")
+    second.load_state_dict(load(weights_of(first)))
     images = torch.rand(2, 1, 16, 12)
     assert torch.equal(first(images), second(images))
 

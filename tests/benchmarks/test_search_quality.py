@@ -11,7 +11,7 @@ import pytest
 from peers import METHODS
 from search_quality import Job, Scores, main, run
 from search_quality_report import at, first_reached, reached_for_good
-from simulation import Setting, Simulated, simulate
+from simulation import Setting, Simulated, report_of, simulate
 
 from cbam_search.cost.model import CostModel
 from cbam_search.metrics import TEST_ACCURACY, Measured
@@ -190,6 +190,17 @@ def test_what_diverged_is_told_as_such_and_is_worth_chance(setting: Setting) -> 
     assert all(row % 2 for row in found.rows)
     assert found.started > len(found.rows)
     assert Scores.of(lost, 0).true[0] == pytest.approx(0.1)
+
+
+def test_what_diverged_counts_the_epochs_before() -> None:
+    """As a worker does, and a table."""
+    lost = report_of(4, EPOCHS, float("nan"))
+    assert lost.epoch is None
+    assert lost.outcome is not None
+    assert (lost.outcome.state, lost.outcome.epochs) == (TrialState.DIVERGED, 3)
+    whole = report_of(EPOCHS, EPOCHS, 0.5).outcome
+    assert whole is not None
+    assert whole.epochs == EPOCHS
 
 
 def test_first_reached_is_of_the_first_training_and_infinite_where_there_is_none() -> None:

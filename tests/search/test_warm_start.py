@@ -14,7 +14,7 @@ from studies import StudyBench, landscape, manifest_of, new_folder, space_of
 from cbam_search.architecture import Architecture, Backbone, CbamSpec, OwnBackbone, OwnSite, SeSpec, published
 from cbam_search.records.trials import Origin
 from cbam_search.search.config import SearchConfig
-from cbam_search.search.warm_start import WarmStartMapping, _relative, evenly_spaced
+from cbam_search.search.warm_start import WarmStartMapping, _relative
 from cbam_search.space.attention_config import AttentionConfig
 from cbam_search.space.backbone_config import BackboneConfig
 from cbam_search.space.own_config import OwnBackboneConfig
@@ -208,12 +208,6 @@ def test_own_networks_map_along_their_whole_length() -> None:
     third = Architecture(backbone=edited.backbone, attention={"c": se})
     back = WarmStartMapping(space(depth=8, width=1.0, kind=["none", "se"])).map(third)
     assert [name for name, _ in back.attention] == ["s1b0.branch_end"]
-
-
-def test_members_are_spread_over_the_front() -> None:
-    assert evenly_spaced(3, 5) == [0, 1, 2]
-    assert evenly_spaced(7, 3) == [0, 3, 6]
-    assert evenly_spaced(7, 1) == [0]
 
 
 def test_they_are_trained_after_the_published_designs_and_before_the_sampler(tmp_path: Path) -> None:

@@ -222,6 +222,7 @@ def test_trained_weights_are_started_from(tmp_path: Path, _in_this_process: list
             {"constraints": {"latency_ms": {"at_most": 5}}, "latency": {"device": "cpu"}},
         ),
         (ResourceError, "gpus_per_trial is 1", {"resources": {"gpus_per_trial": 1}}),
+        (ResourceError, "one trial asks for 10000 CPUs", {"resources": {"cpus_per_trial": 10_000}}),
     ],
 )
 def test_what_is_refused_before_anything_is_trained(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
 from cbam_search.errors import ConfigError
-from cbam_search.study.yaml_file import MAX_BYTES, MAX_DEPTH, parse_yaml, read_yaml
+from cbam_search.study.yaml_file import MAX_BYTES, MAX_DEPTH, ModelT, parse_yaml, read_text
 
 
 class Anything(BaseModel):
@@ -33,6 +33,10 @@ class Recipe(BaseModel):
 
 def value_of(written: str) -> Any:
     return parse_yaml(f"value: {written}", "space.yaml", Anything).value
+
+
+def read(path: Path, model: type[ModelT]) -> ModelT:
+    return parse_yaml(read_text(path), str(path), model)
 
 
 def complaint(text: str) -> str:
@@ -158,7 +162,7 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "space.yaml"
     path.write_bytes("\ufeffepochs: 30\r\nlr: 5e-4\r\n".encode())
 
-    assert read_yaml(path, Recipe) == Recipe(epochs=30, lr=0.0005)
+    assert read(path, Recipe) == Recipe(epochs=30, lr=0.0005)
 
 
 @pytest.mark.parametrize("indent", [None, 2, "\t"])
@@ -166,7 +170,7 @@ def test_json_is_read(tmp_path: Path, indent: int | str | None) -> None:
     path = tmp_path / "space.json"
     path.write_text(json.dumps({"epochs": 30, "lr": 5e-4, "nesterov": False}, indent=indent))
 
-    assert read_yaml(path, Recipe) == Recipe(epochs=30, lr=0.0005, nesterov=False)
+    assert read(path, Recipe) == Recipe(epochs=30, lr=0.0005, nesterov=False)
 
 
 def test_a_mistake_in_a_file_names_the_file(tmp_path: Path) -> None:
@@ -174,7 +178,7 @@ def test_a_mistake_in_a_file_names_the_file(tmp_path: Path) -> None:
     path.write_text('{\n\t"epochs": 30,\n\t"lrr": 1\n}')
 
     with pytest.raises(ConfigError) as caught:
-        read_yaml(path, Recipe)
+        read(path, Recipe)
 
     assert str(caught.value).splitlines() == [
         f"{path}:3: lrr: unknown key. Did you mean 'lr'? Allowed here: epochs, lr, nesterov",
@@ -195,16 +199,16 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, content: byt
     path.write_bytes(content)
 
     with pytest.raises(ConfigError) as caught:
-        read_yaml(path, Recipe)
+        read(path, Recipe)
 
     assert str(caught.value).splitlines()[0] == f"{path}{message}"
 
 
 def test_a_file_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"absent\.yaml: cannot be read: No such file or directory"):
-        read_yaml(tmp_path / "absent.yaml", Recipe)
+        read(tmp_path / "absent.yaml", Recipe)
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
-        read_yaml(tmp_path, Recipe)
+        read(tmp_path, Recipe)
 
 
 @settings(deadline=None)
@@ -223,7 +227,7 @@ def test_any_bytes_are_a_configuration_or_one_config_error(tmp_path_factory: pyt
     path = tmp_path_factory.getbasetemp() / "fuzz.yaml"
     path.write_bytes(content)
     try:
-        read_yaml(path, Anything)
+        read(path, Anything)
     except ConfigError as error:
         assert str(error).startswith(str(path))
 

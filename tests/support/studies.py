@@ -8,13 +8,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from manifests import made_up_manifest
+
 from cbam_search.architecture import Architecture
 from cbam_search.cost.cost import CostFunction
 from cbam_search.cost.model import CostModel
 from cbam_search.metrics import Measured, names_of
 from cbam_search.records.events import EpochFinished, Event, TrialFinished
 from cbam_search.records.folder import StudyFolder
-from cbam_search.records.manifest import DataSummary, ObjectiveAxis, StudyManifest
+from cbam_search.records.manifest import ObjectiveAxis, StudyManifest
 from cbam_search.records.settling import settle
 from cbam_search.records.study_records import StudyRecords, open_records
 from cbam_search.records.trials import Outcome, Trial, TrialState
@@ -48,34 +50,7 @@ def space_of(**attention: object) -> Space:
 
 
 def manifest_of(objectives: tuple[ObjectiveAxis, ...] = OBJECTIVES, *, trials: int = 20, epochs: int = 2) -> StudyManifest:
-    data = DataSummary(
-        fingerprint="f" * 64,
-        train=100,
-        validation=50,
-        test=0,
-        class_names=tuple("0123456789"),
-        channels=1,
-        image_size=(8, 8),
-        mean=(0.5,),
-        std=(0.5,),
-        storage="memory",
-        notes=(),
-    )
-    return StudyManifest(
-        name="study",
-        study_id="a" * 32,
-        created_seconds=1.0,
-        yaml_folder="/",
-        versions={},
-        hardware="",
-        data=data,
-        objectives=objectives,
-        trials=trials,
-        epochs=epochs,
-        distinct_architectures=1,
-        parameters=1,
-        published=(),
-    )
+    return made_up_manifest(train=100, validation=50, test=0, objectives=objectives, trials=trials, epochs=epochs)
 
 
 def new_folder(parent: Path, manifest: StudyManifest | None = None) -> StudyFolder:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from architectures import with_attention
+from manifests import made_up_manifest
 
 from cbam_search.architecture import Architecture, Backbone, CbamSpec, SeSpec
 from cbam_search.architecture.architecture import published
@@ -25,7 +26,7 @@ from cbam_search.records.events import (
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.front import front_of
 from cbam_search.records.ledger import Ledger
-from cbam_search.records.manifest import DataSummary, ObjectiveAxis, StudyManifest
+from cbam_search.records.manifest import ObjectiveAxis, StudyManifest
 from cbam_search.records.trials import Candidate, Origin, Outcome, Trial, TrialState, evaluation_id
 from cbam_search.records.view import StudyView
 
@@ -59,27 +60,15 @@ def ended(number: int, state: TrialState, **of_outcome: object) -> Trial:
 
 
 def manifest(name: str = "digits", objectives: tuple[ObjectiveAxis, ...] = (ACCURACY, GFLOPS)) -> StudyManifest:
-    data = DataSummary(
-        fingerprint="f" * 64,
+    return made_up_manifest(
         train=1437,
         validation=VALIDATION_IMAGES,
         test=180,
-        class_names=tuple("0123456789"),
-        channels=1,
-        image_size=(8, 8),
-        mean=(0.3,),
-        std=(0.3,),
-        storage="memory",
-        notes=(),
-    )
-    return StudyManifest(
         name=name,
         study_id=f"{name}-0123456789ab",
         created_seconds=STARTED_SECONDS,
-        yaml_folder=".",
         versions={"cbam-search": "0.1.0", "torch": "2.13.0"},
         hardware="2 CPU cores",
-        data=data,
         objectives=objectives,
         trials=24,
         epochs=8,

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load
 from torch import nn
 
 from cbam_search.errors import CheckpointError, DamagedFileError, RecordsError
@@ -13,7 +14,6 @@ from cbam_search.training.checkpoint import (
     checkpoint_of,
     load_checkpoint,
     load_predictions,
-    load_weights,
     predictions_of,
     weights_of,
 )
@@ -52,11 +52,10 @@ def test_a_restored_optimizer_goes_on_as_the_first_would(make_net: MakeNet, reci
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_weights_come_back(make_net: MakeNet, tmp_path: Path) -> None:
+def test_weights_come_back(make_net: MakeNet) -> None:
     model, other = make_net().to(memory_format=torch.channels_last), make_net()  # type: ignore[call-overload]
     nn.init.normal_(model[0].weight)
-    (tmp_path / "weights.safetensors").write_bytes(weights_of(model))
-    load_weights(other, tmp_path / "weights.safetensors")
+    other.load_state_dict(load(weights_of(model)))
     assert all(torch.equal(tensor, other.state_dict()[name]) for name, tensor in model.state_dict().items())
 
 
@@ -73,21 +72,20 @@ def test_weights_are_no_predictions(make_net: MakeNet, tmp_path: Path) -> None:
         load_predictions(tmp_path / "weights.safetensors")
 
 
-def test_weights_of_another_model_are_refused_and_change_nothing(make_net: MakeNet, tmp_path: Path) -> None:
-    (tmp_path / "weights.safetensors").write_bytes(weights_of(make_net(width=16)))
-    model = make_net()
+def test_a_checkpoint_of_another_model_is_refused_and_changes_nothing(make_net: MakeNet) -> None:
+    wide, model = make_net(width=16), make_net()
+    saved = checkpoint_of(wide, build_optimizer(wide, TrainingConfig()), belongs_to=IDENTITY, progress={})
     before = state(model)
     with pytest.raises(RecordsError, match=r"another model.*0\.weight"):
-        load_weights(model, tmp_path / "weights.safetensors")
+        load_checkpoint(saved, model, build_optimizer(model, TrainingConfig()), belongs_to=IDENTITY)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
-def test_a_damaged_file_is_refused(make_net: MakeNet, tmp_path: Path) -> None:
-    path = tmp_path / "weights.safetensors"
-    path.write_bytes(weights_of(make_net()))
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(RecordsError, match="damaged"):
-        load_weights(make_net(), path)
+def test_damaged_predictions_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.safetensors"
+    path.write_bytes(predictions_of(np.zeros(100, dtype=np.int64))[:-100])
+    with pytest.raises(DamagedFileError, match=r"predictions\.safetensors: damaged"):
+        load_predictions(path)
 
 
 def test_a_checkpoint_of_another_recipe_is_refused_by_name(make_net: MakeNet) -> None:

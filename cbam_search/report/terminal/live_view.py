@@ -17,6 +17,7 @@ from cbam_search.report.replayed import replayed_text
 from cbam_search.report.tally import Tally
 from cbam_search.report.terminal.progress_lines import skipped_text, states_text
 from cbam_search.report.wording import duration, heading, hypervolume_text
+from cbam_search.search.evenly_spaced import evenly_spaced
 
 _FRONT_ROWS_AT_MOST = 10
 _HEAD_LINES = 2
@@ -88,7 +89,8 @@ class LiveView:
         objectives = [objective.name for objective in self._tally.manifest.objectives]
         measured = [name for name in objectives if metric(name).source != "known"]
         table = _table("front", [*map(heading, measured), heading("gflops"), "params"])
-        for number in _evenly_spaced(view.front, rows):
+        for index in evenly_spaced(len(view.front), rows):
+            number = view.front[index]
             trial = view.trials[number]
             values = trial.values or {}
             table.add_row(str(number), *(metric(name).text(values[name]) for name in measured), *_costs(trial), _design(trial))
@@ -126,12 +128,3 @@ def _row_counts(room: int, running: int, front: int) -> tuple[int, int]:
     running_rows = max(0, min(running, max(spare // 2, spare - front_wanted)))
     front_rows = max(0, min(front_wanted, spare - running_rows))
     return running_rows, front_rows
-
-
-def _evenly_spaced(numbers: Sequence[int], at_most: int) -> Sequence[int]:
-    """At most so many, evenly from the first to the last."""
-    if len(numbers) <= at_most:
-        return numbers
-    if at_most == 1:
-        return numbers[-1:]
-    return [numbers[round(index * (len(numbers) - 1) / (at_most - 1))] for index in range(at_most)]
