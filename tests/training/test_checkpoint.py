@@ -76,7 +76,7 @@ def test_a_checkpoint_of_another_model_is_refused_and_changes_nothing(make_net: 
     wide, model = make_net(width=16), make_net()
     saved = checkpoint_of(wide, build_optimizer(wide, TrainingConfig()), belongs_to=IDENTITY, progress={})
     before = state(model)
-    with pytest.raises(RecordsError, match=r"another model.*0\.weight"):
+    with pytest.raises(CheckpointError, match=r"another model.*0\.weight"):
         load_checkpoint(saved, model, build_optimizer(model, TrainingConfig()), belongs_to=IDENTITY)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
