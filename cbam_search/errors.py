@@ -26,6 +26,9 @@ CbamSearchError
 │   └── LeaseLostError          another driver took over the study
 ├── ClaimLostError              a worker hands something over for an evaluation that is not its own any more
 └── StudyFailedError            the study stopped because the same error came again and again
+
+KeyboardInterrupt
+└── StudyInterrupted            a study was stopped by Ctrl-C, a signal or `cbam-search stop`, and its records are closed
 """
 
 from __future__ import annotations
@@ -133,3 +136,15 @@ class LeaseLostError(RecordsError):
 
 class StudyFailedError(CbamSearchError):
     """The study stopped because the same error came again and again."""
+
+
+class StudyInterrupted(KeyboardInterrupt):
+    """A study was stopped by Ctrl-C, a signal or `cbam-search stop`. Its records are closed, and it can be resumed.
+
+    run: what `resume` takes. exit_code: of a command that was stopped so.
+    """
+
+    def __init__(self, message: str, *, run: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.run = run
+        self.exit_code = exit_code

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import AbstractContextManager
 
 import typer
@@ -26,8 +25,6 @@ class TerminalScreen:
 
     def __init__(self) -> None:
         self._console = Console()
-        self._closed: StudyClosed | None = None
-        self._exit_code = 0
 
     def note(self, message: str) -> None:
         self._console.print(message, markup=False, highlight=False, soft_wrap=True)
@@ -35,32 +32,23 @@ class TerminalScreen:
     def display(self, records: StudyRecords, resources: TrialResources) -> AbstractContextManager[Listener]:
         return Progress(records.manifest, records.view, console=self._console, concurrent=resources.concurrent)
 
-    def closed(self, event: StudyClosed, exit_code: int) -> None:
-        self._closed, self._exit_code = event, exit_code
-
-    def closing(self, study: Study) -> None:
-        """Print how the study ended, its front and the next commands.
-
-        Exits with 130 after Ctrl-C or `cbam-search stop`, 143 after SIGTERM, 129 after SIGHUP.
-        """
+    def closed(self, event: StudyClosed, study: Study) -> None:
+        """Print how the study ended, its front and the next commands."""
         print_front(study, self._console)
-        assert self._closed is not None
-        self.note(closing_sentence(self._closed, study.name))
+        self.note(closing_sentence(event, study.name))
         tracking = study.config.tracking
         uri = tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
         cursor = read_cursor(study.folder.mlflow_state)
         for line in next_commands(
             study.folder.run,
             study.front,
-            closed=self._closed,
+            closed=event,
             mlflow=tracking.mlflow,
             tracking_uri=uri,
             page=cursor.page if cursor else MLFLOW_UI,
             allow_code=isinstance(study.config.backbone, OwnBackboneConfig),
         ):
             self.note(line)
-        if self._exit_code:
-            sys.exit(self._exit_code)
 
 
 def print_front(study: Study, console: Console | None = None) -> None:

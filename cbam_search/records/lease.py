@@ -47,14 +47,22 @@ class LeaseGuard:
     generation: int
 
     def check(self) -> None:
-        """Raise LeaseLostError when another driver has taken over. One look at the file system: call it before every write.
+        """Raise LeaseLostError when another driver has taken over, RecordsError where the study's folder is gone.
+
+        Two looks at the file system: call it before every write.
 
         A network file system may remember for up to a minute that a file was not there.
         """
         try:
             taken = lease_file(self.folder, self.generation + 1).exists()
+            gone = not self.folder.manifest.exists()
         except OSError as error:
             raise RecordsError(f"cannot look into {self.folder.lease}: {error.strerror}") from error
+        if gone:
+            raise RecordsError(
+                f"{self.folder.path} was moved or removed while its study ran: nothing more is written there. Put it back, or "
+                f"resume the study where it is now"
+            )
         if taken:
             raise LeaseLostError(_lost(self.folder, self.generation + 1))
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shlex
+import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from pydantic import BaseModel
 
 from cbam_search.architecture import OwnBackbone
 from cbam_search.durable import write_atomically
-from cbam_search.errors import ConfigError, ResourceError, StudyFailedError, UserError
+from cbam_search.errors import ConfigError, ResourceError, StudyBusyError, StudyFailedError, StudyInterrupted, UserError
 from cbam_search.identity import differences
 from cbam_search.metrics import LATENCY
 from cbam_search.own_code import CodePermission
@@ -41,12 +44,16 @@ def launch(space: str | Path, *, allow_code: bool = False, verbose: bool = False
     """Run the study that the YAML file `space` describes, and return it with its front.
 
     allow_code: whether the YAML may name the user's own code. verbose: let Ray and Optuna talk. screen: what is shown, nothing
-    by default. Raises UserError (a ValueError) before anything is started or written, StudyFailedError when the
-    same error came again and again.
+    by default. Raises UserError (a ValueError) before anything is started or written, StudyFailedError when the same error came
+    again and again, and StudyInterrupted (a KeyboardInterrupt) once a study that was stopped is closed.
     """
-    screen = screen or Silence()
+    with _the_only_one():
+        return _launch(space, CodePermission.of(allow_code), verbose, screen or Silence())
+
+
+def _launch(space: str | Path, code: CodePermission, verbose: bool, screen: Screen) -> Study:
     config, text = read_study_config(Path(space))
-    prepared = prepare(config, code=CodePermission.of(allow_code))
+    prepared = prepare(config, code=code)
     warm_start = resolve_warm_start(prepared)
     if warm_start:
         prepared = replace(prepared, warm_start=warm_start.recorded)
@@ -78,9 +85,13 @@ def resume(
     `search.trials` and `search.stop.hours`. The rest as for `launch`. Raises UserError when data, weights or the source of your
     own backbone have changed, and where the study has taken that much already.
     """
-    screen = screen or Silence()
-    code = CodePermission.of(allow_code)
-    folder = find_study(str(run))
+    with _the_only_one():
+        return _resume(find_study(str(run)), trials, hours, CodePermission.of(allow_code), verbose, screen or Silence())
+
+
+def _resume(
+    folder: StudyFolder, trials: int | None, hours: float | None, code: CodePermission, verbose: bool, screen: Screen
+) -> Study:
     manifest = folder.read_manifest()
     config, _ = read_study_config(folder.given_yaml, base=Path(manifest.yaml_folder))
     with folder.lock(), take_lease(folder, note=screen.note) as lease:
@@ -97,6 +108,20 @@ def resume(
                 folder, prepared, resources, latency, lease, resumed=True, screen=screen, verbose=verbose, budget=budget
             )
     return _close(folder, driven, screen)
+
+
+_one_study = threading.Lock()
+
+
+@contextmanager
+def _the_only_one() -> Iterator[None]:
+    """One study at a time: torch's random numbers, Ray's connection and signals are of the whole process."""
+    if not _one_study.acquire(blocking=False):
+        raise StudyBusyError("this process drives a study already. Wait until it has ended, or start another process")
+    try:
+        yield
+    finally:
+        _one_study.release()
 
 
 def _latency_job(config: StudyConfig, resources: TrialResources) -> LatencyJob | None:
@@ -232,8 +257,11 @@ def _weights(prepared: Preparation) -> dict[str, str]:
 
 
 def _close(folder: StudyFolder, driven: Driven, screen: Screen) -> Study:
-    study, closed = read_study(folder), driven.closed
-    screen.closed(closed, driven.exit_code)
+    study, closed, run = read_study(folder), driven.closed, shlex.quote(folder.run)
     if closed.reason == "failed":
-        raise StudyFailedError(f"{closed.message}. What it found so far: cbam-search front {shlex.quote(folder.run)}")
+        raise StudyFailedError(f"{closed.message}. What it found so far: cbam-search front {run}")
+    screen.closed(closed, study)
+    if closed.reason == "interrupted":
+        message = f"study {study.name} was {closed.message}. To go on: cbam-search resume {run}"
+        raise StudyInterrupted(message, run=folder.run, exit_code=driven.exit_code)
     return study

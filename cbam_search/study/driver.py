@@ -82,7 +82,7 @@ def drive(
             if records.view.weights_removed:
                 screen.note(_weights_removed(records, config.records.keep_gib))
         finally:
-            if not uploader.stop(UPLOAD_SECONDS_AT_MOST):
+            if not uploader.stop(UPLOAD_SECONDS_AT_MOST) and not uploader.taken_over:
                 screen.note(_mlflow_is_behind(uploader, folder))
             records.close()
     lease.release(closed.reason)

@@ -9,6 +9,7 @@ from cbam_search.records.events import StudyClosed
 from cbam_search.records.ledger import Listener
 from cbam_search.records.study_records import StudyRecords
 from cbam_search.running.cluster import TrialResources
+from cbam_search.study.study import Study
 
 
 class Screen(Protocol):
@@ -18,7 +19,7 @@ class Screen(Protocol):
 
     def display(self, records: StudyRecords, resources: TrialResources) -> AbstractContextManager[Listener]: ...
 
-    def closed(self, event: StudyClosed, exit_code: int) -> None: ...
+    def closed(self, event: StudyClosed, study: Study) -> None: ...
 
 
 class Silence:
@@ -30,5 +31,5 @@ class Silence:
     def display(self, records: StudyRecords, resources: TrialResources) -> AbstractContextManager[Listener]:  # noqa: ARG002
         return nullcontext(lambda _event: None)
 
-    def closed(self, event: StudyClosed, exit_code: int) -> None:
+    def closed(self, event: StudyClosed, study: Study) -> None:
         """Nothing."""

@@ -48,6 +48,8 @@ class Uploader:
     ) -> None:
         self.problem: str | None = None
         """Why MLflow cannot be written to now; None while it can."""
+        self.taken_over = False
+        """Whether another driver has taken over, and its uploader with it."""
         self._folder = folder
         self._config = config
         self._poll_seconds = poll_seconds
@@ -91,6 +93,7 @@ class Uploader:
                     session = session or self._connect()
                     self._catch_up(session, to_the_end=stopping)
                 except LeaseLostError:
+                    self.taken_over = True
                     return
                 except Exception as error:
                     session = None

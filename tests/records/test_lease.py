@@ -263,7 +263,8 @@ def test_a_folder_that_was_removed_is_not_made_again(folder: StudyFolder) -> Non
         path.unlink()
     folder.lease.rmdir()
     folder.path.rmdir()
-    lease.beat()
+    with pytest.raises(RecordsError, match="was moved or removed"):
+        lease.beat()
     lease.release("trials")
     assert not folder.path.exists()
 
@@ -318,3 +319,13 @@ def test_a_folder_that_cannot_be_written_is_the_readers_business(folder: StudyFo
     assert done.returncode == 0, done.stderr
     assert "Permission denied" in done.stdout
     assert not stop_file(folder, 1).exists()
+
+
+def test_a_driver_whose_folder_was_moved_writes_nothing_more(folder: StudyFolder) -> None:
+    lease = take_lease(folder)
+    lease.check()
+    moved = folder.path.rename(folder.path.with_name("moved"))
+    with pytest.raises(RecordsError, match="was moved or removed while its study ran"):
+        lease.check()
+    moved.rename(folder.path)
+    lease.check()

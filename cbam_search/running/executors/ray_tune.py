@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -239,10 +240,17 @@ def _report(result: dict[str, Any]) -> WorkerReport:
     return REPORT.validate_json(result[REPORT_KEY]) if REPORT_KEY in result else WorkerReport()
 
 
+_SCRATCH = "cbam-search-tune-"
+
+
 @contextmanager
 def _scratch_folder() -> Iterator[str]:
-    """Where Tune may write; nothing in it is read again."""
-    path = tempfile.mkdtemp(prefix="cbam-search-tune-")
+    """Where Tune may write; nothing in it is read again. Those of drivers that were killed go too."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*-*"):
+        process = left.name.removeprefix(_SCRATCH).partition("-")[0]
+        if process.isdecimal() and not Path("/proc", process).exists() and Path("/proc").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    path = tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getpid()}-")
     try:
         yield path
     finally:
