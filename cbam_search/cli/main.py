@@ -26,7 +26,9 @@ from cbam_search.errors import CbamSearchError, UserError
 
 app = typer.Typer(
     name="cbam-search",
-    help="Search where CBAM and SE attention pays in a ResNet, on your data, and at what cost.",
+    help="Find out whether attention pays in your image classifier: in which blocks, of which kind (SE, CBAM, ECA, BAM, "
+    "Global Context, Coordinate Attention), with which settings, and at what cost. In ResNets, ResNeXts, MobileNets and "
+    "networks of your own.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -20,7 +20,10 @@ def status(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say where a study stands, or all of them. Exits with 0 complete, 1 failed, 3 running, 4 interrupted."""
+    """Say where a study stands, or all of them.
+
+    With RUN, the exit code says it too: 0 complete, 1 failed, 2 not found, 3 running, 4 interrupted. Without RUN it is 0.
+    """
     from cbam_search.records.folder import find_study, studies_folder, studies_in
     from cbam_search.report.terminal.status import status_text, statuses_text
     from cbam_search.study.status import read_status, read_statuses
@@ -54,7 +57,12 @@ def stop(
 
 def logs(
     run: RunArgument = "latest",
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens, until the study is closed.")] = False,
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow", "-f", help="Go on with what happens, until the study is closed. A closed study ends it at once."
+        ),
+    ] = False,
     trial: Annotated[int | None, typer.Option(min=0, help="Only this trial, with every epoch and its error.")] = None,
 ) -> None:
     """Print what happened in a study, with the time of each event, and what Ray and Optuna had to say."""

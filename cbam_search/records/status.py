@@ -46,7 +46,7 @@ class StudyStatus(BaseModel):
     """A study as its ledger, its manifest and its lease tell at `time_seconds`; all times in seconds since 1970.
 
     run: what commands take for this study, typed here.
-    message: why it is not running; None where it runs.
+    message: why it is not running, or that it is ending: closed, while its driver has not let go yet. None where it runs on.
     driver: who took charge last; None where no driver is known.
     driver_problem: why that cannot be told.
     trials_done, trials_allowed: trainings that ended, and how many there may be in all.
@@ -87,6 +87,11 @@ class StudyStatus(BaseModel):
     best_accuracy: float | None
     last_error: LastError | None
     needs_allow_code: bool
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether its driver has closed it and has not let go of it yet."""
+        return self.state is StudyState.RUNNING and self.message is not None
 
 
 class UnreadableStudy(BaseModel):

@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import ray
 
@@ -77,8 +77,7 @@ def resources_here(config: ResourcesConfig) -> TrialResources:
     """What one trial takes of this machine, where they run in this process, one at a time."""
     import torch
 
-    found = _fitting(config, float(cores_here()), float(torch.cuda.device_count()), of="this machine")
-    return replace(found, concurrent=1)
+    return _fitting(config, float(cores_here()), float(torch.cuda.device_count()), of="this machine")
 
 
 def _fitting(config: ResourcesConfig, cpus: float, gpus: float, *, of: str) -> TrialResources:

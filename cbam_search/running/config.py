@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from cbam_search.errors import ResourceError
 from cbam_search.space.choices import OneOf
@@ -33,6 +34,23 @@ class ResourcesConfig(BaseModel):
         default=None, description="address of a Ray cluster; default $RAY_ADDRESS, else Ray is started on this machine"
     )
 
+    @model_validator(mode="after")
+    def _settings_of_an_executor(self) -> ResourcesConfig:
+        # By value, not by whether it is given: resolved YAML writes defaults out.
+        if self.executor == "inline" and self.address is not None:
+            raise PydanticCustomError(
+                "resources",
+                "executor inline starts no Ray and joins none: leave address out, or take executor: ray",
+                {"at": ("address",)},
+            )
+        if self.executor == "inline" and self.max_concurrent is not None:
+            raise PydanticCustomError(
+                "resources",
+                "executor inline runs one trial at a time: leave max_concurrent out, or take executor: ray",
+                {"at": ("max_concurrent",)},
+            )
+        return self
+
     @property
     def threads(self) -> int:
         """Threads that torch may use in one trial."""
@@ -49,7 +67,7 @@ class ResourcesConfig(BaseModel):
         return min(fits, int(gpus / of_a_trial + 1e-9)) if of_a_trial > 0 else fits
 
     def trials_at_once(self, cpus: float, gpus: float, *, of: str) -> int:
-        """How many trials run at once on so many CPU cores and GPUs.
+        """How many trials run at once on so many CPU cores and GPUs: one where they run inline.
 
         of: whose they are, such as "this machine", for the error. Raises ResourceError when not even one trial fits.
         """
@@ -59,7 +77,7 @@ class ResourcesConfig(BaseModel):
                 f"one trial asks for {self.cpus_per_trial:g} CPUs and {self.gpus_of_a_trial(gpus):g} GPUs, but {of} has "
                 f"{cpus:g} CPUs and {gpus:g} GPUs. Lower resources.cpus_per_trial or resources.gpus_per_trial, or add machines"
             )
-        return min(fits, self.max_concurrent or fits)
+        return 1 if self.executor == "inline" else min(fits, self.max_concurrent or fits)
 
 
 def cores_here() -> int:

@@ -67,5 +67,15 @@ def apply(budget: Budget, records: StudyRecords) -> str | None:
     beside = f"; search.stop.epochs, {budget.epochs:,}, holds beside that" if budget.epochs is not None else ""
     return (
         f"study {manifest.name} may have {budget.trials:,} trainings in all{within}; {records.started:,} were started "
-        f"before{beside}"
+        f"before{_under_way(budget, records)}{beside}"
     )
+
+
+def _under_way(budget: Budget, records: StudyRecords) -> str:
+    """What becomes of the trainings that were started and have not ended; empty where there are none."""
+    cut_off = len(records.view.unfinished())
+    if not cut_off:
+        return ""
+    text = "1 has not ended and is" if cut_off == 1 else f"{cut_off:,} have not ended and are"
+    none_new = "; no new one is started" if budget.trials == records.started else ""
+    return f", of which {text} finished now{none_new}"

@@ -15,6 +15,8 @@ from pydantic import BaseModel, RootModel
 from pydantic.fields import FieldInfo
 from pydantic.types import Discriminator, Tag
 
+from cbam_search.space.choices import OneOf
+
 
 def unwrap(annotation: Any) -> Any:
     """The annotation without validators, aliases, root models and an `Optional` around a single type."""
@@ -125,6 +127,17 @@ def allowed_values(annotation: Any) -> tuple[Any, ...]:
         return tuple(value.value if isinstance(value, Enum) else value for value in get_args(bare))
     if isinstance(bare, type) and issubclass(bare, Enum):
         return tuple(member.value for member in bare)
+    return ()
+
+
+def names_of(annotation: Any) -> tuple[str, ...]:
+    """The names that a text may be, where `OneOf` says so; empty when it may be any text."""
+    while get_origin(annotation) is Annotated:
+        annotation, *metadata = get_args(annotation)
+        inner = [found for marker in metadata if isinstance(marker, FieldInfo) for found in marker.metadata]
+        for marker in (*metadata, *inner):
+            if isinstance(marker, OneOf):
+                return marker.valid
     return ()
 
 

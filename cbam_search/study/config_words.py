@@ -15,6 +15,7 @@ from cbam_search.study.config_types import (
     fields,
     is_fixed_tuple,
     keys,
+    names_of,
     tagged_members,
     union_members,
     unwrap,
@@ -98,7 +99,7 @@ def _describe(annotation: Any) -> str:
         return f"a mapping with {tag_key} ({listed(tagged_members(annotation, tag_key))})"
     if members := union_members(bare):
         return " or ".join(dict.fromkeys(describe(member) for member in members))
-    if values := allowed_values(bare):
+    if values := names_of(annotation) or allowed_values(bare):
         return shown(values[0]) if len(values) == 1 else f"one of {listed(values)}"
     if fields(bare) or bare is dict or (isinstance(origin, type) and issubclass(origin, Mapping)):
         return f"a mapping with {listed(keys(bare))}" if keys(bare) else "a mapping"
@@ -108,7 +109,7 @@ def _describe(annotation: Any) -> str:
 
 
 def _describe_list(item: Any) -> str:
-    if values := allowed_values(item):
+    if values := names_of(item) or allowed_values(item):
         return f"a list of any of {listed(values)}"
     bare = unwrap(item)
     return f"a list of {_PLURALS[bare]}" if bare in _PLURALS else f"a list, each item {describe(item)}"

@@ -13,10 +13,9 @@ from cbam_search.records.driver import Driver, driver_of
 from cbam_search.records.events import TrialFinished
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.ledger import read_events
-from cbam_search.records.status import StudyState
 from cbam_search.report.terminal.event_lines import EventLines
 from cbam_search.report.wording import moment
-from cbam_search.study.status import state_of
+from cbam_search.study.status import is_driven
 
 LOOK_SECONDS = 0.5
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),(\d{3}) ")
@@ -99,7 +98,7 @@ class _Reader:
         known = view.trials.get(self._trial) if self._trial is not None else None
         if known is not None and known.outcome is not None:
             return True
-        return view.closed is not None and state_of(driver, view) is not StudyState.RUNNING
+        return view.closed is not None and not is_driven(driver, view)
 
     def require_trial(self) -> None:
         """Raise UserError where a trial is asked for that is not there."""

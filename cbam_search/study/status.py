@@ -24,16 +24,15 @@ def read_status(folder: StudyFolder, *, clock: Clock = time.time) -> StudyStatus
     driver, problem = _driver(folder, clock)
     told = _read_ledger(folder, manifest)
     view, now = told.view, clock()
-    ready = is_ready(driver, view)
     state = state_of(driver, view)
-    runs = state is StudyState.RUNNING
+    trains = is_driven(driver, view) and is_ready(driver, view)
     tally = Tally(manifest, view)
     return StudyStatus(
         study=folder.path.name,
         run=folder.run,
         folder=str(folder.path),
         state=state,
-        message=None if runs else _message(driver, view),
+        message=_message(state, driver, view, told_by_lease=problem is None),
         time_seconds=now,
         created_seconds=manifest.created_seconds,
         driver=driver,
@@ -42,11 +41,11 @@ def read_status(folder: StudyFolder, *, clock: Clock = time.time) -> StudyStatus
         trials_allowed=manifest.trials_allowed,
         states=dict(view.states),
         skipped=dict(view.skipped),
-        running=_running(tally) if runs and ready else (),
-        cut_off=0 if runs and ready else len(view.unfinished()),
+        running=_running(tally) if trains else (),
+        cut_off=0 if trains else len(view.unfinished()),
         epochs=manifest.epochs,
-        seconds_left=tally.seconds_left(now, told.most_at_once) if runs and ready and view.running else None,
-        driven_seconds=view.time.seconds(now if runs and ready else view.time.last_event_seconds),
+        seconds_left=tally.seconds_left(now, told.most_at_once) if trains and view.running else None,
+        driven_seconds=view.time.seconds(now if trains else view.time.last_event_seconds),
         hours_allowed=manifest.hours_allowed,
         front=view.front,
         hypervolume=view.hypervolume,
@@ -98,12 +97,23 @@ def _read_ledger(folder: StudyFolder, manifest: StudyManifest) -> _Told:
 
 
 def state_of(driver: Driver | None, view: StudyView) -> StudyState:
-    """By who drives the study, and how it was closed if it was."""
-    if driver is not None and driver.drives and (view.closed is None or not is_ready(driver, view)):
+    """By who drives the study, and how it was closed if it was.
+
+    A driver that has closed the study uploads to MLflow before it lets go. Until then a complete study is complete, and one to
+    be resumed is running, since no other driver may resume it yet.
+    """
+    if is_driven(driver, view):
         return StudyState.RUNNING
-    if view.closed is None or view.closed.reason == "interrupted":
-        return StudyState.INTERRUPTED
-    return StudyState.FAILED if view.closed.reason == "failed" else StudyState.COMPLETE
+    if view.closed is not None and view.closed.reason not in ("interrupted", "failed"):
+        return StudyState.COMPLETE
+    if driver is not None and driver.drives:
+        return StudyState.RUNNING
+    return StudyState.FAILED if view.closed is not None and view.closed.reason == "failed" else StudyState.INTERRUPTED
+
+
+def is_driven(driver: Driver | None, view: StudyView) -> bool:
+    """Whether a driver is in charge that has not closed the study."""
+    return driver is not None and driver.drives and (view.closed is None or not is_ready(driver, view))
 
 
 def _driver(folder: StudyFolder, clock: Clock) -> tuple[Driver | None, str | None]:
@@ -120,9 +130,14 @@ def _best_accuracy(view: StudyView) -> float | None:
     return max((value for outcome in complete if (value := outcome.value("accuracy")) is not None), default=None)
 
 
-def _message(driver: Driver | None, view: StudyView) -> str:
+def _message(state: StudyState, driver: Driver | None, view: StudyView, *, told_by_lease: bool) -> str | None:
+    """told_by_lease: whether the lease could be read, or there is none."""
+    if is_driven(driver, view):
+        return None
     if view.closed is not None:
-        return view.closed.message
+        return f"it is ending: {view.closed.message}" if state is StudyState.RUNNING else view.closed.message
+    if not told_by_lease:
+        return "it was never closed, and nobody can tell who drives it"
     if driver is None:
         return "it was never closed, and nobody is known to drive it"
     match driver.standing:

@@ -20,7 +20,8 @@ from cbam_search.records.manifest import StudyManifest
 from cbam_search.records.older import weights_path
 from cbam_search.records.storage import open_storage
 from cbam_search.records.stored_trials import read_trials
-from cbam_search.records.trials import Trial
+from cbam_search.records.trials import Trial, TrialState
+from cbam_search.report.wording import count
 from cbam_search.study.config import StudyConfig, read_study_config
 from cbam_search.study.space_from_config import require_code_permission
 
@@ -46,8 +47,8 @@ class Study:
         if choice.isdecimal():
             trial = self.trials.get(int(choice))
             if trial is None or trial.values is None:
-                numbers = ", ".join(map(str, self.front.numbers))
-                raise ExportError(f"trial {choice} of study {self.name} has no finished training. On the front: {numbers}")
+                numbers = ", ".join(map(str, self.front.numbers)) or "none yet"
+                raise ExportError(f"{_not_finished(choice, trial, self.name)}. On the front: {numbers}")
             return trial
         if not members:
             raise ExportError(f"study {self.name} has no complete trial yet, so there is nothing to pick")
@@ -115,6 +116,29 @@ def read_study(folder: StudyFolder) -> Study:
 def open_study(run: str | Path = "latest") -> Study:
     """The study that `run` means: its name, its folder, or `latest`; raises StudyNotFoundError."""
     return read_study(find_study(str(run)))
+
+
+def _not_finished(choice: str, trial: Trial | None, study: str) -> str:
+    """Why there is no trained network of a trial to take away."""
+    if trial is None:
+        return f"study {study} has no trial {choice}"
+    return f"trial {choice} of study {study} {_end(trial)}"
+
+
+def _end(trial: Trial) -> str:
+    """How a trial came to its end without a finished training."""
+    if trial.outcome is None:
+        return "has not ended yet"
+    epochs = trial.outcome.epochs
+    match trial.state:
+        case TrialState.DUPLICATE:
+            return f"was not trained: it is a duplicate of trial {trial.outcome.duplicate_of}"
+        case TrialState.INFEASIBLE:
+            return "was not trained: it is infeasible"
+        case TrialState.STOPPED:
+            return f"was stopped at epoch {epochs}"
+        case _:
+            return f"{trial.state.value} after {count(epochs, 'epoch')}"
 
 
 def _figures(trial: Trial) -> dict[str, Any]:

@@ -53,7 +53,8 @@ def tabulate(
     """Train every distinct architecture that the YAML file `space` allows with `seeds` seeds, and write the table `output`.
 
     Seeds are the YAML's and those after it; data splits stay those of the YAML's. What an earlier call for the same output
-    trained is not trained again, however it ended. workers: processes; by default as many as the machine has room for.
+    trained is not trained again, however it ended. workers: processes; by default as many as the machine has room for, one with
+    executor inline.
     limit: train a uniform random sample of so many architectures. note: told of progress, a line at a time.
 
     Raises UserError before anything is trained, StudyFailedError when a training fails for another reason than divergence.

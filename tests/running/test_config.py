@@ -21,10 +21,12 @@ from cbam_search.running.config import ResourcesConfig, cores_here
         ({"gpus_per_trial": 0}, 3, 1, 3),
         ({"max_concurrent": 2}, 4, 0, 2),
         ({"max_concurrent": 9}, 4, 0, 4),
+        ({"executor": "inline"}, 4, 0, 1),
+        ({"executor": "inline", "gpus_per_trial": 0.25}, 4, 1, 1),
     ],
 )
 def test_as_many_trials_as_fit_and_no_more_than_allowed(
-    asked: dict[str, float], cpus: float, gpus: float, at_once: int
+    asked: dict[str, float | str], cpus: float, gpus: float, at_once: int
 ) -> None:
     assert ResourcesConfig.model_validate(asked).trials_at_once(cpus, gpus, of="Ray") == at_once
 

@@ -84,6 +84,19 @@ def test_a_finished_study_goes_on_and_its_history_says_so(tmp_path: Path) -> Non
     assert [event.trials for event, _ in read_events(bench.folder.ledger) if isinstance(event, StudyExtended)] == [9]
 
 
+@pytest.mark.parametrize(("asked", "none_new"), [(3, "; no new one is started"), (4, "")])
+def test_what_is_under_way_is_said_to_be_finished(tmp_path: Path, asked: int, none_new: str) -> None:
+    bench = bench_of(tmp_path)
+    assert len(bench.run(landscape, at_most=1, workers=3)) == 1
+    assert bench.records.started == 3
+    note = apply(Budget(asked, None, (6, None), (6, None)), bench.records)
+    ended = f"3 were started before, of which 2 have not ended and are finished now{none_new}"
+    assert note == f"study {bench.records.manifest.name} may have {asked} trainings in all; {ended}"
+    bench.restart()
+    bench.run(landscape)
+    assert (bench.records.started, bench.records.view.finished) == (asked, asked)
+
+
 def test_the_same_budget_is_no_change(tmp_path: Path) -> None:
     bench = bench_of(tmp_path)
     assert apply(Budget(6, None, (6, None), (6, None)), bench.records) is None

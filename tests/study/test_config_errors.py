@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from cbam_search.errors import ConfigError, NotAvailableError
+from cbam_search.space.choices import OneOf
 from cbam_search.study.yaml_file import parse_yaml
 
 CLOSING = "nothing was started. `cbam-search schema` prints every key."
@@ -97,6 +98,7 @@ class Training(Section):
     nesterov: bool = True
     crop: tuple[int, int] = (32, 32)
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    precision: Annotated[str, OneOf("precision", ("half", "full"))] = "full"
     clip: float | None = None
     notes: list[Any] = []
     folder: str | list[str] | None = None
@@ -310,6 +312,9 @@ def test_a_mistake_is_explained(section: str, message: str) -> None:
         ("crop: [1, 2, 3]", "a list has too many entries; at most 2 may stand here"),
         ("workers: atuo", "'atuo' is not allowed: expected a whole number or 'auto'. Did you mean 'auto'?"),
         ("workers: -1", "-1 must be at least 0"),
+        ("precision: haf", "unknown precision 'haf'. Did you mean 'half'? Valid: half, full"),
+        ("precision: [half]", "a list is not allowed: expected one of half, full"),
+        ("precision: 16", "16 is not allowed: expected one of half, full"),
         ("clip: none", "'none' is not allowed: expected a number or null"),
         ("notes: 5", "5 is not allowed: expected a list, each item anything"),
         ("devices: 5", "5 is not allowed: expected a list, each item a whole number or 'auto'"),

@@ -187,7 +187,7 @@ class TestOnRay:
             study.export(tmp_path / "other", pick=str(dropped.number))
         with pytest.raises(ExportError, match="Allowed: knee"):
             study.pick("nicest")
-        with pytest.raises(ExportError, match="no finished training"):
+        with pytest.raises(ExportError, match="has no trial 999"):
             study.pick("999")
 
 

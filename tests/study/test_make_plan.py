@@ -36,7 +36,7 @@ def warned(plan: Plan, *words: str) -> bool:
 
 def test_the_digits_are_loaded_and_three_networks_timed(plan_of) -> None:
     threads = torch.get_num_threads()
-    plan = plan_of(DIGITS + "search: {trials: 10}\nresources: {max_concurrent: 1}\n")
+    plan = plan_of(DIGITS + "search: {trials: 10}\nresources: {executor: inline, cpus_per_trial: 0.25}\n")
     assert torch.get_num_threads() == threads
     assert (plan.data.image_size, plan.data.channels, plan.data.classes) == ((8, 8), 1, 10)
     estimate = plan.estimate

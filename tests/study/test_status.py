@@ -92,9 +92,29 @@ def test_a_closed_study_is_what_it_was_closed_as(study: SyntheticStudy, reason: 
     assert (status.state, status.message) == (state, f"closed: {reason}")
     assert (status.running, status.cut_off, status.seconds_left) == ((), 2, None)
     assert (status.last_error is not None and status.last_error.trial is None) == (reason == "failed")
-    # Its driver still uploads to MLflow.
+
+
+@pytest.mark.parametrize(
+    ("reason", "state", "message"),
+    [
+        ("trials", StudyState.COMPLETE, "closed: trials"),
+        ("interrupted", StudyState.RUNNING, "it is ending: closed: interrupted"),
+        ("failed", StudyState.RUNNING, "it is ending: closed: failed"),
+    ],
+)
+def test_a_closed_study_whose_driver_still_uploads_can_be_resumed_by_nobody(
+    study: SyntheticStudy, reason: str, state: StudyState, message: str
+) -> None:
     drive(study, since_seconds=STARTED_SECONDS)
-    assert at(study).state is state
+    begin(study)
+    study.close(reason)
+    status = at(study, 100.0)
+    assert (status.state, status.message) == (state, message)
+    assert status.is_ending == (state is StudyState.RUNNING)
+    assert (status.running, status.cut_off, status.seconds_left) == ((), 2, None)
+    assert status.driven_seconds == pytest.approx(study.now_seconds - STARTED_SECONDS - 0.5)
+    drive(study, since_seconds=STARTED_SECONDS, released_seconds=study.now_seconds, ended=reason)
+    assert not at(study).is_ending
 
 
 def test_a_study_that_is_about_to_be_resumed_is_running_though_nothing_trains_yet(study: SyntheticStudy) -> None:
@@ -157,6 +177,7 @@ def test_a_damaged_lease_does_not_hide_the_study(study: SyntheticStudy) -> None:
     status = at(study)
     assert status.driver is None
     assert status.driver_problem is not None and "1.json is damaged" in status.driver_problem
+    assert status.message == "it was never closed, and nobody can tell who drives it"
     assert status.trials_done == 3
 
 

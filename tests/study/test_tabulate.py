@@ -61,6 +61,13 @@ def write(folder: Path, **changes: Any) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("_in_this_process")
+def test_with_executor_inline_one_worker_is_enough(tmp_path: Path) -> None:
+    space = write(tmp_path, resources={"executor": "inline", "cpus_per_trial": 0.25})
+    made = tabulate(space, tmp_path / "tiny.parquet", limit=2)
+    assert made.metadata.sessions[0].workers == 1
+
+
 @pytest.mark.slow
 def test_a_whole_space_in_two_processes(tmp_path: Path) -> None:
     lines: list[str] = []

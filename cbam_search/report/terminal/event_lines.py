@@ -23,7 +23,7 @@ from cbam_search.records.events import (
 from cbam_search.records.manifest import StudyManifest
 from cbam_search.records.trials import Trial
 from cbam_search.records.view import StudyView
-from cbam_search.report.terminal.progress_lines import outcome_text
+from cbam_search.report.terminal.progress_lines import again_text, outcome_text
 from cbam_search.report.wording import count, duration, hypervolume_text, inline, with_spread
 
 
@@ -83,9 +83,9 @@ class EventLines:
     def _of_training(self, event: Event) -> str | None:
         match event:
             case TrialStarted():
-                again = f" again, attempt {event.attempt}" if event.attempt > 1 else ""
-                anew = ", from its first epoch" if event.anew else ""
-                return f"trial {event.trial} starts{again}{anew} - {event.label}"
+                again = event.attempt > 1
+                text = again_text(event, self.view, self._manifest) if again else f"trial {event.trial} starts"
+                return f"{text} - {event.label}"
             case TrialSkipped():
                 return f"trial {event.trial} skipped, {_skipped(event)} - {event.label}"
             case ArchitectureMeasured():

@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from cbam_search.records.events import Event, FrontUpdated, TrialFinished
+from cbam_search.records.events import Event, FrontUpdated, TrialFinished, TrialStarted
 from cbam_search.records.manifest import StudyManifest
 from cbam_search.records.trials import TrialState
 from cbam_search.records.view import StudyView
 from cbam_search.report.tally import Tally
 from cbam_search.report.terminal.live_view import LiveView
-from cbam_search.report.terminal.progress_lines import end_line, finished_line, header_line, outcome_text
+from cbam_search.report.terminal.progress_lines import again_text, end_line, finished_line, header_line, outcome_text
 
 REFRESHES_PER_SECOND = 4
 
@@ -24,8 +24,8 @@ REFRESHES_PER_SECOND = 4
 class Progress:
     """Shows a study's events; use it as a context manager, and call it with each event once it is in the view.
 
-    On a terminal, events only change what rich's own thread draws. Failures are printed above the display, which is wiped at
-    the end, so that one line with all counts remains.
+    On a terminal, events only change what rich's own thread draws. Failures, and trials that go on after their worker or driver
+    died, are printed above the display, which is wiped at the end, so that one line with all counts remains.
     """
 
     def __init__(self, manifest: StudyManifest, view: StudyView, *, console: Console | None = None, concurrent: int) -> None:
@@ -53,7 +53,9 @@ class Progress:
         self._print(end_line(self._tally, time.time() - self._started_seconds))
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, TrialFinished):
+        if isinstance(event, TrialStarted) and event.attempt > 1:
+            self._print(again_text(event, self._view, self._tally.manifest))
+        elif isinstance(event, TrialFinished):
             self._last_finished = event.trial
             if self._live is not None and event.outcome.state is TrialState.FAILED:
                 self._print(outcome_text(self._view.trials[event.trial], self._tally.manifest))

@@ -1,9 +1,10 @@
-"""Progress as plain lines: a header, a line a finished trial, a line at the end."""
+"""Progress as plain lines: a header, a line a finished trial, one a trial that starts again, a line at the end."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from cbam_search.records.events import TrialStarted
 from cbam_search.records.manifest import StudyManifest
 from cbam_search.records.trials import Origin, Outcome, Trial, TrialState
 from cbam_search.records.view import StudyView
@@ -56,6 +57,17 @@ def end_line(tally: Tally, elapsed_seconds: float) -> str:
         f"{states_text(view)}{skipped}{replayed}; "
         f"front of {len(view.front)}, hypervolume {hypervolume_text(view.hypervolume)}"
     )
+
+
+def again_text(event: TrialStarted, view: StudyView, manifest: StudyManifest) -> str:
+    """`trial 4 goes on, attempt 2: 20 of 30 epochs are recorded`, of a trial whose worker or driver died.
+
+    Its last checkpoint may be older than its last recorded epoch: what lies between is trained again.
+    """
+    recorded = view.epochs_recorded(event.trial)
+    if not recorded:
+        return f"trial {event.trial} starts again, attempt {event.attempt}, from its first epoch"
+    return f"trial {event.trial} goes on, attempt {event.attempt}: {recorded} of {count(manifest.epochs, 'epoch')} are recorded"
 
 
 def outcome_text(trial: Trial, manifest: StudyManifest) -> str:

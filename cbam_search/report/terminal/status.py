@@ -42,10 +42,16 @@ def under_way_text(status: StudyStatus) -> str:
 
 
 def statuses_text(statuses: Sequence[StudyStatus | UnreadableStudy]) -> str:
-    """A line a study; those that cannot be read are named below with what to do."""
+    """A line a study; those that cannot be read, or whose driver cannot be told, are named below with what to do."""
     rows = [_row(status) for status in statuses if isinstance(status, StudyStatus)]
     lines = list(table(["study", "state", "trainings", "front", "best accuracy", "begun"], rows, names=2)) if rows else []
-    lines += [f"  {status.study}: {status.problem}" for status in statuses if isinstance(status, UnreadableStudy)]
+    for status in statuses:
+        if isinstance(status, UnreadableStudy):
+            lines.append(f"  {status.study}: {status.problem}")
+        elif status.driver_problem:
+            lines.append(f"  {status.study}: {status.driver_problem}")
+        elif status.is_ending:
+            lines.append(f"  {status.study}: {status.message}")
     return "\n".join(lines)
 
 
@@ -104,7 +110,7 @@ def _counts(states: Mapping[TrialState, int]) -> str:
 
 
 def _left(status: StudyStatus) -> str:
-    if status.state is not StudyState.RUNNING:
+    if status.state is not StudyState.RUNNING or status.is_ending:
         return ""
     return ", estimating time left" if status.seconds_left is None else f", about {duration(status.seconds_left)} left"
 
@@ -130,9 +136,13 @@ def _next(status: StudyStatus) -> list[tuple[str, str]]:
     run = shlex.quote(status.run)
     allowing = " --allow-code" if status.needs_allow_code else ""
     commands = []
-    if status.state is StudyState.RUNNING:
+    if status.is_ending:
+        commands.append((f"cbam-search status {run}", "whether it has ended; `resume` goes on with it then"))
+    elif status.state is StudyState.RUNNING:
         commands.append((f"cbam-search logs {run} --follow", "what happens, as it happens"))
         commands.append((f"cbam-search stop {run}", "stop it; what is trained is kept"))
+    elif status.state is not StudyState.COMPLETE and status.driver_problem:
+        commands.append((f"cbam-search status {run}", "again in a minute; after that, what the line `driver` says"))
     elif status.state is not StudyState.COMPLETE:
         commands.append((f"cbam-search resume {run}{allowing}", "go on where it stopped"))
     if status.last_error and status.last_error.trial is not None:

@@ -48,8 +48,10 @@ def test_the_life_of_a_study(tmp_path: Path) -> None:
         )
     )
     study.start(5, PROPOSALS[6])
-    study.open(resumed=True)
     study.start(5, PROPOSALS[6], attempt=2)
+    study.epoch(5, 1, 0.4)
+    study.open(resumed=True)
+    study.start(5, PROPOSALS[6], attempt=3)
     study.finish(5, TrialState.FAILED, accuracy=0.5, epochs=1)
     study.ledger.append(StudyExtended(trials=30, hours=2.5))
     study.ledger.append(WeightsRemoved(trials=(0, 2)))
@@ -68,8 +70,9 @@ def test_the_life_of_a_study(tmp_path: Path) -> None:
         f"trial 3 skipped, infeasible: as told - {LABELS[5]}",
         f"trial 4 skipped, duplicate of trial 0 - {LABELS[3]}",
         f"trial 5 starts - {LABELS[6]}",
+        f"trial 5 starts again, attempt 2, from its first epoch - {LABELS[6]}",
         "resumed, with 3 of 24 trainings finished",
-        f"trial 5 starts again, attempt 2 - {LABELS[6]}",
+        f"trial 5 goes on, attempt 3: 1 of 8 epochs are recorded - {LABELS[6]}",
         f"trial 5 failed: failed on purpose, accuracy 50.00 % - {LABELS[6]}, after 1 epoch (0:03)",
         "the study may have 30 trainings in all within 2.5 hours",
         "weights removed, to stay within records.keep_gib: trials 0, 2",

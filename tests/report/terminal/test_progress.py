@@ -137,6 +137,23 @@ def test_a_failure_stays_readable_on_a_terminal(study: SyntheticStudy) -> None:
 
 
 @pytest.mark.parametrize("is_terminal", [False, True])
+def test_a_trial_that_lost_its_worker_is_said_to_go_on(study: SyntheticStudy, is_terminal: bool) -> None:
+    console = Console(file=io.StringIO(), force_terminal=is_terminal, width=200, height=30, color_system=None)
+    with Progress(study.manifest, followed(study), console=console, concurrent=1) as progress:
+        study.ledger.subscribe(progress)
+        proposal = random_candidates(1)[0]
+        study.start(4, proposal)
+        study.start(4, proposal, attempt=2)
+        study.epoch(4, 1, 0.5)
+        study.epoch(4, 2, 0.5)
+        study.start(4, proposal, attempt=3)
+    text = text_of(console)
+    assert "trial 4 starts again, attempt 2, from its first epoch" in text
+    assert "trial 4 goes on, attempt 3: 2 of 8 epochs are recorded" in text
+    assert text.count("attempt") == 2
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
 def test_a_reason_is_printed_as_it_is_on_one_line(study: SyntheticStudy, is_terminal: bool) -> None:
     console = Console(file=io.StringIO(), force_terminal=is_terminal, width=200, height=30, color_system=None)
     with Progress(study.manifest, followed(study), console=console, concurrent=1) as progress:

@@ -83,6 +83,25 @@ def test_what_to_type_next_follows_the_state(state: StudyState, command: str) ->
     assert "left" not in text
 
 
+def test_a_study_that_is_ending_is_not_to_be_resumed_yet() -> None:
+    ending = status(message="it is ending: stopped by Ctrl-C", running=(), seconds_left=None)
+    text = status_text(ending)
+    assert text.startswith("study digits: running: it is ending: stopped by Ctrl-C\n")
+    assert "cbam-search status digits" in text
+    for refused in ("cbam-search resume", "cbam-search stop", " left"):
+        assert refused not in text
+    assert statuses_text([ending]).splitlines()[-1] == "  digits: it is ending: stopped by Ctrl-C"
+
+
+@pytest.mark.parametrize("state", [StudyState.INTERRUPTED, StudyState.FAILED])
+def test_a_study_with_a_damaged_lease_is_not_to_be_resumed_yet(state: StudyState) -> None:
+    damaged = status(state, driver=None, driver_problem="lease/1.json is damaged")
+    text = status_text(damaged)
+    assert "cbam-search resume" not in text
+    assert "cbam-search status digits" in text
+    assert statuses_text([damaged]).splitlines()[-1] == "  digits: lease/1.json is damaged"
+
+
 def test_what_is_known_of_a_driver() -> None:
     assert "that process is gone" in status_text(status(driver=driver(Standing.DEAD)))
     assert "by its own clock" in status_text(status(driver=driver(heartbeat_seconds=NOW + 3600.0)))
