@@ -14,7 +14,7 @@ import yaml
 
 import cbam_search
 from cbam_search.cost.device import processor_name
-from cbam_search.errors import ResourceError, UserError
+from cbam_search.errors import ResourceError, StudyInterrupted, UserError
 from cbam_search.metrics import LATENCY
 from cbam_search.records.events import ArchitectureMeasured, EpochFinished, Event, FrontUpdated
 from cbam_search.records.ledger import Listener, read_events
@@ -150,7 +150,9 @@ class TestOnRay:
     def test_an_interrupted_study_goes_on_and_measures_no_network_twice(self, _ray: Path, tmp_path: Path) -> None:
         before = set(_ray.iterdir()) if _ray.exists() else set()
         settings = {"latency": {"device": "cpu", "pairs": 11}, "training": {"epochs": 20, "lr": 0.2, "warmup_epochs": 0}}
-        stopped = cbam_search.launch(write(tmp_path, **settings), screen=StopsAfterTwo())
+        with pytest.raises(StudyInterrupted):
+            cbam_search.launch(write(tmp_path, **settings), screen=StopsAfterTwo())
+        stopped = cbam_search.open_study("timed")
         assert stopped.manifest.objectives[1].reference is None
         assert stopped.front.hypervolume is None
         measured = {
