@@ -41,6 +41,21 @@ class KnownEvaluation:
     checkpoint_bytes: int = 0
 
 
+@dataclass(frozen=True)
+class EvaluationEnd:
+    """What a worker hands over when an evaluation has ended.
+
+    epochs: those trained since the last checkpoint that was handed over.
+    files: those whose pieces the inbox has.
+    traceback: of an error that nobody foresaw.
+    """
+
+    outcome: Outcome
+    epochs: Sequence[Epoch] = ()
+    files: Sequence[EvaluationFile] = ()
+    traceback: str | None = None
+
+
 class Inbox:
     """Writes what workers hand over into one study's folder. Not thread-safe.
 
@@ -127,27 +142,16 @@ class Inbox:
             append_epochs(self._folder.epochs(evaluation), epochs)
             self._put_in_place(evaluation, "checkpoint")
 
-    def finish(
-        self,
-        evaluation: str,
-        claim: int,
-        epochs: Sequence[Epoch],
-        outcome: Outcome,
-        files: Sequence[EvaluationFile] = (),
-        traceback: str | None = None,
-    ) -> None:
-        """The evaluation ended. epochs: as of `checkpoint`. files: those whose pieces are here.
-
-        The outcome is written last: where it is, all else is there too.
-        """
+    def finish(self, evaluation: str, claim: int, end: EvaluationEnd) -> None:
+        """The evaluation ended. The outcome is written last: where it is, all else is there too."""
         self._require(evaluation, claim)
         with _disk():
-            append_epochs(self._folder.epochs(evaluation), epochs)
-            for file in files:
+            append_epochs(self._folder.epochs(evaluation), end.epochs)
+            for file in end.files:
                 self._put_in_place(evaluation, file)
-            if traceback is not None:
-                write_atomically(self._folder.error(evaluation), traceback)
-            write_result(self._folder.result(evaluation), outcome)
+            if end.traceback is not None:
+                write_atomically(self._folder.error(evaluation), end.traceback)
+            write_result(self._folder.result(evaluation), end.outcome)
         self._under_way.discard(evaluation)
 
     def nominal_ms(self, setting: LatencySetting) -> float | None:

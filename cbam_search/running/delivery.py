@@ -8,7 +8,7 @@ from typing import Protocol
 from cbam_search.cost.latency import LatencySetting
 from cbam_search.metrics import Measured
 from cbam_search.records.folder import EvaluationFile
-from cbam_search.records.inbox import KnownEvaluation
+from cbam_search.records.inbox import EvaluationEnd, KnownEvaluation
 from cbam_search.records.trials import Outcome
 from cbam_search.training.epoch import Epoch
 
@@ -33,15 +33,7 @@ class InboxCalls(Protocol):
 
     def checkpoint(self, evaluation: str, claim: int, epochs: Sequence[Epoch]) -> None: ...
 
-    def finish(
-        self,
-        evaluation: str,
-        claim: int,
-        epochs: Sequence[Epoch],
-        outcome: Outcome,
-        files: Sequence[EvaluationFile] = (),
-        traceback: str | None = None,
-    ) -> None: ...
+    def finish(self, evaluation: str, claim: int, end: EvaluationEnd) -> None: ...
 
     def nominal_ms(self, setting: LatencySetting) -> float | None: ...
 
@@ -72,15 +64,7 @@ class NoInbox:
     def checkpoint(self, evaluation: str, claim: int, epochs: Sequence[Epoch]) -> None:
         """Nothing."""
 
-    def finish(
-        self,
-        evaluation: str,
-        claim: int,
-        epochs: Sequence[Epoch],
-        outcome: Outcome,
-        files: Sequence[EvaluationFile] = (),
-        traceback: str | None = None,
-    ) -> None:
+    def finish(self, evaluation: str, claim: int, end: EvaluationEnd) -> None:
         """Nothing."""
 
     def nominal_ms(self, setting: LatencySetting) -> float | None:  # noqa: ARG002
@@ -136,7 +120,8 @@ class Delivery:
         """Hand over how the evaluation ended, with the files that are kept of it."""
         for file, content in files.items():
             self._send(file, content)
-        self._inbox.finish(self._evaluation, self.known.claim, self._epochs, outcome, tuple(files), traceback)
+        end = EvaluationEnd(outcome, self._epochs, tuple(files), traceback)
+        self._inbox.finish(self._evaluation, self.known.claim, end)
         self._epochs = []
 
     def _send(self, file: EvaluationFile, content: bytes) -> None:

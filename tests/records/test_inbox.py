@@ -10,7 +10,7 @@ import pytest
 from cbam_search.errors import ClaimLostError, HandoverError, LeaseLostError
 from cbam_search.metrics import Measured
 from cbam_search.records.folder import StudyFolder
-from cbam_search.records.inbox import Inbox
+from cbam_search.records.inbox import EvaluationEnd, Inbox
 from cbam_search.records.results import read_epochs, read_result
 from cbam_search.records.trials import Outcome, TrialState
 from cbam_search.running import delivery
@@ -47,7 +47,7 @@ WRITING: dict[str, Any] = {
     "measured": (LATENCY,),
     "piece": ("checkpoint", 0, b"new"),
     "checkpoint": ([epoch(1)],),
-    "finish": ([epoch(1)], COMPLETE),
+    "finish": (EvaluationEnd(COMPLETE, [epoch(1)]),),
 }
 """Calls of a worker that has the claim, with what follows the claim."""
 
@@ -101,7 +101,7 @@ def test_after_a_restart_a_revoked_claim_stays_revoked(folder: StudyFolder) -> N
     claim = before.begin("0").claim
     before.revoke("0")
     with pytest.raises(ClaimLostError):
-        Inbox(folder).finish("0", claim, [], COMPLETE)
+        Inbox(folder).finish("0", claim, EvaluationEnd(COMPLETE))
     assert not folder.result("0").exists()
 
 
@@ -214,7 +214,7 @@ def test_calls_may_be_made_again(inbox: Inbox, folder: StudyFolder) -> None:
     assert folder.checkpoint("0").with_name("checkpoint.safetensors.damaged").read_bytes() == b"abcdef"
     inbox.piece("0", claim, "weights", 0, b"w")
     for _ in range(2):
-        inbox.finish("0", claim, [epoch(2)], COMPLETE, ("weights",))
+        inbox.finish("0", claim, EvaluationEnd(COMPLETE, [epoch(2)], ("weights",)))
     assert folder.weights("0").read_bytes() == b"w"
     assert read_result(folder.result("0")) == COMPLETE
     assert {found.epoch for found in read_epochs(folder.epochs("0"))} == {1, 2}

@@ -14,8 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from cbam_search.cost.latency import LatencySetting
 from cbam_search.metrics import Measured
 from cbam_search.records.folder import EvaluationFile, StudyFolder
-from cbam_search.records.inbox import Inbox, KnownEvaluation
-from cbam_search.records.trials import Outcome
+from cbam_search.records.inbox import EvaluationEnd, Inbox, KnownEvaluation
 from cbam_search.training.epoch import Epoch
 
 
@@ -52,16 +51,8 @@ class RemoteInbox:
     def checkpoint(self, evaluation: str, claim: int, epochs: Sequence[Epoch]) -> None:
         self._call("checkpoint", evaluation, claim, epochs)
 
-    def finish(
-        self,
-        evaluation: str,
-        claim: int,
-        epochs: Sequence[Epoch],
-        outcome: Outcome,
-        files: Sequence[EvaluationFile] = (),
-        traceback: str | None = None,
-    ) -> None:
-        self._call("finish", evaluation, claim, epochs, outcome, files, traceback)
+    def finish(self, evaluation: str, claim: int, end: EvaluationEnd) -> None:
+        self._call("finish", evaluation, claim, end)
 
     def nominal_ms(self, setting: LatencySetting) -> float | None:
         return self._call("nominal_ms", setting)  # type: ignore[no-any-return]
