@@ -151,12 +151,12 @@ class StudyRecords:
 
     def finish(self, number: int, outcome: Outcome) -> None:
         """A training ended; a complete trial gets the values of its objectives here, and the front follows."""
-        outcome = self.with_values(number, outcome.with_errors(self.manifest.data.validation))
+        outcome = self._with_values(number, outcome.with_errors(self.manifest.data.validation))
         self._set(number, OUTCOME, outcome.model_dump(mode="json"))
         self.ledger.append(TrialFinished(trial=number, outcome=outcome))
         self._note_front(changed=self.front.add(self.trials[number], self.manifest.objectives))
 
-    def with_values(self, number: int, outcome: Outcome) -> Outcome:
+    def _with_values(self, number: int, outcome: Outcome) -> Outcome:
         """The outcome of a trial's training with the values of the objectives, where it is complete."""
         if outcome.state is not TrialState.COMPLETE:
             return outcome

@@ -222,9 +222,8 @@ class Conductor:
         if self._replays is not None:
             # Before it is recorded, and its weights may go: the other way round a crash would keep it from other studies.
             self._replays.keep(trial, outcome)
-        ended = replace(trial, outcome=self.records.with_values(number, outcome))
         # Before the trial that makes them possible is recorded: its front has a hypervolume.
-        if references := self.proposer.references_after(ended):
+        if references := self.proposer.references_after(replace(trial, outcome=outcome)):
             self.records.fix_references(references)
         self.records.finish(number, outcome)
         self.proposer.observe(self.records.trials[number])

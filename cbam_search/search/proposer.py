@@ -156,12 +156,11 @@ class Proposer:
 
     def references_after(self, ended: Trial) -> dict[str, float]:
         """References that can be fixed now that this trial has ended, by objective: enough was measured."""
+        open_ended = [objective.name for objective in self.records.manifest.objectives if objective.reference is None]
+        if not open_ended:
+            return {}
         trials = (self.records.trials | {ended.number: ended}).values()
-        found = {
-            objective.name: measured_reference(objective.name, trials, self._published_digests, self.trials)
-            for objective in self.records.manifest.objectives
-            if objective.reference is None
-        }
+        found = {name: measured_reference(name, trials, self._published_digests, self.trials) for name in open_ended}
         return {name: reference for name, reference in found.items() if reference is not None}
 
     def parameters_of(self, number: int) -> Mapping[str, Choice]:
