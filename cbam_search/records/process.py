@@ -46,6 +46,11 @@ class ProcessIdentity(BaseModel):
         return f"{self.host}, process {self.process}"
 
 
+def process_here(process: int) -> ProcessIdentity:
+    """The one of this number on this machine, whenever it started."""
+    return ProcessIdentity(host=socket.gethostname(), process=process, process_started=None)
+
+
 def this_process() -> ProcessIdentity:
     """The one that asks."""
     found = _state_and_start(os.getpid())

@@ -23,6 +23,7 @@ from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tun
 from cbam_search.backbones.pretrained import Pretrained
 from cbam_search.data.images import ImageData
 from cbam_search.errors import StudyFailedError
+from cbam_search.records.process import process_here
 from cbam_search.running.cluster import TrialResources
 from cbam_search.running.executors.executor import Executor, ExecutorEvent, Reported, WorkerLost, WorkersDied
 from cbam_search.running.executors.remote_inbox import RemoteInbox
@@ -46,7 +47,7 @@ TUNE_SETTINGS = {
 
 _Call = str | ExecutorEvent
 """What Tune's thread asks: a trial is wanted, for Ray's id; or what happened, and whether it goes on."""
-_Answer = EvaluationTask | NoMoreTasks | bool | None
+_Answer = EvaluationTask | NoMoreTasks | None
 
 
 class TuneExecutor(Executor):
@@ -160,7 +161,7 @@ class TuneExecutor(Executor):
         again = [task for task in self._again if task.evaluation in self._running]
         task, self._again = (again[0], again[1:]) if again else (self._turns.ask(ray_id), [])
         if not isinstance(task, EvaluationTask):
-            return _none_or_no_more(task)
+            return task
         self._tasks[ray_id] = task
         return {TASK_KEY: TASK.dump_json(task).decode()}
 
@@ -232,10 +233,6 @@ class TuneExecutor(Executor):
             ).fit()
 
 
-def _none_or_no_more(answer: _Answer) -> NoMoreTasks | None:
-    return answer if isinstance(answer, NoMoreTasks) else None
-
-
 def _report(result: dict[str, Any]) -> WorkerReport:
     return REPORT.validate_json(result[REPORT_KEY]) if REPORT_KEY in result else WorkerReport()
 
@@ -248,7 +245,7 @@ def _scratch_folder() -> Iterator[str]:
     """Where Tune may write; nothing in it is read again. Those of drivers that were killed go too."""
     for left in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*-*"):
         process = left.name.removeprefix(_SCRATCH).partition("-")[0]
-        if process.isdecimal() and not Path("/proc", process).exists() and Path("/proc").exists():
+        if process.isdecimal() and process_here(int(process)).is_gone:
             shutil.rmtree(left, ignore_errors=True)
     path = tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getpid()}-")
     try:
