@@ -18,12 +18,13 @@ from cbam_search.running.interruption import ignored
 
 @dataclass(frozen=True)
 class TrialResources:
-    """What one trial gets. concurrent: how many fit at once now."""
+    """What one trial gets. concurrent: how many fit at once now. inline: whether they run in this process, without Ray."""
 
     cpus: float
     gpus: float
     concurrent: int
     max_concurrent: int | None
+    inline: bool = False
 
 
 @contextmanager
@@ -82,7 +83,8 @@ def resources_here(config: ResourcesConfig) -> TrialResources:
 
 def _fitting(config: ResourcesConfig, cpus: float, gpus: float, *, of: str) -> TrialResources:
     concurrent = config.trials_at_once(cpus, gpus, of=of)
-    return TrialResources(config.cpus_per_trial, config.gpus_of_a_trial(gpus), concurrent, config.max_concurrent)
+    inline = config.executor == "inline"
+    return TrialResources(config.cpus_per_trial, config.gpus_of_a_trial(gpus), concurrent, config.max_concurrent, inline)
 
 
 def _is_local(config: ResourcesConfig) -> bool:

@@ -24,11 +24,6 @@ def latency_device(named: str, resources: TrialResources) -> Device:
     return agreed_device(named, devices_of_nodes(resources), on_gpu=resources.gpus > 0)
 
 
-def device_here(named: str, resources: TrialResources) -> Device:
-    """The same without Ray, of this machine."""
-    return agreed_device(named, {"this machine": devices_of_a_trial(on_gpu=resources.gpus > 0)}, on_gpu=resources.gpus > 0)
-
-
 def gpu_models(resources: TrialResources) -> str:
     """The models of GPU that trials may get, by name, ` + ` between them where nodes differ; raises ResourceError."""
     devices = (device for devices in devices_of_nodes(resources).values() for device in devices)
@@ -37,6 +32,8 @@ def gpu_models(resources: TrialResources) -> str:
 
 def devices_of_nodes(resources: TrialResources) -> dict[str, tuple[Device, ...]]:
     """By node, what a trial there could measure on; nodes too small for a trial are left out. Raises ResourceError."""
+    if resources.inline:
+        return {"this machine": _devices(resources.gpus > 0)}
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     able = [node for node in nodes if node["Alive"] and _could_run(node["Resources"], resources)]
     on_gpu = resources.gpus > 0

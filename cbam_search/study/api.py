@@ -25,7 +25,7 @@ from cbam_search.records.lease import take_lease
 from cbam_search.records.manifest import LatencySummary, StudyManifest
 from cbam_search.running.cluster import TrialResources, cluster_running
 from cbam_search.running.latency_meter import LatencyJob
-from cbam_search.running.nodes import device_here, latency_device
+from cbam_search.running.nodes import latency_device
 from cbam_search.space.own_config import OwnBackboneConfig
 from cbam_search.study.budgets import budget_asked
 from cbam_search.study.config import StudyConfig, read_study_config
@@ -128,10 +128,7 @@ def _latency_job(config: StudyConfig, resources: TrialResources) -> LatencyJob |
     """Where latency is used; raises ResourceError where the cluster has not the device, or several."""
     if config.latency is None:
         return None
-    if config.resources.executor == "inline":
-        device = device_here(config.latency.device, resources)
-    else:
-        device = latency_device(config.latency.device, resources)
+    device = latency_device(config.latency.device, resources)
     return LatencyJob(config.latency, device, config.constraints.measured_bounds().get(LATENCY))
 
 

@@ -14,6 +14,7 @@ from cbam_search.running.cluster import TrialResources
 from cbam_search.running.conductor import Conductor
 from cbam_search.running.executors.executor import Executor
 from cbam_search.running.latency_meter import LatencyJob, LatencyMeter
+from cbam_search.running.nodes import gpu_models
 from cbam_search.running.replays import CPU, Replays, StudyKeys
 from cbam_search.running.worker import WorkerJob
 from cbam_search.search.proposer import Proposer
@@ -57,7 +58,7 @@ def executor_of(
 ) -> Iterator[Executor]:
     """Where trials run, as `resources.executor` says. check: see `Inbox`; it must pickle."""
     job = _worker_job(prepared, resources, latency)
-    if prepared.config.resources.executor == "inline":
+    if resources.inline:
         from cbam_search.running.executors.inline import InlineExecutor
         from cbam_search.running.worker import Worker
 
@@ -114,7 +115,7 @@ def replays_of(
         config.seed,
         data,
         weights={backbone: weights.sha256 for backbone, weights in prepared.pretrained.items()},
-        device=_gpu_models(prepared, resources) if on_gpu else CPU,
+        device=gpu_models(resources) if on_gpu else CPU,
     )
     meter = None
     if latency is not None:
@@ -140,13 +141,3 @@ def kept_artifacts(config: RecordsConfig) -> list[Artifact]:
     """What complete trials keep."""
     kept: list[Artifact] = ["weights"] if config.keep != "none" else []
     return [*kept, "predictions"] if config.predictions else kept
-
-
-def _gpu_models(prepared: Preparation, resources: TrialResources) -> str:
-    if prepared.config.resources.executor == "inline":
-        from cbam_search.cost.device import devices_of_a_trial
-
-        return devices_of_a_trial(on_gpu=True)[0].name
-    from cbam_search.running.nodes import gpu_models
-
-    return gpu_models(resources)

@@ -60,3 +60,8 @@ def test_gpu_models_are_all_that_a_trial_may_get(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(nodes_module, "devices_of_nodes", lambda _resources: there)
     resources = TrialResources(cpus=1, gpus=1, concurrent=3, max_concurrent=None)
     assert gpu_models(resources) == "NVIDIA A100-SXM4-80GB + NVIDIA H100 80GB HBM3"
+
+
+def test_inline_this_machine_is_asked_and_no_ray() -> None:
+    resources = TrialResources(cpus=1.0, gpus=0.0, concurrent=1, max_concurrent=None, inline=True)
+    assert devices_of_nodes(resources) == {"this machine": devices_of_a_trial(on_gpu=False)}
