@@ -92,13 +92,13 @@ class StudyFolder:
         return self.evaluation(name) / "epochs.jsonl"
 
     def checkpoint(self, name: str) -> Path:
-        return self.evaluation(name) / "checkpoint.safetensors"
+        return self.file(name, "checkpoint")
 
     def weights(self, name: str) -> Path:
-        return self.evaluation(name) / "weights.safetensors"
+        return self.file(name, "weights")
 
     def predictions(self, name: str) -> Path:
-        return self.evaluation(name) / "predictions.safetensors"
+        return self.file(name, "predictions")
 
     def error(self, name: str) -> Path:
         """Where a training failed: the traceback."""

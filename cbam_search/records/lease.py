@@ -86,7 +86,7 @@ class Lease:
         return self.guard.generation
 
     def check(self) -> None:
-        """Raise LeaseLostError when another driver has taken over; see `LeaseGuard.check`."""
+        """See `LeaseGuard.check`."""
         self.guard.check()
 
     def stop_requested(self) -> bool:
@@ -97,7 +97,7 @@ class Lease:
             return False
 
     def beat(self) -> None:
-        """Give a sign of life; nothing once released. Raises LeaseLostError, writing nothing, and OSError."""
+        """Give a sign of life; nothing once released. Raises what `check` raises, writing nothing, and OSError."""
         with self._lock:
             if self._record.released_seconds is None:
                 self._write(self._record.model_copy(update={"heartbeat_seconds": self._clock()}))
@@ -147,8 +147,6 @@ class Lease:
     def _write(self, record: LeaseRecord) -> None:
         self.check()
         folder = self.guard.folder
-        if not folder.path.is_dir():  # removed by its owner: do not make it again
-            return
         # Without hard links two drivers may both have written this file: the later one has it.
         if not self._is_ours():
             raise LeaseLostError(_lost(folder, self.generation))

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cbam_search.errors import RecordsError, UserError
-from cbam_search.records.driver import Driver, driver_of
+from cbam_search.errors import UserError
+from cbam_search.records.driver import Driver
 from cbam_search.records.events import TrialFinished
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.ledger import read_events
 from cbam_search.report.terminal.event_lines import EventLines
 from cbam_search.report.wording import moment
-from cbam_search.study.status import is_driven
+from cbam_search.study.status import driver_or_problem, is_driven
 
 LOOK_SECONDS = 0.5
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),(\d{3}) ")
@@ -55,7 +55,7 @@ def follow_log(
     told: int | None = None
     while True:
         # Before the ledger: a driver that has let go by now has closed the study, and the ledger tells.
-        driver = _driver_of(folder)
+        driver, _ = driver_or_problem(folder)
         lines = reader.new()
         yield from lines
         # Only when nothing has come since: after the end of a training stands what it means for the front.
@@ -140,11 +140,3 @@ class _Chatter:
             self._time_seconds = time.mktime(time.strptime(found[1], "%Y-%m-%d %H:%M:%S")) + int(found[2]) / 1000
             line = line[found.end() :]
         return LogLine(self._time_seconds, f"{self._path.name}: {line}")
-
-
-def _driver_of(folder: StudyFolder) -> Driver | None:
-    """None too where the lease is damaged: what happened can be read all the same."""
-    try:
-        return driver_of(folder)
-    except RecordsError:
-        return None

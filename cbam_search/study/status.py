@@ -21,7 +21,7 @@ def read_status(folder: StudyFolder, *, clock: Clock = time.time) -> StudyStatus
     """Where the study stands; raises RecordsError where its ledger or manifest is damaged."""
     manifest = folder.read_manifest()
     # Before the ledger: a driver that has let go by now has closed the study, and the ledger tells.
-    driver, problem = _driver(folder, clock)
+    driver, problem = driver_or_problem(folder, clock)
     told = _read_ledger(folder, manifest)
     view, now = told.view, clock()
     state = state_of(driver, view)
@@ -116,7 +116,7 @@ def is_driven(driver: Driver | None, view: StudyView) -> bool:
     return driver is not None and driver.drives and (view.closed is None or not is_ready(driver, view))
 
 
-def _driver(folder: StudyFolder, clock: Clock) -> tuple[Driver | None, str | None]:
+def driver_or_problem(folder: StudyFolder, clock: Clock = time.time) -> tuple[Driver | None, str | None]:
     """Who took charge last, or why that cannot be told."""
     try:
         return driver_of(folder, clock=clock), None
