@@ -154,7 +154,7 @@ def _reserve(path: Path, n_bytes: int) -> None:
 def _in_words(folder: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         raise DataError(
             f"The memory-mapped cache in {printable(folder, limit=1000)} cannot be written: {reason(error)}. "
             "Set dataset.cache_folder to a folder on another disk, or raise memory_limit_gib."

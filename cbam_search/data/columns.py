@@ -41,7 +41,10 @@ def find_columns(schema: pa.Schema, features: Mapping[str, Any], config: Dataset
     for name in schema.names:
         if schema.names.count(name) > 1:
             raise DataError(f"There are several columns '{printable(name)}'. Give each a name of its own.")
-    image = _choose("image", config.image_column, _of_type(features, "Image") or _image_like(schema), _IMAGE_NAMES, schema)
+    of_images = _of_type(features, "Image") or _image_like(schema)
+    if not of_images and config.image_column is None:
+        raise DataError(f"No column holds images, as bytes or as a struct of bytes and path. Columns: {_listed_types(schema)}.")
+    image = _choose("image", config.image_column, of_images, _IMAGE_NAMES, schema)
     label = _choose("label", config.label_column, _of_type(features, "ClassLabel") or schema.names, _LABEL_NAMES, schema)
     group = config.group_column
     if group is not None and group not in schema.names:
@@ -89,6 +92,10 @@ def _inside(folders: tuple[Path, ...], path: str) -> Path | NoImage:
 
 def _listed(names: list[str]) -> str:
     return printable(", ".join(names), limit=1000)
+
+
+def _listed_types(schema: pa.Schema) -> str:
+    return printable(", ".join(f"{field.name} ({field.type})" for field in schema), limit=1000)
 
 
 def _choose(role: str, given: str | None, candidates: list[str], usual: tuple[str, ...], schema: pa.Schema) -> str:

@@ -10,9 +10,7 @@ Only common raster formats are opened: Pillow's EPS plugin would run Ghostscript
 
 from __future__ import annotations
 
-import hashlib
 import io
-import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +23,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from cbam_search.data.byte_budget import ByteBudget
+from cbam_search.data.item_content import content_of, digest_of
 from cbam_search.data.source import Item, NoImage
 from cbam_search.safe_text import printable, reason
 
@@ -44,7 +43,6 @@ _SIDEWAYS = frozenset({5, 6, 7, 8})
 """The EXIF orientations that exchange height and width."""
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _SIGNATURES = (_PNG_SIGNATURE, b"\xff\xd8", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*")
-_LARGEST_FILE_BYTES = 2**31  # a picture of the most pixels that Pillow opens takes less, in any format
 _WORKING_BYTES_PER_PIXEL = 8  # four bytes as Pillow holds colour, and as much again for a converted copy
 
 
@@ -73,9 +71,13 @@ def no_warnings_of_pillow() -> Iterator[None]:
         yield
 
 
-def digest_item(item: Item | None) -> bytes:
-    """16 bytes that stand for the encoded file, or for the pixels of an array; raises OSError for an unreadable path."""
-    return _digest(_content(item))
+def digest_item(item: Item | None) -> DecodedImage:
+    """The digest alone, of an image that is not decoded; b"" for a file that cannot be read."""
+    path = item if isinstance(item, Path) else None
+    try:
+        return DecodedImage(digest_of(content_of(item)), problem=_absence(item), path=path)
+    except OSError as error:
+        return DecodedImage(b"", problem=_why(error), path=path)
 
 
 def decode_item(
@@ -88,13 +90,12 @@ def decode_item(
     """
     path = item if isinstance(item, Path) else None
     try:
-        content = _content(item)
+        content = content_of(item)
     except (OSError, MemoryError) as error:
         return DecodedImage(b"", problem=_why(error), path=path)
-    digest = _digest(content)
+    digest = digest_of(content)
     if len(content) == 0:
-        why = item.why if isinstance(item, NoImage) else "there is no image" if item is None else "it is empty"
-        return DecodedImage(b"" if item is None or isinstance(item, NoImage) else digest, problem=why, path=path)
+        return DecodedImage(digest, problem=_absence(item) or "it is empty", path=path)
     try:
         image = _opened(content)
         large = image.size[::-1] if image.width * image.height > (Image.MAX_IMAGE_PIXELS or np.inf) else None
@@ -113,24 +114,15 @@ def decode_item(
 def size_of_item(item: Item | None) -> tuple[int, int] | None:
     """(height, width) in pixels as decoded, from the image's header alone; None where it cannot be read."""
     try:
-        image = _opened(_content(item))
+        image = _opened(content_of(item))
         sideways = "exif" in image.info and image.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS
     except Exception:
         return None
     return image.size if sideways else (image.height, image.width)
 
 
-def _content(item: Item | None) -> bytes | npt.NDArray[Any]:
-    if item is None or isinstance(item, NoImage):
-        return b""
-    if not isinstance(item, Path):
-        return item
-    status = item.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError("it is no file" if not stat.S_ISDIR(status.st_mode) else "it is a folder")
-    if status.st_size > _LARGEST_FILE_BYTES:
-        raise OSError(f"the file has {status.st_size / 2**30:.1f} GiB, more than a picture can have")
-    return item.read_bytes()
+def _absence(item: Item | None) -> str:
+    return item.why if isinstance(item, NoImage) else "there is no image" if item is None else ""
 
 
 def _why(error: BaseException, content: bytes | npt.NDArray[Any] = b"") -> str:
@@ -144,18 +136,11 @@ def _why(error: BaseException, content: bytes | npt.NDArray[Any] = b"") -> str:
         return "there is not enough memory to decode it"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    if isinstance(error, (OSError, ValueError, SyntaxError, Image.DecompressionBombError)):
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it has more than {2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} megapixels; save a smaller copy"
+    if isinstance(error, (OSError, ValueError, SyntaxError)):
         return reason(error)
     return f"{type(error).__name__}: {reason(error)}"
-
-
-def _digest(content: bytes | npt.NDArray[Any]) -> bytes:
-    hasher = hashlib.blake2b(digest_size=16)
-    if isinstance(content, np.ndarray):
-        hasher.update(str(content.shape).encode())
-        content = content.tobytes()
-    hasher.update(content)
-    return hasher.digest()
 
 
 def _opened(content: bytes | npt.NDArray[Any]) -> Image.Image:

@@ -15,7 +15,7 @@ _NAMED = 3
 class Findings:
     """Counts over the train and validation splits. duplicates: by (split it was removed from, split it stays in).
 
-    problems, large: of the first three, the image's name and what is wrong with it.
+    problems, large, unread_tests: of the first three, the image's name and what is wrong with it.
     """
 
     total: int = 0
@@ -27,6 +27,8 @@ class Findings:
     sixteen_bit: int = 0
     large_count: int = 0
     large: list[tuple[str, str]] = field(default_factory=list)
+    unread_test_count: int = 0
+    unread_tests: list[tuple[str, str]] = field(default_factory=list)
     duplicates: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def add(self, image: DecodedImage, name: Callable[[], str]) -> None:
@@ -46,6 +48,12 @@ class Findings:
             if len(self.large) < _NAMED:
                 self.large.append((name(), "{:,} x {:,}".format(*image.large)))
 
+    def add_unread_test(self, image: DecodedImage, name: Callable[[], str]) -> None:
+        """Count a test image of which there is nothing to read; the others are not even decoded."""
+        self.unread_test_count += 1
+        if len(self.unread_tests) < _NAMED:
+            self.unread_tests.append((name(), image.problem))
+
     @property
     def corrupt_images(self) -> str:
         """How many cannot be decoded, which, and why; no full stop."""
@@ -63,6 +71,10 @@ class Findings:
                 self.large_count,
                 f"{of_all} are so large (height x width) that decoding them is slow and takes much memory: "
                 f"{named(self.large, self.large_count)}. Save smaller copies.",
+            ),
+            (
+                self.unread_test_count,
+                f"images of the test split cannot be read: {named(self.unread_tests, self.unread_test_count)}.",
             ),
             *(
                 (count, f"images of the {split} split are in the {kept} split too and were removed from {split}.")

@@ -44,7 +44,7 @@ def open_function(config: DatasetConfig, *, code: CodePermission = NO_CODE) -> S
         returned = {"images": returned[0], "labels": returned[1]}
     if not isinstance(returned, Mapping) or not {"images", "labels"} <= set(returned) <= set(_KEYS):
         raise DataError(
-            f"{config.function} must return (images, labels) or a dictionary of: {', '.join(_KEYS)}; it returned "
+            f"{config.function} must return (images, labels) or a dictionary of: {', '.join(_KEYS)}; what it returned is "
             f"{_described(returned)}."
         )
     return _source(config.function, returned)
@@ -73,7 +73,9 @@ def _call(name: str, folder: Path) -> object:
         with importing_from(folder):
             function = getattr(importlib.import_module(module_name), function_name)
             return function()
-    except (Exception, SystemExit) as error:
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # an exit, and panics of compiled code, are no Exception
         raise DataError(f"The data function {name} failed: {printable(in_words(error), limit=1000)}") from error
 
 
@@ -99,7 +101,7 @@ def _source(name: str, returned: Mapping[str, Any]) -> Source:
 def _images(name: str, returned: Mapping[str, Any]) -> npt.NDArray[Any]:
     images = _array(name, returned, "images")
     if images.dtype not in (np.uint8, np.uint16) or images.ndim not in (3, 4) or images.shape[3:] not in ((), (1,), (3,), (4,)):
-        odd = _odd_one(images) if images.dtype == object else ""
+        odd = _odd_one(images) if images.dtype == object and images.ndim == 1 else ""
         raise DataError(
             f"{name}: images are {images.dtype} of shape {images.shape}{odd}; they must be uint8 or uint16 of shape "
             "(N, H, W) or (N, H, W, C) with C of 1, 3 or 4."
@@ -158,4 +160,4 @@ def _described(value: object) -> str:
         return f"{value.dtype} of shape {value.shape}"
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of {len(value)}"
-    return "None" if value is None else f"a {type(value).__name__}"
+    return "None" if value is None else f"of type {type(value).__name__}"

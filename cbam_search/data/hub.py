@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,11 +38,12 @@ def open_hub(config: DatasetConfig) -> Source:
             f"'{config.name}' is also a file or folder here, which would be read in place of the hub. Run from another "
             "folder, write the name as owner/name, or use `source: parquet` or `source: image_folder`."
         )
-    found = _download(config)
+    found, notes = _download(config)
     try:
-        return source_of(found, config)
+        source = source_of(found, config)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(config, error) from error
+    return replace(source, notes=(*notes, *source.notes))
 
 
 def source_of(found: datasets.DatasetDict, config: DatasetConfig) -> Source:
@@ -64,7 +66,8 @@ def source_of(found: datasets.DatasetDict, config: DatasetConfig) -> Source:
     )
 
 
-def _download(config: DatasetConfig) -> datasets.DatasetDict:
+def _download(config: DatasetConfig) -> tuple[datasets.DatasetDict, tuple[str, ...]]:
+    """The data set, and a note where only an older copy can be had."""
     assert config.name is not None
     absence = ""
     try:
@@ -74,19 +77,20 @@ def _download(config: DatasetConfig) -> datasets.DatasetDict:
         is_offline = datasets.config.HF_HUB_OFFLINE or constants.HF_HUB_OFFLINE
         absence = "offline mode is set (HF_HUB_OFFLINE)" if is_offline else unreachable(config.name)
         with bounded_download(offline=bool(absence)):
-            return datasets.load_dataset(config.name, config.subset, revision=config.revision)
+            found = datasets.load_dataset(config.name, config.subset, revision=config.revision)
     except Exception as error:  # of `datasets`, of the network, of the disk
+        problem = absence or why(error)
+        advice = (
+            "Check the name, the subset and the network (HF_ENDPOINT, proxies), log in for a private one with `hf auth login`"
+        )
         if absence:
-            raise DataError(
-                f"The data set '{config.name}' could not be loaded from the Hugging Face hub: {absence}. No copy of it was "
-                "downloaded before. Check the network (HF_ENDPOINT, proxies), or download its parquet files elsewhere and use "
-                "`source: parquet`."
-            ) from error
+            advice = "No copy of it was downloaded before that could be used. Check the network (HF_ENDPOINT, proxies)"
         raise DataError(
-            f"The data set '{config.name}' could not be loaded from the Hugging Face hub: {why(error)}.\n"
-            "Check the name, the subset and the network (HF_ENDPOINT, proxies), log in for a private one with "
-            "`hf auth login`, or download its parquet files and use `source: parquet`."
+            f"The data set '{config.name}' could not be loaded from the Hugging Face hub: {problem}.\n"
+            f"{advice}, or download its parquet files and use `source: parquet`."
         ) from error
+    note = f"The Hugging Face hub was not asked for a newer '{config.name}' ({absence}): the copy downloaded before is used."
+    return found, (note,) if absence else ()
 
 
 def _unreadable(config: DatasetConfig, error: BaseException) -> DataError:

@@ -63,10 +63,10 @@ def bounded_download(*, offline: bool) -> Iterator[None]:
 def why(error: BaseException) -> str:
     """The error and what lies at its root, without the token."""
     root = error
-    while (cause := root.__cause__ or root.__context__) is not None:
-        root = cause
-    texts = dict.fromkeys((reason(error).rstrip(".:"), reason(root).rstrip(".:")))
-    return without_token(": ".join(texts))
+    while root.__cause__ is not None:
+        root = root.__cause__
+    text, of_root = reason(error).rstrip(".:"), reason(root).rstrip(".:")
+    return without_token(text if of_root in text else f"{text}: {of_root}")
 
 
 def without_token(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -23,8 +23,7 @@ from cbam_search.data.decoding_pool import DecodingPool
 from cbam_search.data.findings import Findings
 from cbam_search.data.images import ImageSplit
 from cbam_search.data.pixel_statistics import measure
-from cbam_search.data.planning import SplitPlan
-from cbam_search.data.source import Item
+from cbam_search.data.planning import PlannedSplit, SplitPlan
 from cbam_search.errors import DataError
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -83,7 +82,7 @@ def ingest(
     kept_in: dict[bytes, str] = {}
     with no_warnings_of_pillow(), DecodingPool(limit_bytes) as pool:
         if "test" in plan.splits:
-            kept_in |= dict.fromkeys(pool.map(_digest, plan.splits["test"].items(), 1), "test")
+            kept_in |= dict.fromkeys(_test_digests(pool, plan.splits["test"], findings), "test")
         hasher = hashlib.sha256("\n".join((*plan.class_names, "test", *sorted(map(bytes.hex, kept_in)))).encode())
         splits = {}
         for name in ("validation", "train"):
@@ -104,6 +103,13 @@ def ingest(
         fingerprint=hasher.hexdigest(),
         notes=findings.notes(pixel_format.channels),
     )
+
+
+def _test_digests(pool: DecodingPool, planned: PlannedSplit, findings: Findings) -> Iterator[bytes]:
+    for place, image in enumerate(pool.map(digest_item, planned.items(), 1)):
+        if image.problem:
+            findings.add_unread_test(image, partial(planned.name, place, image.path))
+        yield image.digest
 
 
 def _decode_split(
@@ -140,13 +146,6 @@ def _decode_split(
         raise DataError(" ".join((f"No image of the {name} split is left.", *findings.notes(pixel_format.channels))))
     kept_in |= dict.fromkeys(digests, name)
     return ImageSplit(images[: len(places)], planned.labels[places])
-
-
-def _digest(item: Item | None) -> bytes:
-    try:
-        return digest_item(item)
-    except OSError:
-        return b""
 
 
 def _sizes_message(plan: SplitPlan, pixel_format: PixelFormat, found: str) -> str:

@@ -136,10 +136,11 @@ def _in_words(path: Path, part: str = "") -> Iterator[None]:
     except DataError:
         raise
     except FileNotFoundError as error:
-        raise DataError(f"{where} cannot be read: it is not there any more.") from error
+        raise DataError(f"{where} cannot be read: it is not there.") from error
     except PermissionError as error:
         raise DataError(f"{where} cannot be read: you have no permission to.") from error
     except Exception as error:  # pyarrow raises all sorts at damaged files
+        why = reason(error).rstrip(".")
         raise DataError(
-            f"{where} cannot be read as parquet: {reason(error)}. Is it damaged, incomplete or of another format? Get it anew."
+            f"{where} cannot be read as parquet: {why}. Is it damaged, incomplete or of another format? Get it anew."
         ) from error
