@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import io
+import os
+import re
 import struct
+import warnings
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from cbam_search.data.decoding import decode_item
+from cbam_search.data.decoding import decode_item, no_warnings_of_pillow, size_of_item
+from cbam_search.data.source import NoImage
 
 
 def encoded(pixels: np.ndarray, kind: str = "PNG", mode: str | None = None, **options) -> bytes:
@@ -106,18 +110,84 @@ def test_a_large_jpeg_decoded_at_a_fraction_is_the_same_picture() -> None:
     assert np.abs(small.mean(axis=0) - row.reshape(32, 16).mean(axis=1)).max() < 4
 
 
+def damaged_in_its_header(kind: str) -> bytes:
+    content = bytearray(encoded(np.zeros((64, 64, 3), np.uint8), kind))
+    content[12:40] = bytes(28)
+    return bytes(content)
+
+
 @pytest.mark.parametrize(
-    "content",
+    ("content", "problem"),
     [
-        None,
-        b"",
-        b"not an image",
-        encoded(np.zeros((64, 64, 3), np.uint8), "JPEG")[:400],
-        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n",
-        encoded(np.zeros((2, 2), np.float32), "TIFF"),
+        (None, "there is no image"),
+        (NoImage("it is given by an address"), "it is given by an address"),
+        (b"", "it is empty"),
+        (np.zeros((0, 3), np.uint8), "it is empty"),
+        (b"not an\nimage at all", r"none of JPEG, .*PPM: it begins with not an\\nimage"),
+        (b"\x1b[31m", r"begins with \\x1b\[31m"),
+        (encoded(np.zeros((64, 64, 3), np.uint8), "JPEG")[:400], "(?i)truncated|broken"),
+        (encoded(np.zeros((64, 64, 3), np.uint8))[:20], "damaged or incomplete|Truncated"),
+        (damaged_in_its_header("PNG"), "."),
+        (damaged_in_its_header("GIF"), "."),
+        (damaged_in_its_header("WEBP"), "."),
+        (damaged_in_its_header("BMP"), "."),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "none of JPEG"),
+        (encoded(np.zeros((2, 2), np.float32), "TIFF"), "floating-point"),
+        (encoded(np.zeros((20_000, 10_000), bool)), "more than 179 megapixels"),
     ],
 )
-def test_what_cannot_be_decoded_has_a_problem_and_no_pixels(content) -> None:
-    image = decode_item(content, 3, None)
+def test_what_cannot_be_decoded_has_a_problem_and_no_pixels(content, problem) -> None:
+    image = decode_item(content, 3, (8, 8))
     assert image.pixels is None
-    assert image.problem
+    assert re.search(problem, image.problem)
+    assert "BytesIO" not in image.problem
+    assert image.problem.isprintable()
+
+
+def test_files_that_cannot_be_read_have_a_problem_and_their_path(tmp_path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    with (tmp_path / "endless.png").open("wb") as file:
+        file.truncate(3 * 2**30)  # nothing but a hole: it takes no room on the disk
+    for name, problem in {
+        "gone.png": "No such file or directory",
+        "folder.png": "it is a folder",
+        "pipe.png": "it is no file",
+        "endless.png": "the file has 3.0 GiB, more than a picture can have",
+    }.items():
+        image = decode_item(tmp_path / name, 3, None)
+        assert (image.pixels, image.problem, image.path) == (None, problem, tmp_path / name)
+
+
+def test_bytes_changed_at_random_raise_nothing() -> None:
+    random = np.random.default_rng(0)
+    for kind in ("PNG", "JPEG", "GIF", "WEBP", "BMP", "PPM", "TIFF"):
+        content = encoded(random.integers(0, 256, (16, 16, 3), dtype=np.uint8), kind)
+        for _ in range(50):
+            damaged = bytearray(content)
+            for place in random.integers(0, min(len(content), 200), 20):
+                damaged[place] = random.integers(0, 256)
+            with no_warnings_of_pillow():
+                image = decode_item(bytes(damaged), 3, (8, 8))
+                size_of_item(bytes(damaged))
+            assert (image.pixels is None) == bool(image.problem)
+
+
+def test_a_large_picture_is_marked_and_nothing_is_warned_of() -> None:
+    content = encoded(np.zeros((10_000, 9_000), bool))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with no_warnings_of_pillow():
+            image = decode_item(content, 1, (8, 8))
+    assert image.large == (10_000, 9_000)
+    assert image.pixels.shape == (8, 8, 1)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_the_size_is_known_without_decoding(colour, orientation) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for item in (encoded(colour, exif=exif), encoded(colour, "JPEG", exif=exif)):
+        assert size_of_item(item) == decode_item(item, 3, None).pixels.shape[:2]
+    assert size_of_item(colour) == (6, 5)
+    assert size_of_item(b"nothing") is None

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import re
 import sys
 import types
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cbam_search.data import cache
 from cbam_search.data.cache import CacheWriter, read_cache
@@ -54,7 +58,41 @@ def test_corrupt_images_are_left_out_and_counted(loaded, images) -> None:
     images[3], images[20] = b"nothing", None
     data = loaded(images, LABELS, test_fraction=0)
     assert count(data) == 38
-    assert has_note(data, "2 of 40 images could not be decoded and were left out (the first: ")
+    assert has_note(data, "2 of 40 images cannot be decoded: ")
+
+
+def test_where_no_image_can_be_decoded_the_first_are_named(loaded) -> None:
+    with pytest.raises(
+        DataError, match=r"None of the 32 training images .*: .*train\.parquet row 0 \(none of .*\) and 29 more"
+    ):
+        loaded([b"nothing"] * 40, LABELS)
+    with pytest.raises(DataError, match=r"None of the first 64 training images can be decoded: .* and 61 more"):
+        loaded([b"nothing"] * 100, [0, 1] * 50)
+
+
+def test_an_image_that_is_too_large_is_named(loaded, images) -> None:
+    buffer = io.BytesIO()
+    Image.new("1", (10_000, 9_000)).save(buffer, "PNG")
+    images[4] = buffer.getvalue()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data = loaded(images, LABELS, image_size=8, test_fraction=0)
+    assert any("train.parquet row 4 (9,000 x 10,000)" in note for note in data.notes)
+
+
+def test_test_images_that_cannot_be_read_are_named(loaded, images, png) -> None:
+    data = loaded(images, LABELS, test=([png(100), None, png(101)], [0, 1, 0]))
+    assert data.test_count == 3
+    assert any(
+        re.fullmatch(r"1 images of the test split cannot be read: .*test\.parquet row 1 \(.*\)\.", note) for note in data.notes
+    )
+
+
+def test_a_size_of_one_split_alone_is_named(loaded, images, png) -> None:
+    validation = [png(seed, 9, 9) for seed in range(4)]
+    message = r"8 x 8 \(36\), 9 x 9 \(4\)\. .*train\.parquet row 0 is 8 x 8, .*validation\.parquet row 0 is 9 x 9\."
+    with pytest.raises(DataError, match=message):
+        loaded(images, LABELS, validation=(validation, LABELS[:4]))
 
 
 def test_too_many_corrupt_images_are_refused(loaded, images) -> None:
@@ -140,7 +178,9 @@ def test_carved_splits_do_not_share_images_either(loaded, images) -> None:
 
 def test_several_sizes_need_image_size(loaded, images, png) -> None:
     images[5:8] = [png(300 + seed, height=9, width=11) for seed in range(3)]
-    with pytest.raises(DataError, match=r"8 x 8 \(29\), 9 x 11 \(3\).*image_size"):
+    with pytest.raises(
+        DataError, match=r"8 x 8 \(33\), 9 x 11 \(3\).* row \d+ is 8 x 8, .*train\.parquet row [567] is 9 x 11.*image_size"
+    ):
         loaded(images, LABELS)
     assert loaded(images, LABELS, image_size=6).image_size == (6, 6)
     assert loaded(images, LABELS, image_size=(6, 10)).image_size == (6, 10)
