@@ -21,7 +21,7 @@ from cbam_search.data.images import ImageData, ImageSplit
 from cbam_search.data.ingest import UInt8Array
 from cbam_search.errors import DataError
 
-_FORMAT = 1
+_FORMAT = 2
 _SPLITS = ("train", "validation")
 
 

@@ -19,7 +19,7 @@ _KEYS_OF_SOURCE: dict[str, frozenset[str]] = {
     "digits": frozenset(),
     "hub": frozenset({"name", "subset", "revision"}) | _COLUMNS,
     "parquet": frozenset({"train", "validation", "test"}) | _COLUMNS,
-    "image_folder": frozenset({"path", "label_column", "group_column"}),
+    "image_folder": frozenset({"path", "class_folder", "label_column", "group_column"}),
     "function": frozenset({"function"}),
 }
 _REQUIRED_KEY = {"hub": "name", "parquet": "train", "image_folder": "path", "function": "function"}
@@ -50,6 +50,11 @@ class DatasetConfig(BaseModel):
     test: Paths | None = Field(default=None, description="parquet: the same for the test split, where there is one.")
 
     path: str | None = Field(default=None, description="image_folder: the folder.")
+    class_folder: Literal["first", "last"] | None = Field(
+        default=None,
+        description="image_folder: which folder names the class where folders lie inside folders. first: the outermost (below "
+        "the split). last: the one that the image lies in. Default: what is clear; where it is not, that is an error.",
+    )
     function: FunctionName | None = Field(
         default=None, description="function: package.module:function, called without arguments; see data/function.py."
     )

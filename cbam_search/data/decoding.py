@@ -39,7 +39,10 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """pixels: (H, W, C) uint8, or None, and then `problem` says why. digest: of the encoded bytes, before any change."""
+    """pixels: (H, W, C) uint8, or None, and then `problem` says why. digest: of the encoded bytes, before any change.
+
+    size: (height, width) before it was resized; for a large JPEG after a first, rough reduction.
+    """
 
     digest: bytes
     pixels: npt.NDArray[np.uint8] | None = None
@@ -47,6 +50,7 @@ class DecodedImage:
     is_grey: bool = False
     has_alpha: bool = False
     is_16_bit: bool = False
+    size: tuple[int, int] = (0, 0)
 
 
 def digest_item(item: Item | None) -> bytes:
@@ -70,7 +74,7 @@ def decode_item(item: Item | None, channels: int, height_width: tuple[int, int] 
         pixels = _pixels(image, channels, height_width, has_alpha)
     except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError) as error:
         return DecodedImage(digest, problem=str(error) or type(error).__name__)
-    return DecodedImage(digest, pixels, "", is_grey, has_alpha, is_16_bit)
+    return DecodedImage(digest, pixels, "", is_grey, has_alpha, is_16_bit, size=(image.height, image.width))
 
 
 def _content(item: Item | None) -> bytes | npt.NDArray[Any]:

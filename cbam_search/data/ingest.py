@@ -24,7 +24,9 @@ import numpy.typing as npt
 from cbam_search.data.decoding import decode_item, digest_item
 from cbam_search.data.findings import Findings
 from cbam_search.data.images import ImageSplit
+from cbam_search.data.observations import Observations, SplitWatch, digests_of_test
 from cbam_search.data.planning import PlannedSplit, SplitPlan
+from cbam_search.data.same_pictures import SplitDigests, same_picture_notes
 from cbam_search.data.source import Item
 from cbam_search.errors import DataError
 
@@ -75,16 +77,23 @@ def ingest(plan: SplitPlan, pixel_format: PixelFormat, max_corrupt_fraction: flo
     more corrupt images than allowed; ColourFoundError at a colour image that `pixel_format` does not allow.
     """
     findings = Findings()
+    seen = Observations(pixel_format.height_width if pixel_format.resize else None)
+    pictures: dict[str, SplitDigests] = {}
     kept_in: dict[bytes, str] = {}
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
         if "test" in plan.splits:
-            kept_in |= dict.fromkeys(_mapped(threads, _digest, plan.splits["test"]), "test")
+            test_digests = list(_mapped(threads, _digest, plan.splits["test"]))
+            kept_in |= dict.fromkeys(test_digests, "test")
+            pictures["test"] = digests_of_test(plan.splits["test"], test_digests)
         hasher = hashlib.sha256("\n".join((*plan.class_names, "test", *sorted(map(bytes.hex, kept_in)))).encode())
         splits = {}
         for name in ("validation", "train"):
             planned = plan.splits[name]
             images = allocate(name, (len(planned), pixel_format.channels, *pixel_format.height_width))
-            splits[name] = _decode_split(threads, name, planned, images, pixel_format, findings, kept_in)
+            watch = SplitWatch(seen, planned, images)
+            splits[name] = _decode_split(threads, name, planned, images, pixel_format, findings, kept_in, watch)
+            pictures[name] = watch.pictures()
+    seen.refuse_all_constant()
     if findings.corrupt > max_corrupt_fraction * findings.total:
         raise DataError(
             f"{findings.notes(pixel_format.channels)[0]} That is more than max_corrupt_fraction, {max_corrupt_fraction:g}."
@@ -96,7 +105,11 @@ def ingest(plan: SplitPlan, pixel_format: PixelFormat, max_corrupt_fraction: flo
         mean=mean,
         std=std,
         fingerprint=hasher.hexdigest(),
-        notes=findings.notes(pixel_format.channels),
+        notes=(
+            *findings.notes(pixel_format.channels),
+            *seen.notes(pixel_format.channels),
+            *same_picture_notes(pictures, plan.class_names),
+        ),
     )
 
 
@@ -108,6 +121,7 @@ def _decode_split(
     pixel_format: PixelFormat,
     findings: Findings,
     kept_in: dict[bytes, str],
+    watch: SplitWatch,
 ) -> ImageSplit:
     """Fill `images` from the front with those that are sound and in no more protected split; add theirs to `kept_in`."""
     wanted_size = pixel_format.height_width if pixel_format.resize else None
@@ -122,11 +136,13 @@ def _decode_split(
             raise ColourFoundError
         if image.pixels.shape[:2] != pixel_format.height_width:
             raise DataError(_sizes_message(planned))
+        watch.decoded(place, image)
         if image.digest in kept_in:
             findings.duplicates[name, kept_in[image.digest]] += 1
             continue
         images[len(places)] = image.pixels.transpose(2, 0, 1)
         places.append(place)
+        watch.kept(place)
         digests.add(image.digest)
     if not places:
         raise DataError(f"No image of the {name} split is left. {' '.join(findings.notes(pixel_format.channels))}")
