@@ -27,7 +27,7 @@ _TOOL_FOLDERS = frozenset(
 _TOOL_FILES = frozenset({"thumbs.db", "desktop.ini", METADATA})
 _MANY_HIDDEN = 10
 _SUFFIXES_SHOWN = 6
-_Kind = Literal["folder", "file", "link to nothing", "special"]
+_Kind = Literal["folder", "file", "link to nothing", "pipe or device"]
 
 
 @dataclass
@@ -98,7 +98,7 @@ def kind_of(entry: os.DirEntry[str]) -> _Kind:
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise DataError(_not_readable(error)) from error
-    return "link to nothing" if entry.is_symlink() else "special"
+    return "link to nothing" if entry.is_symlink() else "pipe or device"
 
 
 def is_passed_over(name: str) -> bool:
@@ -129,7 +129,7 @@ def _walk(folder: Path, above: tuple[str, ...], listing: Listing, *, outermost: 
             if entry.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(listing.root)):
                 listing.leading_out.append(path)
             _walk(path, above, listing, outermost=False)
-        elif is_image(entry.name) and kind != "special":
+        elif is_image(entry.name) and kind != "pipe or device":
             listing.images.append(path)  # a link to nothing too: it is counted as corrupt when it is read
         elif kind == "link to nothing" and outermost and not path.suffix:
             raise DataError(
@@ -137,7 +137,7 @@ def _walk(folder: Path, above: tuple[str, ...], listing: Listing, *, outermost: 
                 "disk not mounted. Mend the link, or remove it."
             )
         elif entry.name.lower() not in _TOOL_FILES:
-            listing.pass_over(_suffix(path) if kind == "file" else f"{kind}", path)
+            listing.pass_over(_suffix(path) if kind == "file" else kind, path)
 
 
 def _suffix(path: Path) -> str:

@@ -57,8 +57,8 @@ class Metadata:
             empty = [self.row_number[name] for name, values in self.rows.items() if name in present and not values[place]]
             if empty:
                 yield (
-                    f"{counted(len(empty), 'row')} of {printable(self.path)} have no value of {printable(column)} (the first "
-                    f"is row {empty[0]})."
+                    f"{counted(len(empty), 'row')} of {printable(self.path)} without a value of {printable(column)} (the "
+                    f"first is row {empty[0]})."
                 )
 
 

@@ -89,7 +89,17 @@ def open_image_folder(config: DatasetConfig) -> Source:
     for name, part in parts.items():
         splits[name], more = _split(part, labels.get(part.folder), config)
         notes += more
+    _refuse_one_class(splits, notes)
     return Source(splits=splits, identity=identity, notes=tuple(notes))
+
+
+def _refuse_one_class(splits: Mapping[str, SourceSplit], notes: Sequence[str]) -> None:
+    """With what was noted, which tells why."""
+    classes = {label for split in splits.values() for label in split.labels.tolist() if label}
+    if len(classes) == 1:
+        raise DataError(
+            " ".join((f"The images have only class '{printable(*classes)}'; classification needs two classes or more.", *notes))
+        )
 
 
 def _check_is_folder(root: Path) -> None:

@@ -47,16 +47,16 @@ def same_picture_notes(splits: Mapping[str, SplitDigests], class_names: tuple[st
         contradicting = np.isin(group, group[differs])
         one, other = int(order[differs[0]]), int(order[differs[0] + 1])
         yield (
-            f"{counted(int(contradicting.sum()), 'image')} show {counted(len(np.unique(group[differs])), 'picture')} under "
-            f"different labels: {called(one)} as {printable(class_names[labels[one]])} and {called(other)} as "
-            f"{printable(class_names[labels[other]])}{', for example' if len(differs) > 1 else ''}."
+            f"{counted(int(contradicting.sum()), 'image')} show {counted(len(np.unique(group[differs])), 'picture')} with "
+            f"contradicting labels, such as {called(one)} ({printable(class_names[labels[one]])}) and {called(other)} "
+            f"({printable(class_names[labels[other]])})."
         )
-    again = same & (split_of[order[1:]] == split_of[order[:-1]])
+    again = same & (split_of[order[1:]] == split_of[order[:-1]]) & ~np.isin(group[1:], group[differs])
     for number, name in enumerate(names):
         copies = np.flatnonzero(again & (split_of[order[1:]] == number))
         if len(copies) and name != "test":
             one, other = int(order[copies[0]]), int(order[copies[0] + 1])
             yield (
-                f"{counted(len(copies), 'image')} of the {name} split a copy of another in it ({called(one)} and "
-                f"{called(other)}); all are kept."
+                f"{counted(len(copies), 'image')} of the {name} split {'is a copy' if len(copies) == 1 else 'are copies'} of "
+                f"another in it ({called(one)} and {called(other)}), and stay."
             )
