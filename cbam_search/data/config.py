@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -141,7 +142,8 @@ class DatasetConfig(BaseModel):
         """
 
         def absolute(path: str) -> str:
-            return str(base.absolute() / Path(with_known_variables(path)).expanduser())
+            # os.path: pathlib raises where there is no such home folder.
+            return str(base.absolute() / os.path.expanduser(with_known_variables(path)))  # noqa: PTH111
 
         changes: dict[str, Paths] = {}
         for key in _PATH_KEYS:

@@ -12,15 +12,21 @@ from __future__ import annotations
 
 import hashlib
 import io
+import stat
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from cbam_search.data.source import Item
+from cbam_search.data.byte_budget import ByteBudget
+from cbam_search.data.source import Item, NoImage
+from cbam_search.safe_text import printable, reason
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 _GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"})
@@ -34,13 +40,19 @@ _TURNS: dict[Any, Image.Transpose] = {
     8: Image.Transpose.ROTATE_90,
 }
 """By EXIF orientation. `ImageOps.exif_transpose` would also write the EXIF data anew, and fail where it cannot."""
+_SIDEWAYS = frozenset({5, 6, 7, 8})
+"""The EXIF orientations that exchange height and width."""
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_SIGNATURES = (_PNG_SIGNATURE, b"\xff\xd8", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*")
+_LARGEST_FILE_BYTES = 2**31  # a picture of the most pixels that Pillow opens takes less, in any format
+_WORKING_BYTES_PER_PIXEL = 8  # four bytes as Pillow holds colour, and as much again for a converted copy
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
     """pixels: (H, W, C) uint8, or None, and then `problem` says why. digest: of the encoded bytes, before any change.
 
+    path: the file, where the image is one. large: its (height, width) in pixels, where Pillow finds it suspiciously large.
     size: (height, width) before it was resized; for a large JPEG after a first, rough reduction.
     """
 
@@ -50,7 +62,17 @@ class DecodedImage:
     is_grey: bool = False
     has_alpha: bool = False
     is_16_bit: bool = False
+    path: Path | None = None
+    large: tuple[int, int] | None = None
     size: tuple[int, int] = (0, 0)
+
+
+@contextmanager
+def no_warnings_of_pillow() -> Iterator[None]:
+    """Pillow warns of a picture without its name; what counts is in DecodedImage. To be used around the threads."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
 
 
 def digest_item(item: Item | None) -> bytes:
@@ -58,29 +80,75 @@ def digest_item(item: Item | None) -> bytes:
     return _digest(_content(item))
 
 
-def decode_item(item: Item | None, channels: int, height_width: tuple[int, int] | None) -> DecodedImage:
-    """Decode one image. channels: 1 or 3. height_width: wanted size in pixels, or None to keep the image's own."""
-    if item is None:
-        return DecodedImage(b"", problem="the image is absent")
+def decode_item(
+    item: Item | None, channels: int, height_width: tuple[int, int] | None, budget: ByteBudget | None = None
+) -> DecodedImage:
+    """Decode one image.
+
+    channels: 1 or 3. height_width: wanted size in pixels, or None to keep the image's own. budget: what all that are decoded
+    at the same time may hold; None for a single one.
+    """
+    path = item if isinstance(item, Path) else None
     try:
         content = _content(item)
-    except OSError as error:
-        return DecodedImage(b"", problem=str(error))
+    except (OSError, MemoryError) as error:
+        return DecodedImage(b"", problem=_why(error), path=path)
     digest = _digest(content)
+    if len(content) == 0:
+        why = item.why if isinstance(item, NoImage) else "there is no image" if item is None else "it is empty"
+        return DecodedImage(b"" if item is None or isinstance(item, NoImage) else digest, problem=why, path=path)
     try:
-        image, is_16_bit = _open(content, height_width)
-        is_grey = image.mode in _GREY_MODES
-        has_alpha = image.has_transparency_data
-        pixels = _pixels(image, channels, height_width, has_alpha)
-    except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError) as error:
-        return DecodedImage(digest, problem=str(error) or type(error).__name__)
-    return DecodedImage(digest, pixels, "", is_grey, has_alpha, is_16_bit, size=(image.height, image.width))
+        image = _opened(content)
+        large = image.size[::-1] if image.width * image.height > (Image.MAX_IMAGE_PIXELS or np.inf) else None
+        if height_width:
+            image.draft(None, (max(height_width),) * 2)  # a large JPEG is decoded at an eighth, quarter or half
+        with (budget or ByteBudget(1)).taken(_working_bytes(image, height_width)):
+            image, is_16_bit = _loaded(image, content)
+            is_grey = image.mode in _GREY_MODES
+            has_alpha = image.has_transparency_data
+            pixels = _pixels(image, channels, height_width, has_alpha)
+    except Exception as error:  # Pillow's plugins raise all sorts at damaged files
+        return DecodedImage(digest, problem=_why(error, content), path=path)
+    return DecodedImage(digest, pixels, "", is_grey, has_alpha, is_16_bit, path, large, (image.height, image.width))
+
+
+def size_of_item(item: Item | None) -> tuple[int, int] | None:
+    """(height, width) in pixels as decoded, from the image's header alone; None where it cannot be read."""
+    try:
+        image = _opened(_content(item))
+        sideways = "exif" in image.info and image.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS
+    except Exception:
+        return None
+    return image.size if sideways else (image.height, image.width)
 
 
 def _content(item: Item | None) -> bytes | npt.NDArray[Any]:
-    if item is None:
+    if item is None or isinstance(item, NoImage):
         return b""
-    return item.read_bytes() if isinstance(item, Path) else item
+    if not isinstance(item, Path):
+        return item
+    status = item.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError("it is no file" if not stat.S_ISDIR(status.st_mode) else "it is a folder")
+    if status.st_size > _LARGEST_FILE_BYTES:
+        raise OSError(f"the file has {status.st_size / 2**30:.1f} GiB, more than a picture can have")
+    return item.read_bytes()
+
+
+def _why(error: BaseException, content: bytes | npt.NDArray[Any] = b"") -> str:
+    """For a reader who sees the image's name beside it."""
+    if isinstance(error, UnidentifiedImageError):
+        start = content[:12] if isinstance(content, bytes) else b""
+        if start.startswith(_SIGNATURES):
+            return "damaged or incomplete"
+        return f"none of {', '.join(_FORMATS)}: it begins with {printable(start)[2:-1]}"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory to decode it"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, (OSError, ValueError, SyntaxError, Image.DecompressionBombError)):
+        return reason(error)
+    return f"{type(error).__name__}: {reason(error)}"
 
 
 def _digest(content: bytes | npt.NDArray[Any]) -> bytes:
@@ -92,15 +160,23 @@ def _digest(content: bytes | npt.NDArray[Any]) -> bytes:
     return hasher.digest()
 
 
-def _open(content: bytes | npt.NDArray[Any], height_width: tuple[int, int] | None) -> tuple[Image.Image, bool]:
-    """The image, 16-bit values already reduced to 8, and whether there were any."""
+def _opened(content: bytes | npt.NDArray[Any]) -> Image.Image:
+    """The image, its pixels not yet decoded; 16-bit arrays already reduced to 8."""
+    if isinstance(content, bytes):
+        return Image.open(io.BytesIO(content), formats=_FORMATS)
+    pixels = (content >> 8 if content.dtype == np.uint16 else content).astype(np.uint8, copy=False)
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels)
+
+
+def _working_bytes(image: Image.Image, height_width: tuple[int, int] | None) -> int:
+    height, width = height_width or (0, 0)
+    return _WORKING_BYTES_PER_PIXEL * (image.width * image.height + height * width)
+
+
+def _loaded(image: Image.Image, content: bytes | npt.NDArray[Any]) -> tuple[Image.Image, bool]:
+    """The decoded image, 16-bit values already reduced to 8, and whether there were any."""
     if isinstance(content, np.ndarray):
-        is_16_bit = content.dtype == np.uint16
-        pixels = (content >> 8 if is_16_bit else content).astype(np.uint8, copy=False)
-        return Image.fromarray(pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels), is_16_bit
-    image: Image.Image = Image.open(io.BytesIO(content), formats=_FORMATS)
-    if height_width:
-        image.draft(None, (max(height_width),) * 2)  # a large JPEG is decoded at an eighth, quarter or half
+        return image, content.dtype == np.uint16
     image.load()
     if "exif" in image.info:
         image = _upright(image)

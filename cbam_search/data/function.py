@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ import numpy.typing as npt
 from cbam_search.data.config import DatasetConfig
 from cbam_search.data.source import IntArray, Item, Source, SourceSplit, recognise_splits
 from cbam_search.errors import DataError
-from cbam_search.own_code import NO_CODE, CodePermission
+from cbam_search.own_code import NO_CODE, CodePermission, in_words
 from cbam_search.own_source import importing_from
+from cbam_search.safe_text import printable, reason
 
 _KEYS = ("images", "labels", "groups", "splits", "class_names")
 
@@ -42,7 +43,10 @@ def open_function(config: DatasetConfig, *, code: CodePermission = NO_CODE) -> S
     if isinstance(returned, tuple) and len(returned) == 2:
         returned = {"images": returned[0], "labels": returned[1]}
     if not isinstance(returned, Mapping) or not {"images", "labels"} <= set(returned) <= set(_KEYS):
-        raise DataError(f"{config.function} must return (images, labels) or a dictionary of: {', '.join(_KEYS)}.")
+        raise DataError(
+            f"{config.function} must return (images, labels) or a dictionary of: {', '.join(_KEYS)}; it returned "
+            f"{_described(returned)}."
+        )
     return _source(config.function, returned)
 
 
@@ -55,7 +59,12 @@ def array_split(
     def read(wanted: IntArray) -> Iterator[Item]:
         return (images[row] for row in chosen[wanted])
 
-    return SourceSplit(labels=labels[chosen], groups=None if groups is None else groups[chosen], read=read)
+    return SourceSplit(
+        labels=labels[chosen],
+        groups=None if groups is None else groups[chosen],
+        read=read,
+        name=lambda row: f"images[{chosen[row]}]",
+    )
 
 
 def _call(name: str, folder: Path) -> object:
@@ -64,17 +73,12 @@ def _call(name: str, folder: Path) -> object:
         with importing_from(folder):
             function = getattr(importlib.import_module(module_name), function_name)
             return function()
-    except Exception as error:
-        raise DataError(f"The data function {name} failed: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise DataError(f"The data function {name} failed: {printable(in_words(error), limit=1000)}") from error
 
 
 def _source(name: str, returned: Mapping[str, Any]) -> Source:
-    images = _array(name, returned, "images")
-    if images.dtype not in (np.uint8, np.uint16) or images.ndim not in (3, 4) or images.shape[3:] not in ((), (1,), (3,), (4,)):
-        raise DataError(
-            f"{name}: images are {images.dtype} of shape {images.shape}; they must be uint8 or uint16 of shape (N, H, W) or "
-            "(N, H, W, C) with C of 1, 3 or 4."
-        )
+    images = _images(name, returned)
     labels = _column(name, returned, "labels", len(images))
     groups = _column(name, returned, "groups", len(images)) if returned.get("groups") is not None else None
     names = np.full(len(images), "train")
@@ -82,14 +86,44 @@ def _source(name: str, returned: Mapping[str, Any]) -> Source:
         names = _column(name, returned, "splits", len(images)).astype(str)
     rows = {str(split): np.flatnonzero(names == split).astype(np.int64) for split in np.unique(names)}
     splits, notes = recognise_splits({split: array_split(images, labels, groups, row) for split, row in rows.items()})
-    class_names = None if returned.get("class_names") is None else tuple(map(str, returned["class_names"]))
+    class_names = _class_names(name, returned)
     described = [class_names, *(None if column is None else column.tolist() for column in (labels, groups, names))]
     return Source(
         splits=splits,
-        identity=f"{name} {hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()} {described}",
+        identity=f"{name} {_pixel_digest(images)} {described}",
         label_names=class_names,
         notes=notes,
     )
+
+
+def _images(name: str, returned: Mapping[str, Any]) -> npt.NDArray[Any]:
+    images = _array(name, returned, "images")
+    if images.dtype not in (np.uint8, np.uint16) or images.ndim not in (3, 4) or images.shape[3:] not in ((), (1,), (3,), (4,)):
+        odd = _odd_one(images) if images.dtype == object else ""
+        raise DataError(
+            f"{name}: images are {images.dtype} of shape {images.shape}{odd}; they must be uint8 or uint16 of shape "
+            "(N, H, W) or (N, H, W, C) with C of 1, 3 or 4."
+        )
+    if 0 in images.shape:
+        raise DataError(f"{name}: there is nothing in images of shape {images.shape}.")
+    return images
+
+
+def _pixel_digest(images: npt.NDArray[Any]) -> str:
+    """SHA-256 of the pixels, image by image: the whole array may be larger than the memory."""
+    hasher = hashlib.sha256()
+    for image in images:
+        hasher.update(np.ascontiguousarray(image).data)
+    return hasher.hexdigest()
+
+
+def _class_names(name: str, returned: Mapping[str, Any]) -> tuple[str, ...] | None:
+    names = returned.get("class_names")
+    if names is None:
+        return None
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise DataError(f"{name}: class_names are {_described(names)}; they must be a list of words.")
+    return tuple(map(str, names))
 
 
 def _column(name: str, returned: Mapping[str, Any], key: str, count: int) -> npt.NDArray[Any]:
@@ -100,7 +134,28 @@ def _column(name: str, returned: Mapping[str, Any], key: str, count: int) -> npt
 
 
 def _array(name: str, returned: Mapping[str, Any], key: str) -> npt.NDArray[Any]:
+    values = returned[key]
     try:
-        return np.asanyarray(returned[key])
-    except ValueError as error:
-        raise DataError(f"{name}: {key} cannot be made one array: {error}") from error
+        return np.asanyarray(values)
+    except Exception as error:  # a user's own class may raise anything
+        odd = _odd_one(values) if isinstance(values, Sequence) else ""
+        raise DataError(f"{name}: {key} cannot be made one array: {reason(error)}{odd}") from error
+
+
+def _odd_one(values: Iterable[Any]) -> str:
+    """The first element that is unlike the one before it, and what both are."""
+    before = None
+    for place, value in enumerate(values):
+        described = _described(value)
+        if before is not None and described != before:
+            return f" ([{place - 1}] is {before}, [{place}] is {described})"
+        before = described
+    return f" (each is {before})" if before else ""
+
+
+def _described(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} of shape {value.shape}"
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
+    return "None" if value is None else f"a {type(value).__name__}"

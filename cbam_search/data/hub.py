@@ -5,13 +5,17 @@ No code of a data set is run: from version 4 on, `datasets` refuses loading scri
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from cbam_search.data.columns import Columns, find_columns, image_items
 from cbam_search.data.config import DatasetConfig
+from cbam_search.data.hub_contact import bounded_download, unreachable, why
 from cbam_search.data.source import IntArray, Item, Source, SourceSplit, recognise_splits
 from cbam_search.errors import DataError
 
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
     import datasets
 
 _BATCH_ROWS = 256
+_BATCH_BYTES = 2**24
 
 
 def open_hub(config: DatasetConfig) -> Source:
@@ -27,12 +32,16 @@ def open_hub(config: DatasetConfig) -> Source:
     Raises DataError where the hub cannot be reached, the name is unknown or private, or the subset is not clear.
     """
     assert config.name is not None
-    if Path(config.name).exists():
+    if os.path.lexists(config.name):
         raise DataError(
             f"'{config.name}' is also a file or folder here, which would be read in place of the hub. Run from another "
             "folder, write the name as owner/name, or use `source: parquet` or `source: image_folder`."
         )
-    return source_of(_download(config), config)
+    found = _download(config)
+    try:
+        return source_of(found, config)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(config, error) from error
 
 
 def source_of(found: datasets.DatasetDict, config: DatasetConfig) -> Source:
@@ -45,7 +54,7 @@ def source_of(found: datasets.DatasetDict, config: DatasetConfig) -> Source:
             notes += (f"The source's {name} split lacks images or labels and is left unused.",)
     return Source(
         splits={
-            name: _split(split, columns)
+            name: _split(name, split, columns, config)
             for name, split in splits.items()
             if {columns.image, columns.label} <= set(split.column_names)
         },
@@ -56,36 +65,56 @@ def source_of(found: datasets.DatasetDict, config: DatasetConfig) -> Source:
 
 
 def _download(config: DatasetConfig) -> datasets.DatasetDict:
-    import datasets
-    from datasets.utils.logging import disable_progress_bar, enable_progress_bar
-
-    disable_progress_bar()
+    assert config.name is not None
+    absence = ""
     try:
-        return datasets.load_dataset(config.name, config.subset, revision=config.revision)
-    except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
+        import datasets
+        from huggingface_hub import constants
+
+        is_offline = datasets.config.HF_HUB_OFFLINE or constants.HF_HUB_OFFLINE
+        absence = "offline mode is set (HF_HUB_OFFLINE)" if is_offline else unreachable(config.name)
+        with bounded_download(offline=bool(absence)):
+            return datasets.load_dataset(config.name, config.subset, revision=config.revision)
+    except Exception as error:  # of `datasets`, of the network, of the disk
+        if absence:
+            raise DataError(
+                f"The data set '{config.name}' could not be loaded from the Hugging Face hub: {absence}. No copy of it was "
+                "downloaded before. Check the network (HF_ENDPOINT, proxies), or download its parquet files elsewhere and use "
+                "`source: parquet`."
+            ) from error
         raise DataError(
-            f"The data set '{config.name}' could not be loaded from the Hugging Face hub: {error}\n"
+            f"The data set '{config.name}' could not be loaded from the Hugging Face hub: {why(error)}.\n"
             "Check the name, the subset and the network (HF_ENDPOINT, proxies), log in for a private one with "
             "`hf auth login`, or download its parquet files and use `source: parquet`."
         ) from error
-    finally:
-        enable_progress_bar()
 
 
-def _split(split: datasets.Dataset, columns: Columns) -> SourceSplit:
-    table = split.select_columns([name for name in columns.without_images if name in split.column_names])
-    arrays = {name: table.with_format("arrow")[:][name].to_numpy() for name in table.column_names}
-    return SourceSplit(
-        labels=arrays[columns.label],
-        groups=arrays.get(columns.group) if columns.group else None,
-        read=partial(_read, split.select_columns([columns.image]).with_format("arrow")),
+def _unreadable(config: DatasetConfig, error: BaseException) -> DataError:
+    return DataError(
+        f"The downloaded copy of the data set '{config.name}' cannot be read: {why(error)}. Delete it from the cache of "
+        "Hugging Face (HF_HOME, by default ~/.cache/huggingface) and start again."
     )
 
 
-def _read(images: datasets.Dataset, rows: IntArray) -> Iterator[Item | None]:
-    from datasets import config
+def _split(name: str, split: datasets.Dataset, columns: Columns, config: DatasetConfig) -> SourceSplit:
+    table = split.select_columns([column for column in columns.without_images if column in split.column_names])
+    arrays = {column: table.with_format("arrow")[:][column].to_numpy() for column in table.column_names}
+    return SourceSplit(
+        labels=arrays[columns.label],
+        groups=arrays.get(columns.group) if columns.group else None,
+        read=partial(_read, split.select_columns([columns.image]).with_format("arrow"), config),
+        name=lambda row: f"{config.name} {name}[{row}]",
+    )
+
+
+def _read(images: datasets.Dataset, config: DatasetConfig, rows: IntArray) -> Iterator[Item | None]:
+    from datasets import config as places
     from huggingface_hub import constants
 
-    for table in images.select(rows).iter(batch_size=_BATCH_ROWS):
-        for chunk in table.column(0).chunks:
-            yield from image_items(chunk, Path(constants.HF_HUB_CACHE), config.HF_DATASETS_CACHE)
+    batch_rows = max(1, min(_BATCH_ROWS, _BATCH_BYTES * len(images) // max(images.data.nbytes, 1)))
+    try:
+        for table in images.select(rows).iter(batch_size=batch_rows):
+            for chunk in table.column(0).chunks:
+                yield from image_items(chunk, Path(constants.HF_HUB_CACHE), places.HF_DATASETS_CACHE)
+    except (pa.ArrowException, OSError, IndexError) as error:
+        raise _unreadable(config, error) from error

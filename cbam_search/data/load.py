@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -12,8 +13,9 @@ import numpy as np
 from cbam_search.data.cache import CacheWriter, cache_key, default_folder, read_cache
 from cbam_search.data.class_counts import class_notes, refuse_lost_classes
 from cbam_search.data.config import DatasetConfig
-from cbam_search.data.decoding import decode_item
+from cbam_search.data.decoding import decode_item, no_warnings_of_pillow
 from cbam_search.data.digits import open_digits
+from cbam_search.data.findings import named
 from cbam_search.data.function import open_function
 from cbam_search.data.hub import open_hub
 from cbam_search.data.image_folder import open_image_folder
@@ -41,10 +43,10 @@ def load(config: DatasetConfig, *, seed: int, code: CodePermission = NO_CODE) ->
     plan = plan_splits(source, config, seed)
     refuse_lost_classes(plan.class_names, {name: split.labels for name, split in plan.splits.items()})
     pixel_format = _probe(plan, config)
-    try:
+    with suppress(ColourFoundError):
         return _decode(source, plan, pixel_format, config, seed)
-    except ColourFoundError:
-        return _decode(source, plan, replace(pixel_format, channels=3, colour_allowed=True), config, seed)
+    # Outside of the block: an error that is being handled keeps the grey images in memory.
+    return _decode(source, plan, replace(pixel_format, channels=3, colour_allowed=True), config, seed)
 
 
 def open_source(config: DatasetConfig, *, code: CodePermission = NO_CODE) -> Source:
@@ -66,18 +68,29 @@ def open_source(config: DatasetConfig, *, code: CodePermission = NO_CODE) -> Sou
 
 def _probe(plan: SplitPlan, config: DatasetConfig) -> PixelFormat:
     """Size and channels from the config, else from the first training images that can be decoded."""
-    probed = (decode_item(item, 3, config.height_width) for item in islice(plan.splits["train"].items(), _PROBED_IMAGES))
-    images = [image for image in probed if image.pixels is not None]
-    if not images or images[0].pixels is None:
-        raise DataError(f"None of the first {_PROBED_IMAGES} training images can be decoded.")
-    height, width = images[0].pixels.shape[:2]
+    planned = plan.splits["train"]
+    problems: list[tuple[str, str]] = []
+    size: tuple[int, int] | None = None
+    all_grey = True
+    with no_warnings_of_pillow():
+        for place, item in enumerate(islice(planned.items(), _PROBED_IMAGES)):
+            image = decode_item(item, 3, config.height_width)
+            if image.pixels is None:
+                problems.append((planned.name(place, image.path), image.problem))
+                continue
+            size = size or (image.pixels.shape[0], image.pixels.shape[1])
+            all_grey &= image.is_grey
+            del image  # before the next one is decoded
+    if size is None:
+        first = f"first {len(problems)} " if len(problems) < len(planned) else f"{len(problems)} "
+        raise DataError(f"None of the {first}training images can be decoded: {named(problems, len(problems))}.")
     channels = config.channels
     if channels == "auto":
-        channels = 1 if all(image.is_grey for image in images) else 3
+        channels = 1 if all_grey else 3
     return PixelFormat(
         channels=channels,
-        height=height,
-        width=width,
+        height=size[0],
+        width=size[1],
         resize=config.height_width is not None,
         colour_allowed=channels == 3 or config.channels == 1,
     )
@@ -85,17 +98,18 @@ def _probe(plan: SplitPlan, config: DatasetConfig) -> PixelFormat:
 
 def _decode(source: Source, plan: SplitPlan, pixel_format: PixelFormat, config: DatasetConfig, seed: int) -> ImageData:
     count = len(plan.splits["train"]) + len(plan.splits["validation"])
-    needed_bytes = count * pixel_format.channels * pixel_format.height * pixel_format.width
+    needed_bytes = count * pixel_format.image_bytes
     limit_bytes = config.memory_limit_gib * 2**30 if config.memory_limit_gib else _MEMORY_SHARE * machine_memory_bytes()
     needed = f"{needed_bytes / 2**30:.2g} GiB of decoded images, limit {limit_bytes / 2**30:.2g} GiB"
     if needed_bytes <= limit_bytes:
-        return _image_data(plan, pixel_format, config, _in_memory, f"Images are held in memory ({needed}).")
+        return _image_data(plan, pixel_format, config, _in_memory, limit_bytes, f"Images are held in memory ({needed}).")
     folder = Path(config.cache_folder) if config.cache_folder else default_folder()
     entry = folder / cache_key(config, seed, source.identity)[:32]
     if (cached := read_cache(entry)) is not None:
         return cached
     with CacheWriter(entry, needed_bytes) as writer:
-        writer.publish(_image_data(plan, pixel_format, config, writer.allocate, f"Images do not fit into memory ({needed})."))
+        note = f"Images do not fit into memory ({needed})."
+        writer.publish(_image_data(plan, pixel_format, config, writer.allocate, limit_bytes, note))
         written = read_cache(entry)
     if written is None:
         raise DataError(f"The memory-mapped cache {entry} could not be read back.")
@@ -107,9 +121,14 @@ def _in_memory(name: str, shape: tuple[int, int, int, int]) -> UInt8Array:  # no
 
 
 def _image_data(
-    plan: SplitPlan, pixel_format: PixelFormat, config: DatasetConfig, allocate: Allocate, storage_note: str
+    plan: SplitPlan,
+    pixel_format: PixelFormat,
+    config: DatasetConfig,
+    allocate: Allocate,
+    limit_bytes: float,
+    storage_note: str,
 ) -> ImageData:
-    ingested = ingest(plan, pixel_format, config.max_corrupt_fraction, allocate)
+    ingested = ingest(plan, pixel_format, config.max_corrupt_fraction, allocate, limit_bytes=limit_bytes)
     labels = {"train": ingested.train.labels, "validation": ingested.validation.labels}
     if "test" in plan.splits:
         labels["test"] = plan.splits["test"].labels

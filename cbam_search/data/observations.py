@@ -19,7 +19,6 @@ from cbam_search.data.planning import PlannedSplit
 from cbam_search.data.same_pictures import DIGEST_BYTES, SplitDigests
 from cbam_search.data.wording import counted
 from cbam_search.errors import DataError
-from cbam_search.safe_text import printable
 
 _NAMED = 3
 _BLOCK_BYTES = 2**22
@@ -224,6 +223,8 @@ def digests_of_test(planned: PlannedSplit, digests: list[bytes]) -> SplitDigests
 
 
 def image_name(planned: PlannedSplit, place: int) -> str:
-    """What the reader finds the image by: its path, or its row in the source."""
+    """What the reader finds the image by. Where it is a file, the source is asked for it."""
+    if planned.source.name is not None:
+        return planned.name(place)
     item = next(iter(planned.source.read(planned.rows[place : place + 1])))
-    return printable(item) if isinstance(item, Path) else f"image {planned.rows[place]:,}"
+    return planned.name(place, item if isinstance(item, Path) else None)

@@ -2,50 +2,44 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
+from itertools import accumulate
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from cbam_search.data.columns import Columns, find_columns, image_items
+from cbam_search.data.columns import Columns, check_types, find_columns, image_items
 from cbam_search.data.config import DatasetConfig
+from cbam_search.data.parquet_file import ParquetFile, matching_files
 from cbam_search.data.source import IntArray, Item, Source, SourceSplit
 from cbam_search.errors import DataError
 
-_BATCH_ROWS = 256
+_SPLITS: tuple[Literal["train", "validation", "test"], ...] = ("train", "validation", "test")
 
 
 def open_parquet(config: DatasetConfig) -> Source:
     """Read labels and groups of the config's parquet files; images are read later, row group by row group.
 
     Class names come from the files' `huggingface` metadata where it is there. Raises DataError for files that are
-    missing or no parquet, and for columns that cannot be told.
+    missing, unreadable or no parquet, and for columns that cannot be told.
     """
-    found = {split: files for split in ("train", "validation", "test") if (files := _files(config, split))}
-    try:
-        schema = pq.read_schema(found["train"][0])
-        columns = find_columns(schema, _features(schema), config)
-        splits = {split: _split(files, columns) for split, files in found.items()}
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"A parquet file cannot be read: {error}") from error
-    return Source(splits=splits, identity=_identity(found), label_names=columns.label_names)
+    found: dict[str, list[ParquetFile]] = {split: files for split in _SPLITS if (files := _files(config, split))}
+    schema = found["train"][0].schema
+    columns = find_columns(schema, _features(schema), config)
+    return Source(
+        splits={split: _split(split, files, columns) for split, files in found.items()},
+        identity=_identity(found),
+        label_names=columns.label_names,
+    )
 
 
-def _files(config: DatasetConfig, split: Literal["train", "validation", "test"]) -> list[Path]:
-    files: list[Path] = []
-    for pattern in config.files(split):
-        matches = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
-        if not matches:
-            raise DataError(f"dataset.{split}: no file matches '{pattern}'.")
-        files += map(Path, matches)
-    return files
+def _files(config: DatasetConfig, split: Literal["train", "validation", "test"]) -> list[ParquetFile]:
+    return [ParquetFile.opened(path) for pattern in config.files(split) for path in matching_files(pattern, f"dataset.{split}")]
 
 
 def _features(schema: pa.Schema) -> Mapping[str, Any]:
@@ -56,36 +50,65 @@ def _features(schema: pa.Schema) -> Mapping[str, Any]:
     return features if isinstance(features, dict) else {}
 
 
-def _split(files: list[Path], columns: Columns) -> SourceSplit:
-    tables = []
+def _split(split: str, files: list[ParquetFile], columns: Columns) -> SourceSplit:
     for file in files:
-        missing = {columns.image, *columns.without_images} - set(pq.read_schema(file).names)
+        missing = {columns.image, *columns.without_images} - set(file.schema.names)
         if missing:
             raise DataError(f"{file} has no column {', '.join(sorted(missing))}, which the first training file has.")
-        tables.append(pq.read_table(file, columns=columns.without_images))
-    joined = {name: np.concatenate([table[name].to_numpy() for table in tables]) for name in columns.without_images}
+        try:
+            check_types(file.schema, columns)
+        except DataError as error:
+            raise DataError(f"{file}: {error}") from None
+    first_rows = [0, *accumulate(file.n_rows for file in files)]
+    if first_rows[-1] == 0:
+        raise DataError(f"dataset.{split}: {', '.join(map(str, files[:3]))} has no rows.")
+    tables = [file.table(columns.without_images) for file in files]
+    joined = {name: _joined(name, files, [table[name] for table in tables]) for name in columns.without_images}
     return SourceSplit(
         labels=joined[columns.label],
         groups=joined[columns.group] if columns.group else None,
         read=partial(_read, files, columns.image),
+        name=partial(_name, files, first_rows),
     )
 
 
-def _read(files: list[Path], image_column: str, rows: IntArray) -> Iterator[Item | None]:
+def _joined(name: str, files: list[ParquetFile], columns: list[pa.ChunkedArray]) -> npt.NDArray[Any]:
+    """Raises DataError where one file has words and another has none."""
+    with_values = [place for place, column in enumerate(columns) if len(column) > column.null_count]
+    for place in with_values[1:]:
+        first = with_values[0]
+        if _has_words(columns[place]) != _has_words(columns[first]):
+            raise DataError(
+                f"Column '{name}' holds {columns[first].type} in {files[first]} and {columns[place].type} in {files[place]}. "
+                "Give it one type in all files."
+            )
+    return np.concatenate([column.to_numpy() for column in columns])
+
+
+def _has_words(column: pa.ChunkedArray) -> bool:
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _read(files: list[ParquetFile], image_column: str, rows: IntArray) -> Iterator[Item | None]:
     first_row = 0
     for file in files:
-        with pq.ParquetFile(file) as parquet:
-            for group in range(parquet.num_row_groups):
-                n_rows = parquet.metadata.row_group(group).num_rows
-                wanted = _between(rows, first_row, n_rows)
-                first_row += n_rows
-                if not len(wanted):
-                    continue
-                first_of_batch = 0
-                for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[image_column]):
-                    chosen = batch.column(0).take(pa.array(_between(wanted, first_of_batch, len(batch))))
-                    first_of_batch += len(batch)
-                    yield from image_items(chosen, file.parent)
+        wanted = _between(rows, first_row, file.n_rows)
+        first_row += file.n_rows
+        for group, first_of_group, n_rows in file.row_groups:
+            if not len(_between(wanted, first_of_group, n_rows)):
+                continue
+            first_of_batch = first_of_group
+            for column in file.batches(group, image_column):
+                chosen = column.take(pa.array(_between(wanted, first_of_batch, len(column))))
+                first_of_batch += len(column)
+                yield from image_items(chosen, file.path.parent)
+
+
+def _name(files: list[ParquetFile], first_rows: Sequence[int], row: int) -> str:
+    """Rows are counted from 0 in each file."""
+    place = int(np.searchsorted(first_rows, row, side="right")) - 1
+    return f"{files[place]} row {row - first_rows[place]}"
 
 
 def _between(rows: IntArray, first: int, count: int) -> IntArray:
@@ -94,10 +117,10 @@ def _between(rows: IntArray, first: int, count: int) -> IntArray:
     return rows[low:high] - first
 
 
-def _identity(found: Mapping[str, list[Path]]) -> str:
+def _identity(found: Mapping[str, list[ParquetFile]]) -> str:
     hasher = hashlib.sha256()
     for split, files in found.items():
         for file in files:
-            status = file.stat()
-            hasher.update(f"{split}\0{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+            size, changed_ns = file.stamp
+            hasher.update(f"{split}\0{file.path}\0{size}\0{changed_ns}\n".encode(errors="surrogateescape"))
     return hasher.hexdigest()

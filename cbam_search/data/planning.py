@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from cbam_search.data.labels import MISSING, encode_labels
 from cbam_search.data.source import IntArray, Item, Source, SourceSplit
 from cbam_search.data.splits import apportion, carve, subsample
 from cbam_search.errors import DataError
+from cbam_search.safe_text import printable
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,15 @@ class PlannedSplit:
         return len(self.rows)
 
     def items(self) -> Iterator[Item | None]:
+        """The images in order; raises DataError where the rest cannot be read."""
         return self.source.read(self.rows)
+
+    def name(self, place: int, path: Path | None = None) -> str:
+        """Where a reader finds the image at `place`: its path, or its file and row, and then `path` where it is kept apart."""
+        shown = [] if self.source.name is None else [self.source.name(int(self.rows[place]))]
+        if path is not None:
+            shown.append(str(path))
+        return printable(": ".join(shown) or f"image {self.rows[place]}", limit=1000)
 
     def take(self, places: IntArray) -> PlannedSplit:
         return PlannedSplit(self.source, self.rows[places], self.labels[places])

@@ -15,7 +15,16 @@ from cbam_search.errors import DataError
 from cbam_search.safe_text import printable
 
 IntArray = npt.NDArray[np.int64]
-Item = bytes | Path | npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class NoImage:
+    """What a source has where an image should be, and why that is none."""
+
+    why: str
+
+
+Item = bytes | Path | npt.NDArray[Any] | NoImage
 """One image: an encoded file, the path of one, or pixels (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8 or uint16."""
 
 SPLIT_NAMES: dict[str, str] = {
@@ -36,12 +45,14 @@ class SourceSplit:
     """One split as the source has it.
 
     labels: (N,) as found: integers, floats, strings; negative, NaN, None and "" are missing.
-    groups: (N,) of any values, or None. read(rows): the items of ascending rows, in order; None is an absent image.
+    groups: (N,) of any values, or None. read(rows): the items of ascending rows, in order; None is an absent image. It raises
+    DataError where the rest cannot be read. name(row): where a reader finds an image that has no path of its own.
     """
 
     labels: npt.NDArray[Any]
     groups: npt.NDArray[Any] | None
     read: Callable[[IntArray], Iterator[Item | None]]
+    name: Callable[[int], str] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

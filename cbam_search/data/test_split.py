@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cbam_search.data.config import DatasetConfig
-from cbam_search.data.decoding import decode_item
+from cbam_search.data.decoding import decode_item, no_warnings_of_pillow
+from cbam_search.data.findings import named
 from cbam_search.data.images import ImageData, ImageSplit
 from cbam_search.data.load import open_source
 from cbam_search.data.planning import plan_splits
@@ -34,15 +35,27 @@ def load_test(config: DatasetConfig, data: ImageData, *, seed: int, code: CodePe
     planned = plan_splits(open_source(config, code=code), config, seed).splits.get("test")
     if planned is None:
         raise DataError("There is no test split: the source has none with labels, and dataset.test_fraction is 0.")
-    decoded = [decode_item(item, data.channels, config.height_width).pixels for item in planned.items()]
-    places = [place for place, pixels in enumerate(decoded) if pixels is not None]
-    images = [pixels.transpose(2, 0, 1) for pixels in decoded if pixels is not None]
-    if not images:
-        raise DataError("No image of the test split can be decoded.")
-    if any(image.shape[1:] != data.image_size for image in images):
-        raise DataError("Images of the test split have other sizes than the others. Set dataset.image_size.")
-    split = ImageSplit(np.ascontiguousarray(images), planned.labels[places])
+    images = np.empty((len(planned), data.channels, *data.image_size), dtype=np.uint8)
+    places: list[int] = []
+    problems: list[tuple[str, str]] = []
+    with no_warnings_of_pillow():
+        for place, item in enumerate(planned.items()):
+            image = decode_item(item, data.channels, config.height_width)
+            if image.pixels is None:
+                problems.append((planned.name(place, image.path), image.problem))
+                continue
+            if image.pixels.shape[:2] != data.image_size:
+                raise DataError(
+                    f"Images of the test split have other sizes than the others, which are {data.image_size[0]} x "
+                    f"{data.image_size[1]} (height x width): {planned.name(place, image.path)} is {image.pixels.shape[0]} x "
+                    f"{image.pixels.shape[1]}. Set dataset.image_size."
+                )
+            images[len(places)] = image.pixels.transpose(2, 0, 1)
+            places.append(place)
+    if not places:
+        raise DataError(f"No image of the test split can be decoded: {named(problems, len(problems))}.")
+    split = ImageSplit(images[: len(places)], planned.labels[places])
     hasher = hashlib.sha256(f"{split.images.shape}\n".encode())
-    hasher.update(split.images.tobytes())
+    hasher.update(split.images.data)
     hasher.update(split.labels.astype("<i8").tobytes())
     return TestSplit(split, hasher.hexdigest())

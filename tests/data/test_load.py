@@ -54,7 +54,7 @@ def test_corrupt_images_are_left_out_and_counted(loaded, images) -> None:
     images[3], images[20] = b"nothing", None
     data = loaded(images, LABELS, test_fraction=0)
     assert count(data) == 38
-    assert has_note(data, "2 of 40 images could not be decoded and were left out (the first: ")
+    assert has_note(data, "2 of 40 images cannot be decoded: ")
 
 
 def test_too_many_corrupt_images_are_refused(loaded, images) -> None:
@@ -140,7 +140,9 @@ def test_carved_splits_do_not_share_images_either(loaded, images) -> None:
 
 def test_several_sizes_need_image_size(loaded, images, png) -> None:
     images[5:8] = [png(300 + seed, height=9, width=11) for seed in range(3)]
-    with pytest.raises(DataError, match=r"8 x 8 \(29\), 9 x 11 \(3\).*image_size"):
+    with pytest.raises(
+        DataError, match=r"8 x 8 \(33\), 9 x 11 \(3\).* row \d+ is 8 x 8, .*train\.parquet row [567] is 9 x 11.*image_size"
+    ):
         loaded(images, LABELS)
     assert loaded(images, LABELS, image_size=6).image_size == (6, 6)
     assert loaded(images, LABELS, image_size=(6, 10)).image_size == (6, 10)

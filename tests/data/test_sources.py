@@ -102,7 +102,7 @@ def test_an_image_path_in_a_parquet_file_cannot_leave_its_folder(tmp_path, png) 
     pq.write_table(pa.table({"image": rows, "label": [0, 1] * 10}), tmp_path / "in" / "t.parquet")
     data = loaded(source="parquet", train=str(tmp_path / "in" / "t.parquet"), test_fraction=0)
     assert len(data.train) + len(data.validation) == 18
-    assert any("2 of 20 images could not be decoded" in note for note in data.notes)
+    assert any("2 of 20 images cannot be decoded" in note for note in data.notes)
 
 
 def make_folder(root: Path, png, names: tuple[str, ...], count: int = 6, first_seed: int = 0) -> None:
@@ -160,7 +160,7 @@ def test_image_folder_counts_a_link_to_nothing_as_corrupt(tmp_path, png) -> None
         (tmp_path / name / "gone.png").symlink_to(tmp_path / "nowhere.png")
     data = loaded(source="image_folder", path=str(tmp_path), test_fraction=0)
     assert len(data.train) + len(data.validation) == 20
-    assert any(note.startswith("2 of 22 images could not be decoded") for note in data.notes)
+    assert any(note.startswith("2 of 22 images cannot be decoded") for note in data.notes)
 
 
 def test_image_folder_explains_names_and_tables_that_are_not_utf8(tmp_path, png) -> None:
