@@ -58,5 +58,5 @@ def same_picture_notes(splits: Mapping[str, SplitDigests], class_names: tuple[st
             one, other = int(order[copies[0]]), int(order[copies[0] + 1])
             yield (
                 f"{counted(len(copies), 'image')} of the {name} split {'is a copy' if len(copies) == 1 else 'are copies'} of "
-                f"another in it ({called(one)} and {called(other)}), and stay."
+                f"another in it ({called(one)} and {called(other)}). Copies stay."
             )
