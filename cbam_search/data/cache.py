@@ -26,7 +26,7 @@ from cbam_search.data.ingest import UInt8Array
 from cbam_search.errors import DataError
 from cbam_search.safe_text import printable, reason
 
-_FORMAT = 1
+_FORMAT = 2
 _SPLITS = ("train", "validation")
 _CANNOT_RESERVE = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 _ZEROS_BYTES = 2**22

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from pydantic_core import PydanticCustomError
 
+from cbam_search.identity import DECIDES_NOTHING
 from cbam_search.variables import VARIABLE, with_known_variables
 
 SourceName = Literal["digits", "hub", "parquet", "image_folder", "function"]
@@ -20,7 +21,7 @@ _KEYS_OF_SOURCE: dict[str, frozenset[str]] = {
     "digits": frozenset(),
     "hub": frozenset({"name", "subset", "revision"}) | _COLUMNS,
     "parquet": frozenset({"train", "validation", "test"}) | _COLUMNS,
-    "image_folder": frozenset({"path", "label_column", "group_column"}),
+    "image_folder": frozenset({"path", "class_folder", "label_column", "group_column"}),
     "function": frozenset({"function"}),
 }
 _REQUIRED_KEY = {"hub": "name", "parquet": "train", "image_folder": "path", "function": "function"}
@@ -51,6 +52,12 @@ class DatasetConfig(BaseModel):
     test: Paths | None = Field(default=None, description="parquet: the same for the test split, where there is one.")
 
     path: str | None = Field(default=None, description="image_folder: the folder.")
+    # Of no identity: data are compared by their fingerprint, and an older study may be told how to read its folders.
+    class_folder: Annotated[Literal["first", "last"] | None, DECIDES_NOTHING] = Field(
+        default=None,
+        description="image_folder: which folder names the class where folders lie inside folders. first: the outermost (below "
+        "the split). last: the one that the image lies in. Default: what is clear; where it is not, that is an error.",
+    )
     function: FunctionName | None = Field(
         default=None, description="function: package.module:function, called without arguments; see data/function.py."
     )

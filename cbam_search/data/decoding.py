@@ -51,6 +51,7 @@ class DecodedImage:
     """pixels: (H, W, C) uint8, or None, and then `problem` says why. digest: of the encoded bytes, before any change.
 
     path: the file, where the image is one. large: its (height, width) in pixels, where Pillow finds it suspiciously large.
+    size: (height, width) before it was resized; for a large JPEG after a first, rough reduction.
     """
 
     digest: bytes
@@ -61,6 +62,7 @@ class DecodedImage:
     is_16_bit: bool = False
     path: Path | None = None
     large: tuple[int, int] | None = None
+    size: tuple[int, int] = (0, 0)
 
 
 @contextmanager
@@ -108,7 +110,7 @@ def decode_item(
             pixels = _pixels(image, channels, height_width, has_alpha)
     except Exception as error:  # Pillow's plugins raise all sorts at damaged files
         return DecodedImage(digest, problem=_why(error, content), path=path)
-    return DecodedImage(digest, pixels, "", is_grey, has_alpha, is_16_bit, path, large)
+    return DecodedImage(digest, pixels, "", is_grey, has_alpha, is_16_bit, path, large, (image.height, image.width))
 
 
 def size_of_item(item: Item | None) -> tuple[int, int] | None:

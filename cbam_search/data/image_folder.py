@@ -2,104 +2,232 @@
 
     photos/train/cat/1.jpg  photos/val/dog/2.jpg        photos/cat/1.jpg  photos/dog/2.jpg
 
-A class is the folder that an image lies in; beside the class folders an image has no label. As in the `imagefolder`
-layout of Hugging Face, a split folder may hold a `metadata.csv` with a column `file_name` (a path from that folder);
-further columns are labels (`label_column`) and groups (`group_column`).
+A class is the folder that an image lies in (`folder_classes` says what becomes of folders inside folders). As in the
+`imagefolder` layout of Hugging Face, a split folder may hold a `metadata.csv` with a column `file_name` (a path from that
+folder); further columns are labels (`label_column`) and groups (`group_column`).
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from cbam_search.data.config import DatasetConfig
+from cbam_search.data.folder_classes import class_folders
+from cbam_search.data.folder_listing import (
+    METADATA,
+    SUFFIXES,
+    Listing,
+    entries_of,
+    is_image,
+    is_passed_over,
+    kind_of,
+    list_folder,
+)
+from cbam_search.data.folder_metadata import read_metadata
 from cbam_search.data.source import SPLIT_NAMES, IntArray, Item, Source, SourceSplit, recognise_splits
+from cbam_search.data.wording import counted, inside, listed
 from cbam_search.errors import DataError
+from cbam_search.safe_text import printable, reason
 
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"})
+
+@dataclass(frozen=True)
+class _Part:
+    """A split folder, or the whole folder where there are none, and its images."""
+
+    name: str
+    folder: Path
+    listing: Listing
+    images: list[Path]
+
+    @property
+    def names(self) -> list[str]:
+        """The images as they are called from the folder."""
+        start = len(os.fspath(self.folder)) + 1
+        return [os.fspath(path)[start:] for path in self.images]
 
 
 def open_image_folder(config: DatasetConfig) -> Source:
-    """List the images of `config.path`; files are opened later. Raises DataError where there are none."""
+    """List the images of `config.path`; files are opened later.
+
+    Raises DataError where there are none, where a folder or a metadata.csv cannot be read, and where classes are not clear.
+    """
     assert config.path is not None
     root = Path(config.path)
-    if not root.is_dir():
-        raise DataError(f"dataset.path: there is no folder {root}.")
-    folders = [folder for folder in sorted(root.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
-    is_split = any(SPLIT_NAMES.get(folder.name.lower()) == "train" for folder in folders)
-    above = (root.resolve(),)
-    files = {folder.name: _images(folder, above) for folder in folders} if is_split else {"train": _images(root, ())}
-    files = {name: found for name, found in files.items() if found}
-    if not files:
-        raise DataError(f"{root} holds no image file ({', '.join(sorted(_SUFFIXES))}).")
-    found = {name: _split(root / name if is_split else root, paths, config) for name, paths in files.items()}
-    splits, split_notes = recognise_splits(found)
-    return Source(splits=splits, identity=_identity(root, files), notes=split_notes)
-
-
-def _images(folder: Path, above: tuple[Path, ...]) -> list[Path]:
-    """Files with an image's suffix at any depth, in the order of their names.
-
-    Hidden ones are passed over, and so are links back to a folder above. Other links are followed.
-    """
-    if folder.resolve() in above:
-        return []
-    above = (*above, folder.resolve())
-    found: list[Path] = []
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            found += _images(path, above)
-        elif path.suffix.lower() in _SUFFIXES:
-            found.append(path)
-    return found
-
-
-def _split(folder: Path, paths: list[Path], config: DatasetConfig) -> SourceSplit:
-    metadata = _metadata(folder)
-    needed = [column for column in (config.label_column, config.group_column) if column is not None]
-    for column in needed:
-        if not metadata or column not in next(iter(metadata.values())):
-            raise DataError(f"Column '{column}' needs a {folder / 'metadata.csv'} with columns file_name and {column}.")
-    listed = [metadata.get(path.relative_to(folder).as_posix(), {}) for path in paths]
-    if config.label_column:
-        labels = [row.get(config.label_column) for row in listed]
+    _check_is_folder(root)
+    folders = _split_folders(root)
+    every = [
+        _Part(name, folder, listing, listing.images)
+        for name, folder in folders.items()
+        for listing in [list_folder(folder, root)]
+    ]
+    found = {part.name: part for part in every if part.images}
+    if not found:
+        seen = " ".join(note for part in every for note in part.listing.notes())
+        raise DataError(f"{printable(root)} holds no image file ({', '.join(sorted(SUFFIXES))}). {seen}".rstrip())
+    for name in folders:
+        if SPLIT_NAMES.get(name.lower()) == "train" and name not in found:
+            raise DataError(f"{printable(root / name)}, the training split, holds no image file, but other folders do.")
+    identity = _identity(root, {name: part.images for name, part in found.items()})
+    parts, split_notes = recognise_splits(found)
+    notes = [*split_notes, *_beside_the_splits(root, folders)]
+    for part in parts.values():
+        notes += part.listing.notes()
+    if config.label_column is None:
+        parts, labels, more = _labels_by_folder(parts, root, config)
+        notes += more
     else:
-        labels = [path.parent.name if path.parent != folder else None for path in paths]
-    for label in labels:
-        if label and label != label.encode(errors="ignore").decode():
-            raise DataError(f"The name of the class folder {label!r} in {folder} is not UTF-8: rename it.")
+        labels = {}
+    splits = {}
+    for name, part in parts.items():
+        splits[name], more = _split(part, labels.get(part.folder), config)
+        notes += more
+    _refuse_one_class(splits, notes)
+    return Source(splits=splits, identity=identity, notes=tuple(notes))
+
+
+def _refuse_one_class(splits: Mapping[str, SourceSplit], notes: Sequence[str]) -> None:
+    """With what was noted, which tells why."""
+    classes = {label for split in splits.values() for label in split.labels.tolist() if label}
+    if len(classes) == 1:
+        raise DataError(
+            " ".join((f"The images have only class '{printable(*classes)}'; classification needs two classes or more.", *notes))
+        )
+
+
+def _check_is_folder(root: Path) -> None:
+    try:
+        if root.is_dir():
+            return
+        exists = root.exists()
+    except OSError as error:
+        raise DataError(f"dataset.path: the folder cannot be reached: {reason(error)}.") from error
+    if exists:
+        raise DataError(f"dataset.path: {printable(root)} is a file, not a folder. Unpack an archive first.")
+    raise DataError(f"dataset.path: there is no folder {printable(root)}.")
+
+
+def _split_folders(root: Path) -> dict[str, Path]:
+    """The folders in `root` by name where one of them is for training, else `root` itself as `train`."""
+    folders = {
+        entry.name: root / entry.name
+        for entry in entries_of(root)
+        if not is_passed_over(entry.name) and kind_of(entry) == "folder"
+    }
+    named = [name for name in folders if name.lower() in SPLIT_NAMES]
+    training = [name for name in named if SPLIT_NAMES[name.lower()] == "train"]
+    if not training or (named == training and len(folders) > 1 and _is_a_class(folders[training[0]])):
+        return {"train": root}
+    return folders
+
+
+def _is_a_class(folder: Path) -> bool:
+    """Whether a folder named train shows trains, beside one of cars: it holds images, and neither folders nor labels."""
+    entries = entries_of(folder)
+    inner = [entry for entry in entries if not is_passed_over(entry.name) and kind_of(entry) == "folder"]
+    return not inner and METADATA not in [entry.name for entry in entries] and any(is_image(entry.name) for entry in entries)
+
+
+def _beside_the_splits(root: Path, folders: Mapping[str, Path]) -> Iterator[str]:
+    if root in folders.values():
+        return
+    stray = [entry.name for entry in entries_of(root) if is_image(entry.name) and not entry.name.startswith(".")]
+    if stray:
+        yield f"{counted(len(stray), 'image')} outside of the split folders passed over ({listed(stray)})."
+
+
+def _labels_by_folder(
+    parts: Mapping[str, _Part], root: Path, config: DatasetConfig
+) -> tuple[dict[str, _Part], dict[Path, list[str]], list[str]]:
+    """Parts without the images that lie in no class folder, the labels of those that have some by their folder, and notes."""
+    kept, notes = {}, []
+    for name, part in parts.items():
+        inner = [path for path, called in zip(part.images, part.names, strict=True) if os.sep in called]
+        if inner and len(inner) < len(part.images):
+            beside = [called for called in part.names if os.sep not in called]
+            have = "image has" if len(beside) == 1 else "images have"
+            where = printable(part.folder)
+            notes.append(f"{len(beside):,} {have} no label, lying in {where} outside of the class folders ({listed(beside)}).")
+        kept[name] = replace(part, images=inner or part.images)
+    in_classes = {part.folder: part.images for part in kept.values() if os.sep in part.names[0]}
+    if kept["train"].folder not in in_classes:
+        raise DataError(
+            f"No image in {printable(kept['train'].folder)} has a label: there is no class folder. Put the images of each "
+            f"class into a folder, or give a {METADATA} with columns file_name and label, and set dataset.label_column: label."
+        )
+    labels, more = class_folders(in_classes, root, config.class_folder)
+    notes += more
+    for part in kept.values():
+        _check_utf8(part.folder, labels.get(part.folder, []))
+        outermost = {called.split(os.sep, 1)[0] for called in part.names}
+        empty = [inside(folder, root) for folder in part.listing.folders if folder.name not in outermost]
+        if empty:
+            are = "is" if len(empty) == 1 else "are"
+            notes.append(f"{counted(len(empty), 'folder')} without an image {are} no class: {listed(empty)}.")
+    return kept, labels, notes
+
+
+def _check_utf8(folder: Path, labels: Sequence[str]) -> None:
+    for label in dict.fromkeys(labels):
+        if label != label.encode(errors="ignore").decode():
+            raise DataError(
+                f"The name of the class folder '{printable(label)}' in {printable(folder)} is not UTF-8: rename it."
+            )
+
+
+def _split(part: _Part, labels: Sequence[str] | None, config: DatasetConfig) -> tuple[SourceSplit, list[str]]:
+    """labels: those of folders, where folders give them."""
+    needed = [column for column in (config.label_column, config.group_column) if column is not None]
+    metadata = read_metadata(part.folder, needed)
+    if metadata is None and needed:
+        raise DataError(
+            f"Column '{printable(needed[0])}' needs a {printable(part.folder / METADATA)} with columns file_name and "
+            f"{printable(needed[0])}."
+        )
+    columns: dict[str, list[str | None]] = {}
+    notes: list[str] = []
+    if metadata is not None:
+        names = [called.replace(os.sep, "/") for called in part.names]
+        notes += metadata.notes(names, needed)
+        columns = {
+            column: [row[place] if (row := metadata.rows.get(name)) else None for name in names]
+            for place, column in enumerate(needed)
+        }
 
     def read(rows: IntArray) -> Iterator[Item]:
-        return (paths[row] for row in rows)
+        return (part.images[row] for row in rows)
 
-    groups = np.array([row.get(config.group_column) for row in listed], dtype=object) if config.group_column else None
-    return SourceSplit(labels=np.array(labels, dtype=object), groups=groups, read=read)
+    found: Sequence[str | None] = labels or [None] * len(part.images)
+    if config.label_column:
+        found = columns[config.label_column]
+    groups = _objects(columns[config.group_column]) if config.group_column else None
+    return SourceSplit(labels=_objects(found), groups=groups, read=read), [*notes, *_namesakes(part)]
 
 
-def _metadata(folder: Path) -> dict[str, dict[str, str]]:
-    path = folder / "metadata.csv"
-    if not path.is_file():
-        return {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as CSV in UTF-8: {error}") from error
-    if rows and "file_name" not in rows[0]:
-        raise DataError(f"{path} has no column file_name; its columns are: {', '.join(rows[0])}.")
-    return {row["file_name"]: row for row in rows}
+def _objects(values: Sequence[str | None]) -> npt.NDArray[Any]:
+    return np.array(values, dtype=object)
+
+
+def _namesakes(part: _Part) -> Iterator[str]:
+    """Files that differ in their suffix alone."""
+    stems: dict[str, str] = {}
+    pairs = [(stems.setdefault(os.path.splitext(name)[0], name), name) for name in part.names]  # noqa: PTH122 - a million names
+    pairs = [(one, other) for one, other in pairs if one != other]
+    if pairs:
+        verb = "image differs" if len(pairs) == 1 else "images differ"
+        yield f"{len(pairs):,} {verb} from another in the suffix alone, and may show the same ({listed(pairs[0])})."
 
 
 def _identity(root: Path, files: Mapping[str, list[Path]]) -> str:
     hasher = hashlib.sha256(os.fsencode(root))
-    metadata = [root / "metadata.csv", *(root / split / "metadata.csv" for split in files)]
+    metadata = [root / METADATA, *(root / split / METADATA for split in files)]
     for split, paths in {"": metadata, **files}.items():
         for path in paths:
             hasher.update(os.fsencode(f"{split}\0{path.relative_to(root)}\0{_stamp(path)}\n"))

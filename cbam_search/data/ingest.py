@@ -22,8 +22,10 @@ from cbam_search.data.decoding import decode_item, digest_item, no_warnings_of_p
 from cbam_search.data.decoding_pool import DecodingPool
 from cbam_search.data.findings import Findings
 from cbam_search.data.images import ImageSplit
+from cbam_search.data.observations import Observations, SplitWatch, digests_of_test
 from cbam_search.data.pixel_statistics import measure
 from cbam_search.data.planning import PlannedSplit, SplitPlan
+from cbam_search.data.same_pictures import SplitDigests, same_picture_notes
 from cbam_search.errors import DataError
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -79,16 +81,23 @@ def ingest(
     cannot be read to its end; ColourFoundError at a colour image that `pixel_format` does not allow.
     """
     findings = Findings()
+    seen = Observations(pixel_format.height_width if pixel_format.resize else None)
+    pictures: dict[str, SplitDigests] = {}
     kept_in: dict[bytes, str] = {}
     with no_warnings_of_pillow(), DecodingPool(limit_bytes) as pool:
         if "test" in plan.splits:
-            kept_in |= dict.fromkeys(_test_digests(pool, plan.splits["test"], findings), "test")
+            test_digests = list(_test_digests(pool, plan.splits["test"], findings))
+            kept_in |= dict.fromkeys(test_digests, "test")
+            pictures["test"] = digests_of_test(plan.splits["test"], test_digests)
         hasher = hashlib.sha256("\n".join((*plan.class_names, "test", *sorted(map(bytes.hex, kept_in)))).encode())
         splits = {}
         for name in ("validation", "train"):
             planned = plan.splits[name]
             images = allocate(name, (len(planned), pixel_format.channels, *pixel_format.height_width))
-            splits[name] = _decode_split(pool, name, plan, images, pixel_format, findings, kept_in)
+            watch = SplitWatch(seen, planned, images)
+            splits[name] = _decode_split(pool, name, plan, images, pixel_format, findings, kept_in, watch)
+            pictures[name] = watch.pictures()
+    seen.refuse_all_constant()
     if findings.corrupt > max_corrupt_fraction * findings.total:
         raise DataError(
             f"{findings.corrupt_images}. That is more than max_corrupt_fraction, {max_corrupt_fraction:g}, allows: mend or "
@@ -101,7 +110,11 @@ def ingest(
         mean=mean,
         std=std,
         fingerprint=hasher.hexdigest(),
-        notes=findings.notes(pixel_format.channels),
+        notes=(
+            *findings.notes(pixel_format.channels),
+            *seen.notes(pixel_format.channels),
+            *same_picture_notes(pictures, plan.class_names),
+        ),
     )
 
 
@@ -120,6 +133,7 @@ def _decode_split(
     pixel_format: PixelFormat,
     findings: Findings,
     kept_in: dict[bytes, str],
+    watch: SplitWatch,
 ) -> ImageSplit:
     """Fill `images` from the front with those that are sound and in no more protected split; add theirs to `kept_in`."""
     planned = plan.splits[name]
@@ -136,11 +150,13 @@ def _decode_split(
         if image.pixels.shape[:2] != pixel_format.height_width:
             found = f"{planned.name(place, image.path)} is {image.pixels.shape[0]} x {image.pixels.shape[1]}"
             raise DataError(_sizes_message(plan, pixel_format, found))
+        watch.decoded(place, image)
         if image.digest in kept_in:
             findings.duplicates[name, kept_in[image.digest]] += 1
             continue
         images[len(places)] = image.pixels.transpose(2, 0, 1)
         places.append(place)
+        watch.kept(place)
         digests.add(image.digest)
     if not places:
         raise DataError(" ".join((f"No image of the {name} split is left.", *findings.notes(pixel_format.channels))))

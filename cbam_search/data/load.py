@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from cbam_search.data.cache import CacheWriter, cache_key, default_folder, read_cache
+from cbam_search.data.class_counts import class_notes, refuse_lost_classes
 from cbam_search.data.config import DatasetConfig
 from cbam_search.data.decoding import decode_item, no_warnings_of_pillow
 from cbam_search.data.digits import open_digits
@@ -40,6 +41,7 @@ def load(config: DatasetConfig, *, seed: int, code: CodePermission = NO_CODE) ->
     """
     source = open_source(config, code=code)
     plan = plan_splits(source, config, seed)
+    refuse_lost_classes(plan.class_names, {name: split.labels for name, split in plan.splits.items()})
     pixel_format = _probe(plan, config)
     with suppress(ColourFoundError):
         return _decode(source, plan, pixel_format, config, seed)
@@ -127,6 +129,9 @@ def _image_data(
     storage_note: str,
 ) -> ImageData:
     ingested = ingest(plan, pixel_format, config.max_corrupt_fraction, allocate, limit_bytes=limit_bytes)
+    labels = {"train": ingested.train.labels, "validation": ingested.validation.labels}
+    if "test" in plan.splits:
+        labels["test"] = plan.splits["test"].labels
     return ImageData(
         train=ingested.train,
         validation=ingested.validation,
@@ -136,7 +141,7 @@ def _image_data(
         std=ingested.std,
         fingerprint=ingested.fingerprint,
         storage="memory" if allocate is _in_memory else "memory_mapped",
-        notes=(*plan.notes, *ingested.notes, storage_note),
+        notes=(*class_notes(plan.class_names, labels), *plan.notes, *ingested.notes, storage_note),
     )
 
 

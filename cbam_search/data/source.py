@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from cbam_search.data.split_names import split_meaning
 from cbam_search.errors import DataError
+from cbam_search.safe_text import printable
 
 IntArray = npt.NDArray[np.int64]
 
@@ -73,7 +75,7 @@ def recognise_splits(found: Mapping[str, _T]) -> tuple[dict[str, _T], tuple[str,
     """
     if len(found) == 1:
         ((name, split),) = found.items()
-        note = f"The source's only split, '{name}', is used as the training split."
+        note = f"The source's only split, '{printable(name)}', is used as the training split."
         return {"train": split}, () if SPLIT_NAMES.get(name) == "train" else (note,)
     splits: dict[str, _T] = {}
     for name, split in found.items():
@@ -85,4 +87,10 @@ def recognise_splits(found: Mapping[str, _T]) -> tuple[dict[str, _T], tuple[str,
     if "train" not in splits:
         raise DataError(f"The source has no training split; its splits are: {', '.join(found) or 'none'}.")
     ignored = [name for name in found if name.lower() not in SPLIT_NAMES]
-    return splits, (f"Splits left unused: {', '.join(ignored)}.",) if ignored else ()
+    notes = [f"Splits left unused: {', '.join(map(printable, ignored))}."] if ignored else []
+    notes += [
+        f"The split {printable(name)} looks like one for {meaning}: named {meaning}, it is used as such."
+        for name in ignored
+        if (meaning := split_meaning(name)) and meaning not in splits
+    ]
+    return splits, tuple(notes)

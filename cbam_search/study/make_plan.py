@@ -57,7 +57,8 @@ def make_plan(space: str | Path, *, allow_code: bool = False, probe: bool = True
     planned = (stand_in or StandIn()).data(config.dataset)
     data = None if planned else _load(config, code)
     if data is not None:
-        planned = PlannedData(data.image_size, data.channels, data.classes, len(data.train), len(data.validation))
+        counts = len(data.train), len(data.validation)
+        planned = PlannedData(data.image_size, data.channels, data.classes, *counts, notes=data.notes)
     assert planned is not None
     searched = space_of(config, in_channels=planned.channels, classes=planned.classes, image_size=planned.image_size, code=code)
     cost = CostModel(planned.image_size, code=code)

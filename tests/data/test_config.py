@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from cbam_search.data.config import DatasetConfig
 from cbam_search.data.load import load
 from cbam_search.errors import DataError
+from cbam_search.identity import differences
 
 
 @pytest.mark.parametrize(
@@ -74,3 +75,9 @@ def test_every_key_is_described() -> None:
 def test_config_imports_nothing_heavy() -> None:
     code = "import sys, cbam_search.data.config; print({'torch', 'numpy', 'datasets', 'PIL', 'pyarrow'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_an_older_study_may_be_told_how_to_read_its_folders() -> None:
+    """The fingerprint of its data tells whether it was told rightly."""
+    began_with = DatasetConfig(source="image_folder", path="photos")
+    assert differences(began_with, began_with.model_copy(update={"class_folder": "last"})) == ()

@@ -10,7 +10,7 @@ from cbam_search.architecture import ATTENTION_KINDS, FAMILIES, POOLS, Architect
 from cbam_search.cli.watching import EXIT_CODES
 from cbam_search.cost.device_lock import LOCKS_VARIABLE
 from cbam_search.cost.latency import LARGE_IMAGE
-from cbam_search.data import decoding, image_folder
+from cbam_search.data import decoding, folder_listing
 from cbam_search.data.config import DatasetConfig
 from cbam_search.data.source import SPLIT_NAMES
 from cbam_search.records.driver import HEARTBEAT_SECONDS, SILENT_SECONDS
@@ -108,7 +108,7 @@ def test_the_image_sources_and_their_keys(root: Path) -> None:
     page = _text(root, "docs/data.md")
     sources = get_args(DatasetConfig.model_fields["source"].annotation)
     assert set(sources) <= set(_first_cells(page, "Sources"))
-    for suffix in image_folder._SUFFIXES:
+    for suffix in folder_listing.SUFFIXES:
         assert suffix in page
     for name in decoding._FORMATS:
         assert name in page

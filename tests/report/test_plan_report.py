@@ -54,6 +54,14 @@ def test_the_text_says_what_the_plan_holds(plan: Plan) -> None:
     assert "1 GFLOP = 1e9 multiply-adds" in text
 
 
+def test_what_was_found_in_the_data_is_shown(plan: Plan) -> None:
+    notes = ("2 classes: cat 8, dog 8.", "1 image is odd.")
+    found = replace(plan, data=replace(plan.data, notes=notes))
+    assert "\nData\n  2 classes: cat 8, dog 8.\n  1 image is odd.\n" in plan_text(found)
+    assert plan_json(found)["data"]["notes"] == notes
+    assert "\nData\n" not in plan_text(plan)
+
+
 def test_hours_and_their_limits(plan: Plan) -> None:
     timed = replace(plan, estimate=ESTIMATE, untimed=None)
     text = plan_text(timed)

@@ -15,7 +15,7 @@ _BACKBONES_LISTED = 20
 
 def plan_text(plan: Plan) -> str:
     """Plain lines of at most about 120 characters."""
-    lines = [*_space(plan), "", *_costs(plan), "", *_backbones(plan), "", *_designs(plan), "", *_time(plan)]
+    lines = [*_space(plan), "", *_data(plan), *_costs(plan), "", *_backbones(plan), "", *_designs(plan), "", *_time(plan)]
     warnings = plan_warnings(plan)
     if warnings:
         lines += ["", *(f"warning: {warning}" for warning in warnings)]
@@ -42,6 +42,14 @@ def _space(plan: Plan) -> Iterator[str]:
         else "  no constraints" + (" on GFLOPs or parameters" if plan.latency_at_most else "")
     )
     yield from _latency(plan)
+
+
+def _data(plan: Plan) -> Iterator[str]:
+    """What was found in the images; nothing where they were not loaded."""
+    if plan.data.notes:
+        yield "Data"
+        yield from (f"  {note}" for note in plan.data.notes)
+        yield ""
 
 
 def _latency(plan: Plan) -> Iterator[str]:
