@@ -27,7 +27,7 @@ _ENLARGED = 2.0
 _CROPPED = 0.5
 _DARK = 64
 """Of 255: where no pixel is brighter, the file's range is not that of its pixels."""
-_OF_NOTHING = digest_item(None)
+_OF_NOTHING = digest_item(None).digest
 _COLOURS = ("red", "green", "blue")
 
 
