@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ _SIDEWAYS = frozenset({5, 6, 7, 8})
 """The EXIF orientations that exchange height and width."""
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _SIGNATURES = (_PNG_SIGNATURE, b"\xff\xd8", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*")
+_SMALL_BYTES = 2**18  # less is not worth asking the budget for: eight threads hold 2 MiB so
 _WORKING_BYTES_PER_PIXEL = 8  # four bytes as Pillow holds colour, and as much again for a converted copy
 
 
@@ -103,7 +104,8 @@ def decode_item(
         large = image.size[::-1] if image.width * image.height > (Image.MAX_IMAGE_PIXELS or np.inf) else None
         if height_width:
             image.draft(None, (max(height_width),) * 2)  # a large JPEG is decoded at an eighth, quarter or half
-        with (budget or ByteBudget(1)).taken(_working_bytes(image, height_width)):
+        n_bytes = _working_bytes(image, height_width)
+        with budget.taken(n_bytes) if budget and n_bytes > _SMALL_BYTES else nullcontext():
             image, is_16_bit = _loaded(image, content)
             is_grey = image.mode in _GREY_MODES
             has_alpha = image.has_transparency_data
