@@ -31,6 +31,8 @@ from cbam_search.tracking.uploader import Uploader
 from cbam_search.training.numerics import NUMERICS_VERSION
 
 UPLOAD_SECONDS_AT_MOST = 60.0
+UPLOAD_SECONDS_WHEN_STOPPED = 5.0
+"""After a signal or an error: batch systems kill half a minute after SIGTERM, and a disk that is full may be MLflow's too."""
 CHATTY_LOGGERS = ("ray", "ray.tune", "optuna", "py.warnings")
 
 
@@ -60,8 +62,12 @@ def drive(
     more written, where another driver has taken over.
     """
     config = prepared.config
+    closed: StudyClosed | None = None
     uploader = Uploader(folder, config.tracking, check=lease.check)
-    with _chatter_to(folder, verbose=verbose), Interruption(lease.stop_requested) as interruption:
+    with (
+        _chatter_to(folder, verbose=verbose),
+        Interruption(lease.stop_requested, lambda: screen.reader_is_gone) as interruption,
+    ):
         records = open_records(folder, config.records.storage, check=lease.check)
         try:
             for note in (budget and apply(budget, records), _other_numerics(records)):
@@ -82,7 +88,9 @@ def drive(
             if records.view.weights_removed:
                 screen.note(_weights_removed(records, config.records.keep_gib))
         finally:
-            if not uploader.stop(UPLOAD_SECONDS_AT_MOST) and not uploader.taken_over:
+            in_time = closed is not None and closed.reason != "interrupted"
+            seconds = UPLOAD_SECONDS_AT_MOST if in_time else UPLOAD_SECONDS_WHEN_STOPPED
+            if not uploader.stop(seconds, unless=interruption) and not uploader.taken_over:
                 screen.note(_mlflow_is_behind(uploader, folder))
             records.close()
     lease.release(closed.reason)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 2.0
 FRONT_SECONDS = 20.0
 """The front is drawn at most this often while the study runs, and once more at its end."""
+LOOK_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 LONGEST_PAUSE_AT_END_SECONDS = 1.0
 
@@ -64,13 +65,18 @@ class Uploader:
         if self._thread is not None:
             self._thread.start()
 
-    def stop(self, timeout_seconds: float) -> bool:
-        """Write what is left, for at most `timeout_seconds`; returns whether MLflow has everything."""
+    def stop(self, timeout_seconds: float, *, unless: Callable[[], bool] = lambda: False) -> bool:
+        """Write what is left, for at most `timeout_seconds`; returns whether MLflow has everything.
+
+        unless: asked now and then; once it says so that it did not say at first, nothing more is waited for.
+        """
         if self._thread is None or not self._thread.is_alive():
             return self._thread is None or self._drained.is_set() or self._thread.ident is None
         self._stopping.set()
+        until, asked_before = time.monotonic() + timeout_seconds, unless()
         try:
-            self._thread.join(timeout_seconds)
+            while self._thread.is_alive() and (left := until - time.monotonic()) > 0 and (asked_before or not unless()):
+                self._thread.join(min(left, LOOK_SECONDS))
         finally:
             self._abandoned.set()
         return self._drained.is_set()

@@ -90,4 +90,5 @@ class Executor(ABC):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self.close(at_once=kind is not None and issubclass(kind, KeyboardInterrupt))
+        # After an error too: a study that cannot go on is not to wait for epochs that it cannot keep.
+        self.close(at_once=kind is not None)
