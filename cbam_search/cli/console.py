@@ -59,8 +59,15 @@ class TerminalScreen:
             self.note(line)
 
 
+class _Pipe(Console):
+    """Says that its reader is gone as `print` does, for the command to end by; Rich would end the process."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def print_front(study: Study, console: Console | None = None) -> None:
     """The front with the published designs beside it."""
-    print_study_table(console or Console(), study.manifest, study.trials.values(), study.front)
+    print_study_table(console or _Pipe(), study.manifest, study.trials.values(), study.front)
     if not study.trials:
         typer.echo("nothing was trained yet")

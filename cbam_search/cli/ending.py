@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from typing import Any
 
 import typer
 
-from cbam_search.cli.output import let_go
+from cbam_search.cli.output import cannot_be_written, let_go
 from cbam_search.errors import StudyInterrupted
 from cbam_search.running.signals import ENDING, ended_by_signals
+from cbam_search.safe_text import reason
 
-EXIT_CODE_OF_CLOSED_OUTPUT = 128 + signal.SIGPIPE
+EXIT_CODES_OF_SIGNALS = 128
+"""From there on."""
+EXIT_CODE_OF_CLOSED_OUTPUT = EXIT_CODES_OF_SIGNALS + signal.SIGPIPE
 
 
 def ending(command: Callable[..., None]) -> Callable[..., None]:
@@ -34,8 +39,24 @@ def ending(command: Callable[..., None]) -> Callable[..., None]:
             # The reader of our output (head, less) is gone; nothing is left to say.
             let_go(sys.stdout)
             raise typer.Exit(EXIT_CODE_OF_CLOSED_OUTPUT) from None
+        except OSError as error:
+            if not cannot_be_written(sys.stdout):
+                raise
+            let_go(sys.stdout)
+            typer.echo(f"error: the output cannot be written: {reason(error)}", err=True)
+            raise typer.Exit(1) from None
 
     return run
+
+
+def leave_at_once_after_a_signal(code: object) -> None:
+    """After a signal: what other packages had begun may be half done, and must not hold up or crash the end."""
+    if isinstance(code, int) and code > EXIT_CODES_OF_SIGNALS:
+        with suppress(OSError):
+            sys.stdout.flush()
+        with suppress(OSError):
+            sys.stderr.flush()
+        os._exit(code)
 
 
 def by_default_from_here() -> None:

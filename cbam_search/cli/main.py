@@ -17,7 +17,7 @@ import sys
 
 import typer
 
-from cbam_search.cli.ending import by_default_from_here, ending
+from cbam_search.cli.ending import by_default_from_here, ending, leave_at_once_after_a_signal
 from cbam_search.cli.output import open_missing_streams
 from cbam_search.cli.plans import plan
 from cbam_search.cli.spaces import cost, schema, tables, validate
@@ -50,5 +50,8 @@ def main() -> None:
         sys.exit(2 if isinstance(error, UserError) else 1)
     except KeyboardInterrupt:  # before the command itself began
         sys.exit(130)
+    except SystemExit as end:
+        leave_at_once_after_a_signal(end.code)
+        raise
     finally:
         by_default_from_here()

@@ -46,6 +46,15 @@ class SteadyOutput:
                 print(f"nothing more is printed, and the study goes on: {reason(error)}", file=sys.stderr)  # noqa: T201
 
 
+def cannot_be_written(stream: TextIO) -> bool:
+    """Whether what was printed last could not be."""
+    try:
+        stream.flush()
+    except OSError:
+        return True
+    return False
+
+
 def let_go(stream: TextIO) -> None:
     """From now on nothing that is written to the stream comes anywhere, nor what it still holds."""
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -16,7 +16,7 @@ from cbam_search.running.signals import heeded
 WORDS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
 STOP_COMMAND = "cbam-search stop"
 EXIT_CODE_OF_STOP = 128 + signal.SIGINT
-OUTPUT_CLOSED = "its output, which was closed"
+OUTPUT_CLOSED = "a closed output"
 EXIT_CODE_OF_CLOSED_OUTPUT = 128 + signal.SIGPIPE
 
 

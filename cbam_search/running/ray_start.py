@@ -19,6 +19,7 @@ from ray._private import services
 
 from cbam_search.errors import ResourceError, SignalReceived
 from cbam_search.running.ray_contact import NobodyListensError, require_answer
+from cbam_search.running.ray_guard import agents_guarded
 from cbam_search.running.scratch import file_in_memory, scratch_folder
 from cbam_search.running.signals import kept_from_children
 from cbam_search.safe_text import printable, reason
@@ -76,10 +77,11 @@ def ray_started(*, verbose: bool) -> Iterator[None]:
     try:
         with _short_folder() as folder:
             _init("local", folder, verbose=verbose)
-            try:
-                yield
-            finally:
-                ray.shutdown()
+            with agents_guarded():
+                try:
+                    yield
+                finally:
+                    ray.shutdown()
     except _NoFolderError as error:
         raise ResourceError(
             f"Ray needs a folder with a path of at most {LONGEST_FOLDER_BYTES} bytes for its sockets and logs, and none can be "

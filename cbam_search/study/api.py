@@ -23,6 +23,7 @@ from cbam_search.own_source import source_digest, source_files
 from cbam_search.records.folder import StudyFolder, create_study_folder, find_study
 from cbam_search.records.lease import take_lease
 from cbam_search.records.manifest import LatencySummary, StudyManifest
+from cbam_search.records.storage import require_server
 from cbam_search.running.cluster import TrialResources, cluster_running
 from cbam_search.running.latency_meter import LatencyJob
 from cbam_search.running.nodes import latency_device
@@ -53,6 +54,7 @@ def launch(space: str | Path, *, allow_code: bool = False, verbose: bool = False
 
 def _launch(space: str | Path, code: CodePermission, verbose: bool, screen: Screen) -> Study:
     config, text = read_study_config(Path(space))
+    require_server(config.records.storage)
     prepared = prepare(config, code=code)
     warm_start = resolve_warm_start(prepared)
     if warm_start:

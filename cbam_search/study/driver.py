@@ -22,6 +22,7 @@ from cbam_search.running.conductor import Conductor
 from cbam_search.running.interruption import EXIT_CODE_OF_STOP, Interruption
 from cbam_search.running.latency_meter import LatencyJob
 from cbam_search.running.run import run_trials
+from cbam_search.safe_text import reason
 from cbam_search.search.proposer import NoCandidate
 from cbam_search.study.assembly import conductor_of, executor_of
 from cbam_search.study.budgets import Budget, apply
@@ -68,7 +69,9 @@ def drive(
         _chatter_to(folder, verbose=verbose),
         Interruption(lease.stop_requested, lambda: screen.reader_is_gone) as interruption,
     ):
-        records = open_records(folder, config.records.storage, check=lease.check)
+        with storage_errors():
+            records = open_records(folder, config.records.storage, check=lease.check)
+        records.be_patient(interruption)
         try:
             for note in (budget and apply(budget, records), _other_numerics(records)):
                 if note:
@@ -120,6 +123,9 @@ def _run(
     except LeaseLostError:
         raise
     except Exception as error:
+        if interruption() and isinstance(error, RecordsError):  # what was waited for may be why it was interrupted
+            screen.note(str(error))
+            return _interrupted(interruption)
         message = str(error) if isinstance(error, CbamSearchError) else f"{type(error).__name__}: {error}"
         with suppress(RecordsError):  # the ledger may be on the disk that is full
             records.closed(StudyClosed(reason="failed", message=message))
@@ -127,9 +133,11 @@ def _run(
             f"what was finished is kept. To go on once that is mended: cbam-search resume {shlex.quote(records.folder.run)}"
         )
         raise
-    if interrupted:
-        return StudyClosed(reason="interrupted", message=f"stopped by {interruption.by or 'Ctrl-C'}")
-    return _ended(conductor)
+    return _interrupted(interruption) if interrupted else _ended(conductor)
+
+
+def _interrupted(interruption: Interruption) -> StudyClosed:
+    return StudyClosed(reason="interrupted", message=f"stopped by {interruption.by or 'Ctrl-C'}")
 
 
 def _ended(conductor: Conductor) -> StudyClosed:
@@ -177,10 +185,28 @@ def _mlflow_is_behind(uploader: Uploader, folder: StudyFolder) -> str:
     )
 
 
+class _SteadyFile(logging.FileHandler):
+    """A log that a full disk cuts short: the study's records say that the disk is full."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Nothing."""
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
+def _log_file(folder: StudyFolder) -> logging.Handler:
+    try:
+        return _SteadyFile(folder.log)
+    except OSError as error:
+        raise RecordsError(f"the study's log cannot be written: {reason(error)}") from error
+
+
 @contextmanager
 def _chatter_to(folder: StudyFolder, *, verbose: bool) -> Iterator[None]:
     """Keep what Ray and Optuna log in the study's own file; with `verbose`, show it too."""
-    handler = logging.FileHandler(folder.log)
+    handler = _log_file(folder)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     loggers = [logging.getLogger(name) for name in CHATTY_LOGGERS]
     before = [(logger, list(logger.handlers), logger.propagate) for logger in loggers]

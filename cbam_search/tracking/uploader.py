@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from cbam_search.errors import LeaseLostError
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.ledger import read_events
-from cbam_search.tracking.address import message_without_secrets
+from cbam_search.tracking.address import message_without_secrets, with_variables
 from cbam_search.tracking.config import TrackingConfig
+from cbam_search.tracking.contact import require_answer
 from cbam_search.tracking.cursor import read_cursor
 from cbam_search.tracking.mlflow_settings import temporary_mlflow_settings
 
@@ -115,6 +116,7 @@ class Uploader:
                 self._wait(self._poll_seconds)
 
     def _connect(self) -> Session:
+        require_answer(with_variables(self._config.uri))
         from cbam_search.tracking.session import Session
 
         return Session(self._folder, self._config)
