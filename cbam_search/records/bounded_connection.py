@@ -39,7 +39,7 @@ def bounded(url: URL) -> dict[str, Any]:
 def _creator_of_psycopg(url: URL, options: dict[str, Any]) -> Callable[[], Any]:
     import psycopg
 
-    class BoundedConnection(psycopg.Connection[Any]):
+    class BoundedConnection(psycopg.Connection[Any]):  # type: ignore[misc, unused-ignore]
         """Everything that is asked of the server passes through `wait`."""
 
         def wait(self, *arguments: Any, **more: Any) -> Any:

@@ -32,7 +32,7 @@ from cbam_search.running.worker_report import REPORT, TASK, EvaluationTask, Work
 
 WORKER_DEATHS_AT_MOST = 3
 SECONDS_TO_CLOSE = 60.0
-SECONDS_TO_ABANDON = 5.0
+SECONDS_TO_ABANDON = 2.0
 TUNE_SETTINGS = {
     # Tune's CSV, JSON and TensorBoard loggers cost seconds a trial; its snapshots are never read back.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
