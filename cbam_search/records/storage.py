@@ -82,12 +82,22 @@ def require_server(url: str | None) -> None:
 
 
 @contextmanager
-def storage_errors() -> Iterator[None]:
-    """Raise RecordsError where the storage of trials fails in a study that runs: a full disk, a database that is gone."""
+def storage_errors(where: object = "") -> Iterator[None]:
+    """Raise RecordsError where the storage of trials fails in a study that runs: a full disk, a database that is gone.
+
+    where: it is, for the message.
+    """
     try:
         yield
     except (StorageInternalError, SQLAlchemyError) as error:
-        raise RecordsError(f"the study's storage of trials cannot be written: {_why(error, None)}") from error
+        raise RecordsError(
+            f"the study's storage of trials{f' ({where})' if where else ''} cannot be written: {_why(error, None)}"
+        ) from error
+
+
+def storage_name(url: str | None, folder: StudyFolder) -> str:
+    """Where the trials of a study are, for messages."""
+    return str(folder.database) if url is None else redacted(url)
 
 
 def redacted(url: str) -> str:

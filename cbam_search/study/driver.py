@@ -13,7 +13,7 @@ from cbam_search.records.events import StudyClosed
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.lease import Lease
 from cbam_search.records.settling import settle
-from cbam_search.records.storage import storage_errors
+from cbam_search.records.storage import storage_errors, storage_name
 from cbam_search.records.study_records import StudyRecords, open_records
 from cbam_search.report.replayed import with_replays
 from cbam_search.report.wording import count
@@ -63,13 +63,14 @@ def drive(
     more written, where another driver has taken over.
     """
     config = prepared.config
+    where = storage_name(config.records.storage, folder)
     closed: StudyClosed | None = None
     uploader = Uploader(folder, config.tracking, check=lease.check)
     with (
         _chatter_to(folder, verbose=verbose),
         Interruption(lease.stop_requested, lambda: screen.reader_is_gone) as interruption,
     ):
-        with storage_errors():
+        with storage_errors(where):
             records = open_records(folder, config.records.storage, check=lease.check)
         records.be_patient(interruption)
         try:
@@ -109,14 +110,15 @@ def _run(
     interruption: Interruption,
     screen: Screen,
 ) -> StudyClosed:
-    with storage_errors():
+    where = storage_name(prepared.config.records.storage, records.folder)
+    with storage_errors(where):
         settled = settle(records)
         conductor = conductor_of(records, prepared, resources, latency)
         conductor.take_over(settled)
     for problem in settled.problems:
         screen.note(problem)
     try:
-        with storage_errors(), executor_of(records, prepared, resources, latency, lease.guard.check) as executor:
+        with storage_errors(where), executor_of(records, prepared, resources, latency, lease.guard.check) as executor:
             interrupted = run_trials(conductor, executor, interruption)
     except KeyboardInterrupt:
         interrupted = True

@@ -55,7 +55,7 @@ def test_a_lock_is_waited_for(opened: PatientStorage, lock: sqlite3.Connection, 
 
 
 def test_not_before_a_study_runs(opened: PatientStorage, lock: sqlite3.Connection) -> None:
-    with pytest.raises(RecordsError, match="another program has locked the database"), storage_errors():
+    with pytest.raises(RecordsError, match=r"of trials \(here\) .*another program has locked"), storage_errors("here"):
         new_study(opened)
 
 
