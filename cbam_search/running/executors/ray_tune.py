@@ -21,7 +21,14 @@ from cbam_search.backbones.pretrained import Pretrained
 from cbam_search.data.images import ImageData
 from cbam_search.errors import StudyFailedError
 from cbam_search.running.cluster import TrialResources
-from cbam_search.running.executors.executor import Executor, ExecutorEvent, Reported, WorkerLost, WorkersDied
+from cbam_search.running.executors.executor import (
+    SECONDS_TO_CLOSE,
+    Executor,
+    ExecutorEvent,
+    Reported,
+    WorkerLost,
+    WorkersDied,
+)
 from cbam_search.running.executors.remote_inbox import RemoteInbox
 from cbam_search.running.executors.tune_hooks import NoMoreTasks, TuneScheduler, TuneSearcher, TuneStopper, TuneWorkerDeaths
 from cbam_search.running.executors.tune_trainable import REPORT_KEY, TASK_KEY, CandidateTrainable
@@ -31,7 +38,6 @@ from cbam_search.running.worker import WorkerJob
 from cbam_search.running.worker_report import REPORT, TASK, EvaluationTask, WorkerReport
 
 WORKER_DEATHS_AT_MOST = 3
-SECONDS_TO_CLOSE = 60.0
 SECONDS_TO_ABANDON = 2.0
 TUNE_SETTINGS = {
     # Tune's CSV, JSON and TensorBoard loggers cost seconds a trial; its snapshots are never read back.
@@ -116,11 +122,11 @@ class TuneExecutor(Executor):
         # Tune itself waits for seconds, and kills workers whose epochs take longer. Trials that nobody has begun are no loss.
         self._running &= self._inbox.want_checkpoints()
 
-    def close(self, *, at_once: bool = False) -> None:
+    def close(self, *, at_most_seconds: float = SECONDS_TO_CLOSE) -> None:
         """Ends Tune's run. Its events count no more."""
         self._interrupted = True
         self._running.clear()
-        until = time.monotonic() + (0.0 if at_once else SECONDS_TO_CLOSE)
+        until = time.monotonic() + at_most_seconds
         while not self._turns.ended and time.monotonic() < until:
             self._let_tune_go_on()
             # What goes wrong in Tune from here on is nobody's loss.
