@@ -28,6 +28,7 @@ CbamSearchError
 └── StudyFailedError            the study stopped because the same error came again and again
 
 KeyboardInterrupt
+├── SignalReceived              a signal other than Ctrl-C ends the command
 └── StudyInterrupted            a study was stopped by Ctrl-C, a signal or `cbam-search stop`, and its records are closed
 """
 
@@ -136,6 +137,14 @@ class LeaseLostError(RecordsError):
 
 class StudyFailedError(CbamSearchError):
     """The study stopped because the same error came again and again."""
+
+
+class SignalReceived(KeyboardInterrupt):
+    """A signal ends the command, as Ctrl-C does. exit_code: 128 and the signal's number, as shells count."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"signal {number}")
+        self.exit_code = 128 + number
 
 
 class StudyInterrupted(KeyboardInterrupt):

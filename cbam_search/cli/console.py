@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import AbstractContextManager
+from typing import TextIO, cast
 
 import typer
 from rich.console import Console
 
+from cbam_search.cli.output import SteadyOutput
 from cbam_search.records.events import StudyClosed
 from cbam_search.records.ledger import Listener
 from cbam_search.records.study_records import StudyRecords
@@ -24,7 +27,12 @@ class TerminalScreen:
     """The terminal: a live display there, plain lines elsewhere; at the end the front and what to type next."""
 
     def __init__(self) -> None:
-        self._console = Console()
+        self._output = SteadyOutput(sys.stdout)
+        self._console = Console(file=cast("TextIO", self._output))
+
+    @property
+    def reader_is_gone(self) -> bool:
+        return self._output.closed_by_reader
 
     def note(self, message: str) -> None:
         self._console.print(message, markup=False, highlight=False, soft_wrap=True)
@@ -51,8 +59,15 @@ class TerminalScreen:
             self.note(line)
 
 
+class _Pipe(Console):
+    """Says that its reader is gone as `print` does, for the command to end by; Rich would end the process."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def print_front(study: Study, console: Console | None = None) -> None:
     """The front with the published designs beside it."""
-    print_study_table(console or Console(), study.manifest, study.trials.values(), study.front)
+    print_study_table(console or _Pipe(), study.manifest, study.trials.values(), study.front)
     if not study.trials:
         typer.echo("nothing was trained yet")

@@ -5,7 +5,7 @@ Exit codes:
 - 0: done
 - 1: the study or the program failed
 - 2: something the reader can fix
-- 130: Ctrl-C, or `cbam-search stop`; 143: SIGTERM; 129: SIGHUP
+- 130: Ctrl-C, or `cbam-search stop`; 143: SIGTERM; 129: SIGHUP; 141: nobody reads the output any more
 - `status RUN`: 0 complete, 1 failed, 3 running, 4 interrupted; `stop --timeout`: 3 where the study still runs
 
 Nothing heavy is imported before a command needs it.
@@ -17,6 +17,8 @@ import sys
 
 import typer
 
+from cbam_search.cli.ending import by_default_from_here, ending, leave_at_once_after_a_signal
+from cbam_search.cli.output import open_missing_streams
 from cbam_search.cli.plans import plan
 from cbam_search.cli.spaces import cost, schema, tables, validate
 from cbam_search.cli.studies import export, front, launch, resume, track
@@ -35,19 +37,21 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for command in (launch, resume, status, stop, logs, front, export, track, validate, plan, tabulate, cost, tables, schema):
-    app.command()(command)
+    app.command()(ending(command))
 
 
 def main() -> None:
     """Run the command line and exit."""
+    open_missing_streams()
     try:
         app()
     except CbamSearchError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(2 if isinstance(error, UserError) else 1)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # before the command itself began
         sys.exit(130)
-    except BrokenPipeError:
-        # The reader of our output (head, less) is gone; nothing is left to say.
-        sys.stderr.close()
-        sys.exit(1)
+    except SystemExit as end:
+        leave_at_once_after_a_signal(end.code)
+        raise
+    finally:
+        by_default_from_here()

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cbam_search.cli.spaces import SpaceArgument
-from cbam_search.errors import StudyInterrupted
 
 if TYPE_CHECKING:
     from cbam_search.study.study import Study
@@ -21,22 +18,12 @@ AllowCode = Annotated[bool, typer.Option("--allow-code", help="Allow the YAML to
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show the messages of Ray and Optuna.")]
 
 
-@contextmanager
-def _exit_code_of_stop() -> Iterator[None]:
-    """130 after Ctrl-C or `cbam-search stop`, 143 after SIGTERM, 129 after SIGHUP."""
-    try:
-        yield
-    except StudyInterrupted as error:
-        raise typer.Exit(error.exit_code) from None
-
-
 def launch(space: SpaceArgument, allow_code: AllowCode = False, verbose: Verbose = False) -> None:
     """Run the study that a YAML file describes, and print its front."""
     from cbam_search.cli.console import TerminalScreen
     from cbam_search.study.api import launch as launch_study
 
-    with _exit_code_of_stop():
-        launch_study(space, allow_code=allow_code, verbose=verbose, screen=TerminalScreen())
+    launch_study(space, allow_code=allow_code, verbose=verbose, screen=TerminalScreen())
 
 
 def resume(
@@ -50,8 +37,7 @@ def resume(
     from cbam_search.cli.console import TerminalScreen
     from cbam_search.study.api import resume as resume_study
 
-    with _exit_code_of_stop():
-        resume_study(run, trials=trials, hours=hours, allow_code=allow_code, verbose=verbose, screen=TerminalScreen())
+    resume_study(run, trials=trials, hours=hours, allow_code=allow_code, verbose=verbose, screen=TerminalScreen())
 
 
 def front(run: RunArgument = "latest", as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:

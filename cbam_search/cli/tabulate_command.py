@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +9,6 @@ import typer
 
 from cbam_search.cli.spaces import SpaceArgument
 from cbam_search.cli.studies import AllowCode
-
-EXIT_INTERRUPTED = 130
 
 
 def tabulate(
@@ -33,5 +30,5 @@ def tabulate(
     from cbam_search.study.tabulate import tabulate as make
 
     made = make(space, output, seeds=seeds, workers=workers, limit=limit_architectures, allow_code=allow_code, note=typer.echo)
-    if made.interrupted:
-        sys.exit(EXIT_INTERRUPTED)
+    if made.exit_code:
+        raise typer.Exit(made.exit_code)

@@ -13,14 +13,18 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import event
+from sqlalchemy import create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from cbam_search.errors import RecordsError, UserError
+from cbam_search.records.bounded_connection import bounded
 from cbam_search.records.folder import StudyFolder
-from cbam_search.variables import VARIABLE, required, with_variables
+from cbam_search.records.patience import PatientStorage
+from cbam_search.safe_text import HIDDEN, printable, without_secrets
+from cbam_search.variables import VARIABLE, required, with_known_variables, with_variables
 
+LOCKED_SECONDS_AT_MOST = 10.0
 _SETTING = "records.storage"
 _PASSWORD_VARIABLE = re.compile(rf"(?<=:){VARIABLE.pattern}(?=@)")
 
@@ -51,25 +55,49 @@ def open_storage(url: str | None, folder: StudyFolder) -> RDBStorage:
         resolved = make_url(_resolve_variables(url))
         if resolved.get_backend_name() == "sqlite":
             return _sqlite(_beside_yaml(resolved, folder).render_as_string(hide_password=False))
-        return RDBStorage(resolved.render_as_string(hide_password=False), engine_kwargs={"pool_pre_ping": True})
+        return _server(resolved)
     except UserError:
         raise
     except Exception as error:
-        # The error's own words may hold the password.
-        why = f"the package {error.name} is not installed" if isinstance(error, ImportError) else type(error).__name__
-        raise UserError(f"records.storage {redacted(url)} cannot be opened: {why}") from None
+        raise UserError(f"records.storage {redacted(url)} cannot be opened: {_why(error, url)}") from None
+
+
+def require_server(url: str | None) -> None:
+    """Return once a database that is a server has let us in; nothing to do for SQLite. Raises UserError within 20 s."""
+    if url is None:
+        return
+    try:
+        resolved = make_url(_resolve_variables(url))
+        if resolved.get_backend_name() == "sqlite":
+            return
+        engine = create_engine(resolved, **bounded(resolved))
+        try:
+            engine.connect().close()
+        finally:
+            engine.dispose()
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"records.storage {redacted(url)} cannot be opened: {_why(error, url)}") from None
 
 
 @contextmanager
-def storage_errors() -> Iterator[None]:
-    """Raise RecordsError where the storage of trials fails in a study that runs: a full disk, a database that is gone."""
+def storage_errors(where: object = "") -> Iterator[None]:
+    """Raise RecordsError where the storage of trials fails in a study that runs: a full disk, a database that is gone.
+
+    where: it is, for the message.
+    """
     try:
         yield
     except (StorageInternalError, SQLAlchemyError) as error:
-        reason = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
-        # What was to be written, and the address with its password, stand in the error's own words.
-        why = str(getattr(reason, "orig", None) or type(reason).__name__).partition("\n")[0]
-        raise RecordsError(f"the study's storage of trials cannot be written: {why}") from error
+        raise RecordsError(
+            f"the study's storage of trials{f' ({where})' if where else ''} cannot be written: {_why(error, None)}"
+        ) from error
+
+
+def storage_name(url: str | None, folder: StudyFolder) -> str:
+    """Where the trials of a study are, for messages."""
+    return str(folder.database) if url is None else redacted(url)
 
 
 def redacted(url: str) -> str:
@@ -80,8 +108,43 @@ def redacted(url: str) -> str:
         return "(not a URL)"
 
 
+def _why(error: Exception, url: str | None) -> str:
+    """Why a database does not do as it is asked: its own first line, without what was to be written, and without secrets."""
+    if isinstance(error, ImportError):
+        return f"the package {error.name} is not installed"
+    cause = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
+    original = getattr(cause, "orig", None)
+    if original is None:
+        return type(cause).__name__
+    lines = [line.strip() for line in str(original).splitlines() if line.strip()] or [type(original).__name__]
+    words = printable(lines[0], 300)
+    for secret in _passwords(url):
+        words = words.replace(secret, HIDDEN)
+    return without_secrets(_IN_OTHER_WORDS.get(words, words))
+
+
+_IN_OTHER_WORDS = {
+    "database or disk is full": "No space left on device",
+    "database is locked": "another program has locked the database",
+}
+
+
+def _passwords(url: str | None) -> list[str]:
+    """As it is, and as it stands in a URL."""
+    try:
+        password = make_url(with_known_variables(url or "")).password
+    except SQLAlchemyError:
+        return []
+    return [str(password), quote(str(password), safe="")] if password else []
+
+
+def _server(url: URL) -> RDBStorage:
+    text = url.render_as_string(hide_password=False)
+    return PatientStorage(text, engine_kwargs={"pool_pre_ping": True, **bounded(url)})
+
+
 def _sqlite(url: str) -> RDBStorage:
-    storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
+    storage = PatientStorage(url, engine_kwargs={"connect_args": {"timeout": LOCKED_SECONDS_AT_MOST}})
     event.listen(storage.engine, "connect", _write_ahead)
     storage.engine.dispose()
     return storage

@@ -36,6 +36,7 @@ from cbam_search.records.front import StudyFront
 from cbam_search.records.ledger import Ledger, Listener, read_events
 from cbam_search.records.manifest import SCHEMA_VERSION, BudgetChange, StudyManifest
 from cbam_search.records.older import bring_up_to_date
+from cbam_search.records.patience import PatientStorage
 from cbam_search.records.storage import StudyStorage, open_storage
 from cbam_search.records.stored_trials import (
     ATTEMPTS,
@@ -82,6 +83,11 @@ class StudyRecords:
     def trials(self) -> dict[int, Trial]:
         """By number."""
         return self.view.trials
+
+    def be_patient(self, unless: Callable[[], bool]) -> None:
+        """From now on wait where the storage is away for a minute or two. unless: says that nothing is to be waited for."""
+        if isinstance(self._given_storage, PatientStorage):
+            self._given_storage.be_patient(unless)
 
     def check(self) -> None:
         """Raise LeaseLostError where another driver has taken over; every write here checks by itself."""

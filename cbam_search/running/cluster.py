@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import ray
 
-from cbam_search.errors import ResourceError
 from cbam_search.running.config import ResourcesConfig, cores_here
-from cbam_search.running.interruption import ignored
+from cbam_search.running.ray_start import joined_address, ray_joined, ray_started
 
 
 @dataclass(frozen=True)
@@ -39,33 +36,18 @@ def cluster_running(config: ResourcesConfig, *, verbose: bool) -> Iterator[Trial
 
 @contextmanager
 def ray_running(config: ResourcesConfig, *, verbose: bool) -> Iterator[None]:
-    """Join the cluster at the configured address, or run Ray on this machine; one that runs already is left running."""
+    """Join the cluster at the configured address, or run Ray on this machine; one that runs already is left running.
+
+    Raises ResourceError: for a cluster within 20 s, for Ray on this machine within a minute or so.
+    """
     if ray.is_initialized():
         yield
         return
-    address = config.address or os.environ.get("RAY_ADDRESS", "")
-    if address.startswith("ray://"):
-        raise ResourceError(
-            f"{address} is an address for Ray Client, which leads through another machine; the study's folder is to be written "
-            f"on this one. Launch on a node of the cluster, with `address: auto`"
-        )
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
-        # A terminal that is closed sends SIGHUP to Ray's processes too, whose trainings are to end as the driver says.
-        with ignored(signal.SIGHUP):
-            ray.init(
-                address=config.address,
-                include_dashboard=False if _is_local(config) else None,
-                log_to_driver=verbose,
-                logging_level=logging.INFO if verbose else logging.ERROR,
-                configure_logging=True,
-            )
-    except (ConnectionError, ValueError) as error:
-        raise ResourceError(f"no Ray cluster answers at {address}: {error}") from None
-    try:
+    address = joined_address(config.address)
+    started = ray_joined(config.address, verbose=verbose) if address else ray_started(verbose=verbose)
+    with started:
         yield
-    finally:
-        ray.shutdown()
 
 
 def trial_resources(config: ResourcesConfig) -> TrialResources:
@@ -85,7 +67,3 @@ def _fitting(config: ResourcesConfig, cpus: float, gpus: float, *, of: str) -> T
     concurrent = config.trials_at_once(cpus, gpus, of=of)
     inline = config.executor == "inline"
     return TrialResources(config.cpus_per_trial, config.gpus_of_a_trial(gpus), concurrent, config.max_concurrent, inline)
-
-
-def _is_local(config: ResourcesConfig) -> bool:
-    return config.address is None and "RAY_ADDRESS" not in os.environ

@@ -1,4 +1,4 @@
-"""Why a driver is to stop: a signal, or a request of `cbam-search stop`."""
+"""Why a driver is to stop: a signal, a request of `cbam-search stop`, or a reader of its output who is gone."""
 
 from __future__ import annotations
 
@@ -6,25 +6,32 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Any, Self
+
+from cbam_search.running.signals import heeded
 
 WORDS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
 STOP_COMMAND = "cbam-search stop"
 EXIT_CODE_OF_STOP = 128 + signal.SIGINT
+OUTPUT_CLOSED = "a closed output"
+EXIT_CODE_OF_CLOSED_OUTPUT = 128 + signal.SIGPIPE
 
 
 class Interruption:
     """Asked between events, it says whether to stop; as a context manager it takes signals over meanwhile.
 
     The first signal asks for a clean stop; a second Ctrl-C raises KeyboardInterrupt. A signal that is ignored, as `nohup` has
-    it for SIGHUP, stays ignored. Outside of the main thread signals are left alone.
+    it for SIGHUP, stays ignored: see `heeded`. Outside of the main thread signals are left alone.
     """
 
-    def __init__(self, stop_requested: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, stop_requested: Callable[[], bool] = lambda: False, output_closed: Callable[[], bool] = lambda: False
+    ) -> None:
         self._stop_requested = stop_requested
+        self._output_closed = output_closed
         self._before: dict[signal.Signals, Any] = {}
         self.by: str | None = None
         """What asked for the stop, as a word for the reader; None as long as nothing did."""
@@ -35,16 +42,15 @@ class Interruption:
         if self.by is None and self._stop_requested():
             self.by, self.exit_code = STOP_COMMAND, EXIT_CODE_OF_STOP
             _say("stopping after the epochs under way, as cbam-search stop asked")
+        if self.by is None and self._output_closed():
+            self.by, self.exit_code = OUTPUT_CLOSED, EXIT_CODE_OF_CLOSED_OUTPUT
+            _say("nobody reads what this study prints any more; stopping after the epochs under way")
         return self.by is not None
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in WORDS:
-                before = signal.getsignal(number)
-                # None: a handler that was not installed from Python, which could not be put back.
-                if before not in (signal.SIG_IGN, None):
-                    self._before[number] = before
-                    signal.signal(number, self._stop)
+            for number in heeded(WORDS):
+                self._before[number] = signal.signal(number, self._stop)
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -62,19 +68,6 @@ class Interruption:
             _say("stopping after the epochs under way; Ctrl-C again leaves at once")
         else:
             _say(f"stopping after the epochs under way ({self.by})")
-
-
-@contextmanager
-def ignored(number: signal.Signals) -> Iterator[None]:
-    """Processes that start meanwhile ignore the signal for good; this one does as before afterwards."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(number, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(number, before if before is not None else signal.SIG_DFL)
 
 
 def _say(message: str) -> None:

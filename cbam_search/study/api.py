@@ -15,7 +15,15 @@ from pydantic import BaseModel
 
 from cbam_search.architecture import OwnBackbone
 from cbam_search.durable import write_atomically
-from cbam_search.errors import ConfigError, ResourceError, StudyBusyError, StudyFailedError, StudyInterrupted, UserError
+from cbam_search.errors import (
+    CbamSearchError,
+    ConfigError,
+    ResourceError,
+    StudyBusyError,
+    StudyFailedError,
+    StudyInterrupted,
+    UserError,
+)
 from cbam_search.identity import differences
 from cbam_search.metrics import LATENCY
 from cbam_search.own_code import CodePermission
@@ -23,6 +31,7 @@ from cbam_search.own_source import source_digest, source_files
 from cbam_search.records.folder import StudyFolder, create_study_folder, find_study
 from cbam_search.records.lease import take_lease
 from cbam_search.records.manifest import LatencySummary, StudyManifest
+from cbam_search.records.storage import require_server
 from cbam_search.running.cluster import TrialResources, cluster_running
 from cbam_search.running.latency_meter import LatencyJob
 from cbam_search.running.nodes import latency_device
@@ -53,6 +62,7 @@ def launch(space: str | Path, *, allow_code: bool = False, verbose: bool = False
 
 def _launch(space: str | Path, code: CodePermission, verbose: bool, screen: Screen) -> Study:
     config, text = read_study_config(Path(space))
+    require_server(config.records.storage)
     prepared = prepare(config, code=code)
     warm_start = resolve_warm_start(prepared)
     if warm_start:
@@ -254,11 +264,23 @@ def _weights(prepared: Preparation) -> dict[str, str]:
 
 
 def _close(folder: StudyFolder, driven: Driven, screen: Screen) -> Study:
-    study, closed, run = read_study(folder), driven.closed, shlex.quote(folder.run)
+    closed, run = driven.closed, shlex.quote(folder.run)
+    stopped = StudyInterrupted(
+        f"study {folder.path.name} was {closed.message}. To go on: cbam-search resume {run}",
+        run=folder.run,
+        exit_code=driven.exit_code,
+    )
+    try:
+        study = read_study(folder)
+    except CbamSearchError as error:
+        if closed.reason != "interrupted":
+            raise
+        # Its storage may be away, which is why it was stopped.
+        screen.note(f"{error}. {stopped}")
+        raise stopped from None
     if closed.reason == "failed":
         raise StudyFailedError(f"{closed.message}. What it found so far: cbam-search front {run}")
     screen.closed(closed, study)
     if closed.reason == "interrupted":
-        message = f"study {study.name} was {closed.message}. To go on: cbam-search resume {run}"
-        raise StudyInterrupted(message, run=folder.run, exit_code=driven.exit_code)
+        raise stopped
     return study

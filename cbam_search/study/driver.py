@@ -13,7 +13,7 @@ from cbam_search.records.events import StudyClosed
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.lease import Lease
 from cbam_search.records.settling import settle
-from cbam_search.records.storage import storage_errors
+from cbam_search.records.storage import storage_errors, storage_name
 from cbam_search.records.study_records import StudyRecords, open_records
 from cbam_search.report.replayed import with_replays
 from cbam_search.report.wording import count
@@ -22,6 +22,7 @@ from cbam_search.running.conductor import Conductor
 from cbam_search.running.interruption import EXIT_CODE_OF_STOP, Interruption
 from cbam_search.running.latency_meter import LatencyJob
 from cbam_search.running.run import run_trials
+from cbam_search.safe_text import reason
 from cbam_search.search.proposer import NoCandidate
 from cbam_search.study.assembly import conductor_of, executor_of
 from cbam_search.study.budgets import Budget, apply
@@ -31,6 +32,8 @@ from cbam_search.tracking.uploader import Uploader
 from cbam_search.training.numerics import NUMERICS_VERSION
 
 UPLOAD_SECONDS_AT_MOST = 60.0
+UPLOAD_SECONDS_WHEN_STOPPED = 5.0
+"""After a signal or an error: batch systems kill half a minute after SIGTERM, and a disk that is full may be MLflow's too."""
 CHATTY_LOGGERS = ("ray", "ray.tune", "optuna", "py.warnings")
 
 
@@ -60,9 +63,16 @@ def drive(
     more written, where another driver has taken over.
     """
     config = prepared.config
+    where = storage_name(config.records.storage, folder)
+    closed: StudyClosed | None = None
     uploader = Uploader(folder, config.tracking, check=lease.check)
-    with _chatter_to(folder, verbose=verbose), Interruption(lease.stop_requested) as interruption:
-        records = open_records(folder, config.records.storage, check=lease.check)
+    with (
+        _chatter_to(folder, verbose=verbose),
+        Interruption(lease.stop_requested, lambda: screen.reader_is_gone) as interruption,
+    ):
+        with storage_errors(where):
+            records = open_records(folder, config.records.storage, check=lease.check)
+        records.be_patient(interruption)
         try:
             for note in (budget and apply(budget, records), _other_numerics(records)):
                 if note:
@@ -82,7 +92,9 @@ def drive(
             if records.view.weights_removed:
                 screen.note(_weights_removed(records, config.records.keep_gib))
         finally:
-            if not uploader.stop(UPLOAD_SECONDS_AT_MOST) and not uploader.taken_over:
+            in_time = closed is not None and closed.reason != "interrupted"
+            seconds = UPLOAD_SECONDS_AT_MOST if in_time else UPLOAD_SECONDS_WHEN_STOPPED
+            if not uploader.stop(seconds, unless=interruption) and not uploader.taken_over:
                 screen.note(_mlflow_is_behind(uploader, folder))
             records.close()
     lease.release(closed.reason)
@@ -98,20 +110,24 @@ def _run(
     interruption: Interruption,
     screen: Screen,
 ) -> StudyClosed:
-    with storage_errors():
+    where = storage_name(prepared.config.records.storage, records.folder)
+    with storage_errors(where):
         settled = settle(records)
         conductor = conductor_of(records, prepared, resources, latency)
         conductor.take_over(settled)
     for problem in settled.problems:
         screen.note(problem)
     try:
-        with storage_errors(), executor_of(records, prepared, resources, latency, lease.guard.check) as executor:
+        with storage_errors(where), executor_of(records, prepared, resources, latency, lease.guard.check) as executor:
             interrupted = run_trials(conductor, executor, interruption)
     except KeyboardInterrupt:
         interrupted = True
     except LeaseLostError:
         raise
     except Exception as error:
+        if interruption() and isinstance(error, RecordsError):  # what was waited for may be why it was interrupted
+            screen.note(str(error))
+            return _interrupted(interruption)
         message = str(error) if isinstance(error, CbamSearchError) else f"{type(error).__name__}: {error}"
         with suppress(RecordsError):  # the ledger may be on the disk that is full
             records.closed(StudyClosed(reason="failed", message=message))
@@ -119,9 +135,11 @@ def _run(
             f"what was finished is kept. To go on once that is mended: cbam-search resume {shlex.quote(records.folder.run)}"
         )
         raise
-    if interrupted:
-        return StudyClosed(reason="interrupted", message=f"stopped by {interruption.by or 'Ctrl-C'}")
-    return _ended(conductor)
+    return _interrupted(interruption) if interrupted else _ended(conductor)
+
+
+def _interrupted(interruption: Interruption) -> StudyClosed:
+    return StudyClosed(reason="interrupted", message=f"stopped by {interruption.by or 'Ctrl-C'}")
 
 
 def _ended(conductor: Conductor) -> StudyClosed:
@@ -169,10 +187,28 @@ def _mlflow_is_behind(uploader: Uploader, folder: StudyFolder) -> str:
     )
 
 
+class _SteadyFile(logging.FileHandler):
+    """A log that a full disk cuts short: the study's records say that the disk is full."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Nothing."""
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
+def _log_file(folder: StudyFolder) -> logging.Handler:
+    try:
+        return _SteadyFile(folder.log)
+    except OSError as error:
+        raise RecordsError(f"the study's log cannot be written: {reason(error)}") from error
+
+
 @contextmanager
 def _chatter_to(folder: StudyFolder, *, verbose: bool) -> Iterator[None]:
     """Keep what Ray and Optuna log in the study's own file; with `verbose`, show it too."""
-    handler = logging.FileHandler(folder.log)
+    handler = _log_file(folder)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     loggers = [logging.getLogger(name) for name in CHATTY_LOGGERS]
     before = [(logger, list(logger.handlers), logger.propagate) for logger in loggers]

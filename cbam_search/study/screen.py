@@ -15,6 +15,11 @@ from cbam_search.study.study import Study
 class Screen(Protocol):
     """A front end: told what the reader should know, and shown the study while it runs."""
 
+    @property
+    def reader_is_gone(self) -> bool:
+        """Whether nobody can see any more what is shown: the study then stops, as by Ctrl-C."""
+        ...
+
     def note(self, message: str) -> None: ...
 
     def display(self, records: StudyRecords, resources: TrialResources) -> AbstractContextManager[Listener]: ...
@@ -24,6 +29,8 @@ class Screen(Protocol):
 
 class Silence:
     """Shows nothing; the default in Python."""
+
+    reader_is_gone = False
 
     def note(self, message: str) -> None:
         """Nothing."""

@@ -5,6 +5,7 @@ Benchmarks replay searches on such a table. Unlike a search, tabulating opens th
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -32,12 +33,12 @@ SNAPSHOT_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Tabulation:
-    """How it ended. trained: trainings of this run. interrupted: by Ctrl-C; the table is then not complete."""
+    """How it ended. trained: trainings of this run. exit_code: of the command; 0 unless Ctrl-C or a signal interrupted it."""
 
     output: Path
     metadata: TableMetadata
     trained: int
-    interrupted: bool
+    exit_code: int
 
 
 def tabulate(
@@ -87,7 +88,7 @@ class _TableRun:
 
     def run(self) -> Tabulation:
         self._note(self._lines.header())
-        trained, interrupted = 0, False
+        trained, exit_code = 0, 0
         if self._left:
             self._journal.begin(
                 TableSession(started_seconds=time.time(), hardware=hardware(), versions=versions(), workers=self._workers)
@@ -97,13 +98,13 @@ class _TableRun:
                     trained += 1
                     if line := self._lines.finished(evaluation):
                         self._note(line)
-            except KeyboardInterrupt:
-                interrupted = True
+            except KeyboardInterrupt as error:
+                exit_code = getattr(error, "exit_code", 128 + signal.SIGINT)
         metadata = self._write()
         if metadata.complete:
             self._journal.remove()
         self._note(self._lines.closing(self._journal.output, complete=metadata.complete))
-        return Tabulation(self._journal.output, metadata, trained, interrupted)
+        return Tabulation(self._journal.output, metadata, trained, exit_code)
 
     def _evaluations(self) -> Iterator[Evaluation]:
         """Each training when it is on disk."""

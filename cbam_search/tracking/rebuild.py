@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from cbam_search.errors import RecordsError, UserError
 from cbam_search.records.folder import StudyFolder
-from cbam_search.tracking.address import message_without_secrets
+from cbam_search.tracking.address import message_without_secrets, with_variables
 from cbam_search.tracking.config import TrackingConfig
+from cbam_search.tracking.contact import require_answer
 from cbam_search.tracking.cursor import Cursor
 from cbam_search.tracking.mlflow_settings import temporary_mlflow_settings
 
@@ -16,6 +17,10 @@ def rebuild(folder: StudyFolder, config: TrackingConfig) -> Cursor:
     Works whether or not `tracking.mlflow` is on. Raises StudyBusyError while a driver has the study, RecordsError for a
     damaged ledger, and UserError when MLflow cannot be reached.
     """
+    try:
+        require_answer(with_variables(config.uri))
+    except UserError as error:
+        raise UserError(f"MLflow cannot be reached: {error}. Nothing is lost: the same command sends the study later") from None
     lock = folder.lock()
     try:
         with temporary_mlflow_settings():

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from cbam_search.errors import LeaseLostError
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.ledger import read_events
-from cbam_search.tracking.address import message_without_secrets
+from cbam_search.tracking.address import message_without_secrets, with_variables
 from cbam_search.tracking.config import TrackingConfig
+from cbam_search.tracking.contact import require_answer
 from cbam_search.tracking.cursor import read_cursor
 from cbam_search.tracking.mlflow_settings import temporary_mlflow_settings
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 2.0
 FRONT_SECONDS = 20.0
 """The front is drawn at most this often while the study runs, and once more at its end."""
+LOOK_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 LONGEST_PAUSE_AT_END_SECONDS = 1.0
 
@@ -64,13 +66,18 @@ class Uploader:
         if self._thread is not None:
             self._thread.start()
 
-    def stop(self, timeout_seconds: float) -> bool:
-        """Write what is left, for at most `timeout_seconds`; returns whether MLflow has everything."""
+    def stop(self, timeout_seconds: float, *, unless: Callable[[], bool] = lambda: False) -> bool:
+        """Write what is left, for at most `timeout_seconds`; returns whether MLflow has everything.
+
+        unless: asked now and then; once it says so that it did not say at first, nothing more is waited for.
+        """
         if self._thread is None or not self._thread.is_alive():
             return self._thread is None or self._drained.is_set() or self._thread.ident is None
         self._stopping.set()
+        until, asked_before = time.monotonic() + timeout_seconds, unless()
         try:
-            self._thread.join(timeout_seconds)
+            while self._thread.is_alive() and (left := until - time.monotonic()) > 0 and (asked_before or not unless()):
+                self._thread.join(min(left, LOOK_SECONDS))
         finally:
             self._abandoned.set()
         return self._drained.is_set()
@@ -109,6 +116,7 @@ class Uploader:
                 self._wait(self._poll_seconds)
 
     def _connect(self) -> Session:
+        require_answer(with_variables(self._config.uri))
         from cbam_search.tracking.session import Session
 
         return Session(self._folder, self._config)

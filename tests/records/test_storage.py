@@ -31,7 +31,7 @@ def test_a_disk_that_is_full_is_said_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(RecordsError) as caught, storage_errors():
         for number in range(100):
             storage.create_new_study([StudyDirection.MAXIMIZE], study_name=f"{number}" + "x" * 400)
-    assert str(caught.value) == "the study's storage of trials cannot be written: database or disk is full"
+    assert str(caught.value) == "the study's storage of trials cannot be written: No space left on device"
 
 
 def test_another_sqlite_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

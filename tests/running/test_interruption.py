@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 
 import pytest
 
-from cbam_search.running.interruption import WORDS, Interruption, ignored
+from cbam_search.running.interruption import WORDS, Interruption
+from cbam_search.running.signals import kept_from_children
 
 
 @pytest.mark.parametrize(("number", "word"), WORDS.items())
@@ -51,7 +50,7 @@ def test_a_request_asks_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert "as cbam-search stop asked" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("number", WORDS)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_what_is_ignored_stays_ignored(number: signal.Signals) -> None:
     before = signal.signal(number, signal.SIG_IGN)
     try:
@@ -62,25 +61,21 @@ def test_what_is_ignored_stays_ignored(number: signal.Signals) -> None:
         signal.signal(number, before)
 
 
+def test_a_closed_output_asks_too(capsys: pytest.CaptureFixture[str]) -> None:
+    interruption = Interruption(output_closed=lambda: True)
+    assert interruption()
+    assert (interruption.by, interruption.exit_code) == ("a closed output", 141)
+    assert "nobody reads" in capsys.readouterr().err
+
+
 def test_outside_of_the_main_thread_signals_are_left_alone() -> None:
     found: list[object] = []
 
     def work() -> None:
-        with Interruption(), ignored(signal.SIGHUP):
+        with Interruption(), kept_from_children(signal.SIGHUP):
             found.extend(signal.getsignal(number) for number in WORDS)
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
     assert found == [signal.getsignal(number) for number in WORDS]
-
-
-def test_a_process_that_starts_meanwhile_ignores_the_signal_for_good() -> None:
-    code = "import signal; print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)"
-    before = signal.getsignal(signal.SIGHUP)
-    with ignored(signal.SIGHUP):
-        inside = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert inside.strip() == "True"
-    assert signal.getsignal(signal.SIGHUP) == before
-    outside = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert outside.strip() == "False"

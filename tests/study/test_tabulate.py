@@ -72,7 +72,7 @@ def test_with_executor_inline_one_worker_is_enough(tmp_path: Path) -> None:
 def test_a_whole_space_in_two_processes(tmp_path: Path) -> None:
     lines: list[str] = []
     made = tabulate(write(tmp_path), "tables/tiny.parquet", seeds=2, workers=2, note=lines.append)
-    assert (made.trained, made.interrupted) == (8, False)
+    assert (made.trained, made.exit_code) == (8, 0)
     table = read_table(tmp_path / "tables" / "tiny.parquet")
     assert table.metadata == made.metadata
     assert table.metadata.complete
@@ -149,7 +149,7 @@ def test_ctrl_c_leaves_a_table_that_is_not_complete_and_the_same_command_goes_on
 
         patched.setattr(TableTrainer, "__call__", interrupted)
         made = tabulate(path, "tiny.parquet", seeds=2, note=lines.append)
-    assert (made.trained, made.interrupted) == (3, True)
+    assert (made.trained, made.exit_code) == (3, 130)
     table = read_table(Path("tiny.parquet"))
     assert not table.metadata.complete
     assert table.trained.sum() == 3

@@ -10,6 +10,10 @@ from typing import Self
 
 from cbam_search.running.worker_report import EvaluationTask, WorkerReport
 
+SECONDS_TO_CLOSE = 60.0
+SECONDS_TO_CLOSE_AFTER_ERROR = 4.0
+"""A study that cannot go on says so within ten."""
+
 
 @dataclass(frozen=True)
 class Reported:
@@ -83,11 +87,14 @@ class Executor(ABC):
         """
 
     @abstractmethod
-    def close(self, *, at_once: bool = False) -> None:
-        """Let go of everything; nothing is waited for where it is to be at once."""
+    def close(self, *, at_most_seconds: float = SECONDS_TO_CLOSE) -> None:
+        """Let go of everything; workers get so long to hand over what they have."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self.close(at_once=kind is not None and issubclass(kind, KeyboardInterrupt))
+        if kind is None:
+            self.close()
+        else:
+            self.close(at_most_seconds=0.0 if issubclass(kind, KeyboardInterrupt) else SECONDS_TO_CLOSE_AFTER_ERROR)

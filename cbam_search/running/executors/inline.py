@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from cbam_search.errors import CbamSearchError
 from cbam_search.records.inbox import Inbox
-from cbam_search.running.executors.executor import Executor, ExecutorEvent, Reported
+from cbam_search.running.executors.executor import SECONDS_TO_CLOSE, Executor, ExecutorEvent, Reported
 from cbam_search.running.worker import Worker
 from cbam_search.running.worker_report import EvaluationTask
 
@@ -53,5 +53,5 @@ class InlineExecutor(Executor):
                 self._worker.save()
         self._running.clear()
 
-    def close(self, *, at_once: bool = False) -> None:  # noqa: ARG002
+    def close(self, *, at_most_seconds: float = SECONDS_TO_CLOSE) -> None:  # noqa: ARG002
         self._running.clear()

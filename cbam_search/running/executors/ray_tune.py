@@ -8,13 +8,10 @@ they share then are flags and sets that one of them changes in a single step, an
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from ray import tune
@@ -23,19 +20,25 @@ from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tun
 from cbam_search.backbones.pretrained import Pretrained
 from cbam_search.data.images import ImageData
 from cbam_search.errors import StudyFailedError
-from cbam_search.records.process import process_here
 from cbam_search.running.cluster import TrialResources
-from cbam_search.running.executors.executor import Executor, ExecutorEvent, Reported, WorkerLost, WorkersDied
+from cbam_search.running.executors.executor import (
+    SECONDS_TO_CLOSE,
+    Executor,
+    ExecutorEvent,
+    Reported,
+    WorkerLost,
+    WorkersDied,
+)
 from cbam_search.running.executors.remote_inbox import RemoteInbox
 from cbam_search.running.executors.tune_hooks import NoMoreTasks, TuneScheduler, TuneSearcher, TuneStopper, TuneWorkerDeaths
 from cbam_search.running.executors.tune_trainable import REPORT_KEY, TASK_KEY, CandidateTrainable
 from cbam_search.running.executors.turns import Turns
+from cbam_search.running.scratch import scratch_folder
 from cbam_search.running.worker import WorkerJob
 from cbam_search.running.worker_report import REPORT, TASK, EvaluationTask, WorkerReport
 
 WORKER_DEATHS_AT_MOST = 3
-SECONDS_TO_CLOSE = 60.0
-SECONDS_TO_ABANDON = 5.0
+SECONDS_TO_ABANDON = 2.0
 TUNE_SETTINGS = {
     # Tune's CSV, JSON and TensorBoard loggers cost seconds a trial; its snapshots are never read back.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -76,6 +79,9 @@ class TuneExecutor(Executor):
         self._no_more = False
         self._interrupted = False
         self._asked = False
+        self._folders = ExitStack()
+        self._scratch = self._folders.enter_context(scratch_folder("tune"))
+        """Where Tune may write; nothing in it is read again."""
         self._turns: Turns[_Call, _Answer] = Turns(self._run, name="ray-tune")
         self._turns.begin()
 
@@ -93,12 +99,10 @@ class TuneExecutor(Executor):
 
     def events(self, timeout_seconds: float) -> Sequence[ExecutorEvent]:
         self._let_tune_go_on()
-        call = self._turns.next_call(timeout_seconds)
-        self._asked = call is not None
+        call = self._next_call(timeout_seconds)
         if call is None and self._turns.ended:
             self._check_end()
         if isinstance(call, str):
-            self._wanted = call
             return ()
         if isinstance(call, WorkerLost | WorkersDied):
             # It has no worker now that would hand over anything.
@@ -118,19 +122,20 @@ class TuneExecutor(Executor):
         # Tune itself waits for seconds, and kills workers whose epochs take longer. Trials that nobody has begun are no loss.
         self._running &= self._inbox.want_checkpoints()
 
-    def close(self, *, at_once: bool = False) -> None:
+    def close(self, *, at_most_seconds: float = SECONDS_TO_CLOSE) -> None:
         """Ends Tune's run. Its events count no more."""
         self._interrupted = True
         self._running.clear()
-        until = time.monotonic() + (0.0 if at_once else SECONDS_TO_CLOSE)
+        until = time.monotonic() + at_most_seconds
         while not self._turns.ended and time.monotonic() < until:
             self._let_tune_go_on()
             # What goes wrong in Tune from here on is nobody's loss.
             try:
-                self._asked = self._turns.next_call(timeout_seconds=1.0) is not None
+                self._next_call(timeout_seconds=1.0)
             except Exception:
                 break
         self._turns.abandon(SECONDS_TO_ABANDON)
+        self._folders.close()
 
     def _check_end(self) -> None:
         """Tune's run is over: raise where it failed, or ended before it was to."""
@@ -139,9 +144,21 @@ class TuneExecutor(Executor):
             raise StudyFailedError("Ray Tune ended its run before the study was done; the study's log says more")
         self._running.clear()
 
+    def _next_call(self, timeout_seconds: float) -> _Call | None:
+        call = self._turns.next_call(timeout_seconds)
+        self._asked = call is not None
+        if isinstance(call, str):
+            self._wanted = call
+        return call
+
     def _let_tune_go_on(self) -> None:
-        """Answer what it asked last, with what the driver has done since."""
-        if not self._asked:
+        """Answer what it asked last, with what the driver has done since.
+
+        Where nothing runs a "not yet" would have Tune wait for a second, deaf to everything: it stands still until there is a
+        task, or none any more.
+        """
+        undecided = self._task is None and not (self._interrupted or self._no_more or self._running)
+        if not self._asked or (self._wanted is not None and undecided):
             return
         self._asked = False
         if self._wanted is not None:
@@ -211,7 +228,7 @@ class TuneExecutor(Executor):
         return task if task is not None and task.evaluation in self._running else None
 
     def _run(self) -> None:
-        with _environment(TUNE_SETTINGS), _scratch_folder() as scratch:
+        with _environment(TUNE_SETTINGS):
             Tuner(
                 self._trainable,
                 tune_config=TuneConfig(
@@ -223,7 +240,7 @@ class TuneExecutor(Executor):
                 ),
                 run_config=RunConfig(
                     name="trials",
-                    storage_path=scratch,
+                    storage_path=str(self._scratch),
                     verbose=0,
                     stop=TuneStopper(self),
                     callbacks=[TuneWorkerDeaths(self)],
@@ -235,23 +252,6 @@ class TuneExecutor(Executor):
 
 def _report(result: dict[str, Any]) -> WorkerReport:
     return REPORT.validate_json(result[REPORT_KEY]) if REPORT_KEY in result else WorkerReport()
-
-
-_SCRATCH = "cbam-search-tune-"
-
-
-@contextmanager
-def _scratch_folder() -> Iterator[str]:
-    """Where Tune may write; nothing in it is read again. Those of drivers that were killed go too."""
-    for left in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*-*"):
-        process = left.name.removeprefix(_SCRATCH).partition("-")[0]
-        if process.isdecimal() and process_here(int(process)).is_gone:
-            shutil.rmtree(left, ignore_errors=True)
-    path = tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getpid()}-")
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import heapq
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
-from cbam_search.running.executors.executor import Executor, ExecutorEvent, Reported, WorkerLost
+from cbam_search.running.executors.executor import SECONDS_TO_CLOSE, Executor, ExecutorEvent, Reported, WorkerLost
 from cbam_search.running.worker_report import EvaluationTask, WorkerReport
 
 Steps = Iterator[tuple[float, WorkerReport | None]]
@@ -80,7 +80,7 @@ class SimulatedExecutor(Executor):
         self._interrupted = True
         self.close()
 
-    def close(self, *, at_once: bool = False) -> None:  # noqa: ARG002
+    def close(self, *, at_most_seconds: float = SECONDS_TO_CLOSE) -> None:  # noqa: ARG002
         self._running.clear()
         self._trainings.clear()
         self._steps.clear()

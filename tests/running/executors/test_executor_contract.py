@@ -314,6 +314,12 @@ def test_tasks_may_be_a_while_in_coming(bench: Bench) -> None:
     with bench.executor() as executor:
         for _ in range(5):
             assert list(executor.events(0.1)) == []
+        while executor.capacity() == 0:
+            assert list(executor.events(0.5)) == []
+        # It is not told "not yet" in between, whereupon it might look elsewhere for seconds.
+        for _ in range(5):
+            assert list(executor.events(0.0)) == []
+            assert executor.capacity() > 0
         start(executor, bench, "a")
         check_complete(until_idle(executor), "a")
 
