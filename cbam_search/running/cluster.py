@@ -6,13 +6,14 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import ray
 
 from cbam_search.errors import ResourceError
 from cbam_search.running.config import ResourcesConfig, cores_here
+from cbam_search.running.executors.ray_job import JobOfInstalledCode, messages_to_log
 from cbam_search.running.interruption import ignored
 
 
@@ -59,11 +60,13 @@ def ray_running(config: ResourcesConfig, *, verbose: bool) -> Iterator[None]:
                 log_to_driver=verbose,
                 logging_level=logging.INFO if verbose else logging.ERROR,
                 configure_logging=True,
+                job_config=JobOfInstalledCode(),
             )
     except (ConnectionError, ValueError) as error:
         raise ResourceError(f"no Ray cluster answers at {address}: {error}") from None
     try:
-        yield
+        with nullcontext() if verbose else messages_to_log():
+            yield
     finally:
         ray.shutdown()
 

@@ -52,9 +52,9 @@ def test_an_iterator_that_is_closed_ends_its_workers(tmp_path: Path, monkeypatch
     )
     results = run_tasks(square, range(1000), workers=2)
     next(results)
-    assert [worker.process.is_alive() for worker in processes] == [True, True]
+    assert [worker.process.poll() for worker in processes] == [None, None]
     results.close()
-    assert [worker.process.is_alive() for worker in processes] == [False, False]
+    assert all(worker.process.poll() is not None for worker in processes)
 
 
 def test_workers_die_with_a_killed_driver(tmp_path: Path) -> None:

@@ -26,10 +26,12 @@ from cbam_search.errors import StudyFailedError
 from cbam_search.records.process import process_here
 from cbam_search.running.cluster import TrialResources
 from cbam_search.running.executors.executor import Executor, ExecutorEvent, Reported, WorkerLost, WorkersDied
+from cbam_search.running.executors.ray_deaths import death_in_words
 from cbam_search.running.executors.remote_inbox import RemoteInbox
 from cbam_search.running.executors.tune_hooks import NoMoreTasks, TuneScheduler, TuneSearcher, TuneStopper, TuneWorkerDeaths
 from cbam_search.running.executors.tune_trainable import REPORT_KEY, TASK_KEY, CandidateTrainable
 from cbam_search.running.executors.turns import Turns
+from cbam_search.running.last_words import WorkerDeath
 from cbam_search.running.worker import WorkerJob
 from cbam_search.running.worker_report import REPORT, TASK, EvaluationTask, WorkerReport
 
@@ -44,6 +46,8 @@ TUNE_SETTINGS = {
     "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "1000000",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
+
+_NOTHING_KNOWN = WorkerDeath("Ray does not say why; the study's log may")
 
 _Call = str | ExecutorEvent
 """What Tune's thread asks: a trial is wanted, for Ray's id; or what happened, and whether it goes on."""
@@ -70,6 +74,9 @@ class TuneExecutor(Executor):
         """For other trials of Tune's than those that they began as."""
         self._deaths: Counter[str] = Counter()
         """Of workers, by evaluation."""
+        self._told: dict[str, str] = {}
+        self._why: dict[str, WorkerDeath] = {}
+        """What Ray said of the last error, and what is known of it, by Ray's id of the trial."""
         self._task: EvaluationTask | None = None
         """For the trial that Tune wants."""
         self._wanted: str | None = None
@@ -181,27 +188,33 @@ class TuneExecutor(Executor):
         if report.ended:
             self._turns.ask(Reported(task.evaluation, report))
         elif worker_died:
-            self._died_for_good(task)
+            self._died_for_good(ray_id, task)
         else:
             self._running.discard(task.evaluation)
 
     def worker_lost(self, ray_id: str) -> None:
         task = self._running_task(ray_id)
         if task is not None:
-            self._lost(task)
+            self._lost(ray_id, task)
 
-    def _lost(self, task: EvaluationTask) -> None:
+    def error(self, ray_id: str, told: str) -> None:
+        # Tune says so twice of one death.
+        if told and self._running_task(ray_id) is not None and self._told.get(ray_id) != told:
+            self._told[ray_id] = told
+            self._why[ray_id] = death_in_words(told)
+
+    def _lost(self, ray_id: str, task: EvaluationTask) -> None:
         self._deaths[task.evaluation] += 1
-        self._turns.ask(WorkerLost(task.evaluation))
+        self._turns.ask(WorkerLost(task.evaluation, self._why.get(ray_id, _NOTHING_KNOWN)))
 
-    def _died_for_good(self, task: EvaluationTask) -> None:
+    def _died_for_good(self, ray_id: str, task: EvaluationTask) -> None:
         """As Tune sees it: a warm worker that died before it could begin is two deaths to it, and it gives up at the second."""
         if self._deaths[task.evaluation] == 0:
-            self._lost(task)
+            self._lost(ray_id, task)
         if self._deaths[task.evaluation] < WORKER_DEATHS_AT_MOST:
             self._again.append(task)
         else:
-            self._turns.ask(WorkersDied(task.evaluation))
+            self._turns.ask(WorkersDied(task.evaluation, self._why.get(ray_id, _NOTHING_KNOWN)))
 
     def interrupted(self) -> bool:
         return self._interrupted and not self._running

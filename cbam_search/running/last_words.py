@@ -1,0 +1,84 @@
+"""What a process that died had written to stderr: its end, fit to be kept, and the one line of it that says why."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from cbam_search.safe_text import printable, without_secrets
+
+BYTES_KEPT = 4096
+BYTES_READ = 2**18
+"""From the end of a log: a stack with the names of all extension modules takes tens of thousands."""
+_LINE_CHARACTERS = 500
+_CAUSE_CHARACTERS = 300
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+# Ray's marks for its log reader; stacks without names, which it writes twice; all modules written in C.
+_NOISE = re.compile(
+    r"^(:(job_id|actor_name|task_name):|(\[.*\] )?(logging\.cc:\d+: )?(PC: )?\s*@\s+0x|\[.*logging\.cc|Extension modules: )"
+)
+_FATAL = re.compile(r"Fatal Python error: (?P<what>.*)")
+_FRAME = re.compile(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+),? in (?P<function>\S+)')
+_RAISED = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit|Warning|Iteration)\b(: .*)?$")
+_INSTALLED = ("site-packages", "dist-packages")
+
+
+@dataclass(frozen=True)
+class WorkerDeath:
+    """Why a worker died. reason: one line, the same for the same cause. details: at most BYTES_KEPT bytes; may be empty."""
+
+    reason: str
+    details: str = ""
+
+
+def death_of(written: str, otherwise: str) -> WorkerDeath:
+    """written: what the process wrote to stderr, or the end of it. otherwise: the reason where that says none."""
+    lines = _worth_keeping(written)
+    return WorkerDeath(cause(lines) or otherwise, kept(lines))
+
+
+def end_of_file(path: Path) -> str:
+    """The last BYTES_READ bytes as text; nothing where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - BYTES_READ))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def cause(lines: list[str]) -> str | None:
+    """The line that says why: of a fatal error and its place, else of the last exception, else the last of all."""
+    for number, line in enumerate(lines):
+        if found := _FATAL.search(line):
+            return f"Fatal Python error: {found['what']}{_place(lines[number:])}"
+    raised = [line for line in lines if _RAISED.match(line)]
+    chosen = raised or lines
+    return printable(chosen[-1].strip(), _CAUSE_CHARACTERS) if chosen else None
+
+
+def kept(lines: list[str]) -> str:
+    """From a fatal error on, else the end."""
+    fatal = next((number for number, line in enumerate(lines) if _FATAL.search(line)), None)
+    text = "\n".join(lines if fatal is None else lines[fatal:]).encode(errors="replace")
+    cut = text[-BYTES_KEPT:] if fatal is None else text[:BYTES_KEPT]
+    return cut.decode(errors="ignore")
+
+
+def _worth_keeping(text: str) -> list[str]:
+    lines = _COLOURS.sub("", without_secrets(text)).replace("\r", "\n").expandtabs(2).split("\n")
+    return [printable(line, _LINE_CHARACTERS) for line in lines if line.strip() and not _NOISE.match(line)]
+
+
+def _place(lines: list[str]) -> str:
+    """Where the stack of a fatal error, innermost first, comes to code that is not installed; else its first line."""
+    frames = [found for line in lines if (found := _FRAME.match(line))]
+    own = [frame for frame in frames if not any(folder in frame["file"] for folder in _INSTALLED) and not _is_python_s(frame)]
+    chosen = (own or frames)[:1]
+    return "".join(f" ({Path(frame['file']).name}:{frame['line']}, in {frame['function']})" for frame in chosen)
+
+
+def _is_python_s(frame: re.Match[str]) -> bool:
+    return bool(re.search(r"/lib/python3\.\d+/", frame["file"]))
