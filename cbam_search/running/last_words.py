@@ -17,10 +17,14 @@ _CAUSE_CHARACTERS = 300
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 # Ray's marks for its log reader; stacks without names, which it writes twice; all modules written in C.
 _NOISE = re.compile(
-    r"^(:(job_id|actor_name|task_name):|(\[.*\] )?(logging\.cc:\d+: )?(PC: )?\s*@\s+0x|\[.*logging\.cc|Extension modules: )"
+    r"^(:(job_id|actor_name|task_name):|(\[.*\] )?(logging\.cc:\d+: )?(PC: )?\s*@\s+0x|\[.*logging\.cc|\*\*\* SIG"
+    r"|Extension modules: )"
 )
 _FATAL = re.compile(r"Fatal Python error: (?P<what>.*)")
 _FRAME = re.compile(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+),? in (?P<function>\S+)')
+_TOLD = re.compile(r"what\(\):|error|assert|abort|corrupt|out of memory", re.IGNORECASE)
+"""What C and C++ say before they abort."""
+_LINES_BEFORE = 5
 _RAISED = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit|Warning|Iteration)\b(: .*)?$")
 _INSTALLED = ("site-packages", "dist-packages")
 
@@ -36,7 +40,8 @@ class WorkerDeath:
 def death_of(written: str, otherwise: str) -> WorkerDeath:
     """written: what the process wrote to stderr, or the end of it. otherwise: the reason where that says none."""
     lines = _worth_keeping(written)
-    return WorkerDeath(cause(lines) or otherwise, kept(lines))
+    last = f"; the last that it wrote: {printable(lines[-1].strip(), _CAUSE_CHARACTERS)}" if lines else ""
+    return WorkerDeath(cause(lines) or otherwise + last, kept(lines))
 
 
 def end_of_file(path: Path) -> str:
@@ -50,19 +55,20 @@ def end_of_file(path: Path) -> str:
 
 
 def cause(lines: list[str]) -> str | None:
-    """The line that says why: of a fatal error and its place, else of the last exception, else the last of all."""
+    """The line that says why: a fatal error with its place, or an exception at the end; None where there is neither."""
     for number, line in enumerate(lines):
         if found := _FATAL.search(line):
-            return f"Fatal Python error: {found['what']}{_place(lines[number:])}"
-    raised = [line for line in lines if _RAISED.match(line)]
-    chosen = raised or lines
-    return printable(chosen[-1].strip(), _CAUSE_CHARACTERS) if chosen else None
+            told = [before.strip() for before in lines[max(0, number - _LINES_BEFORE) : number] if _TOLD.search(before)]
+            why = f": {printable(told[-1], _CAUSE_CHARACTERS)}" if told else ""
+            return f"Fatal Python error: {found['what']}{_place(lines[number:])}{why}"
+    raised = [line for line in lines[-_LINES_BEFORE:] if _RAISED.match(line)]
+    return printable(raised[-1].strip(), _CAUSE_CHARACTERS) if raised else None
 
 
 def kept(lines: list[str]) -> str:
-    """From a fatal error on, else the end."""
+    """A fatal error and what stands before it, else the end."""
     fatal = next((number for number, line in enumerate(lines) if _FATAL.search(line)), None)
-    text = "\n".join(lines if fatal is None else lines[fatal:]).encode(errors="replace")
+    text = "\n".join(lines if fatal is None else lines[max(0, fatal - _LINES_BEFORE) :]).encode(errors="replace")
     cut = text[-BYTES_KEPT:] if fatal is None else text[:BYTES_KEPT]
     return cut.decode(errors="ignore")
 

@@ -11,8 +11,6 @@ import sys
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-import cbam_search
-
 
 def worker_path() -> list[str]:
     """`sys.path` for a worker process. What PYTHONPATH names stays."""
@@ -27,7 +25,7 @@ def folder_of_this_package() -> list[str]:
 
     They do not in a checkout that is not installed, where `python -m cbam_search` finds it in the current folder.
     """
-    home = Path(cbam_search.__file__).resolve().parent.parent
+    home = Path(__file__).resolve().parents[2]
     elsewhere = {Path(entry).resolve() for entry in sys.path if entry} - _launched_from()
     found = home in elsewhere | _folders_of_python_path() or _found_without_path()
     return [] if found else [str(home)]

@@ -27,6 +27,7 @@ from cbam_search.records.process import process_here
 from cbam_search.running.cluster import TrialResources
 from cbam_search.running.executors.executor import Executor, ExecutorEvent, Reported, WorkerLost, WorkersDied
 from cbam_search.running.executors.ray_deaths import death_in_words
+from cbam_search.running.executors.raylet import raylet_here
 from cbam_search.running.executors.remote_inbox import RemoteInbox
 from cbam_search.running.executors.tune_hooks import NoMoreTasks, TuneScheduler, TuneSearcher, TuneStopper, TuneWorkerDeaths
 from cbam_search.running.executors.tune_trainable import REPORT_KEY, TASK_KEY, CandidateTrainable
@@ -83,6 +84,7 @@ class TuneExecutor(Executor):
         self._no_more = False
         self._interrupted = False
         self._asked = False
+        self._raylet = raylet_here()
         self._turns: Turns[_Call, _Answer] = Turns(self._run, name="ray-tune")
         self._turns.begin()
 
@@ -102,8 +104,10 @@ class TuneExecutor(Executor):
         self._let_tune_go_on()
         call = self._turns.next_call(timeout_seconds)
         self._asked = call is not None
-        if call is None and self._turns.ended:
-            self._check_end()
+        if call is None:
+            self._check_ray_lives()
+            if self._turns.ended:
+                self._check_end()
         if isinstance(call, str):
             self._wanted = call
             return ()
@@ -129,7 +133,7 @@ class TuneExecutor(Executor):
         """Ends Tune's run. Its events count no more."""
         self._interrupted = True
         self._running.clear()
-        until = time.monotonic() + (0.0 if at_once else SECONDS_TO_CLOSE)
+        until = time.monotonic() + (0.0 if at_once or self._ray_is_gone else SECONDS_TO_CLOSE)
         while not self._turns.ended and time.monotonic() < until:
             self._let_tune_go_on()
             # What goes wrong in Tune from here on is nobody's loss.
@@ -138,6 +142,17 @@ class TuneExecutor(Executor):
             except Exception:
                 break
         self._turns.abandon(SECONDS_TO_ABANDON)
+
+    @property
+    def _ray_is_gone(self) -> bool:
+        return self._raylet is not None and self._raylet.is_gone
+
+    def _check_ray_lives(self) -> None:
+        """Before Ray itself notices, which takes it longer, and then may end this process in the middle of a sentence."""
+        if self._ray_is_gone:
+            raise StudyFailedError(
+                "Ray's process on this machine (the raylet) ended: killed, often for want of memory, or by `ray stop`"
+            )
 
     def _check_end(self) -> None:
         """Tune's run is over: raise where it failed, or ended before it was to."""
