@@ -33,8 +33,8 @@ _KEYS = ("images", "labels", "groups", "splits", "class_names")
 def open_function(config: DatasetConfig, *, code: CodePermission = NO_CODE) -> Source:
     """Call the function and take what it returns.
 
-    Raises CodeNotAllowedError without permission, before anything is imported; OwnCodeError where another module of the same name
-    is found first; DataError where the function cannot be found, raises, or returns something else than documented.
+    Raises CodeNotAllowedError without permission, before anything is imported; OwnCodeError where another module of the same
+    name is found first; DataError where the function cannot be found, raises, or returns something else than documented.
     """
     assert config.function is not None
     folder = code.require(f"The data come from the Python function {config.function}.")

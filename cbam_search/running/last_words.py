@@ -80,7 +80,9 @@ def _worth_keeping(text: str) -> list[str]:
 
 def _place(lines: list[str]) -> str:
     """Where the stack of a fatal error, innermost first, comes to code that is not installed; else its first line."""
-    frames = [found for line in lines if (found := _FRAME.match(line))]
+    # Other threads' stacks may come first.
+    begin = next((number for number, line in enumerate(lines) if line.startswith("Current thread")), 0)
+    frames = [found for line in lines[begin:] if (found := _FRAME.match(line))]
     own = [frame for frame in frames if not any(folder in frame["file"] for folder in _INSTALLED) and not _is_python_s(frame)]
     chosen = (own or frames)[:1]
     return "".join(f" ({Path(frame['file']).name}:{frame['line']}, in {frame['function']})" for frame in chosen)

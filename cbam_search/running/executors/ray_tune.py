@@ -104,10 +104,10 @@ class TuneExecutor(Executor):
         self._let_tune_go_on()
         call = self._turns.next_call(timeout_seconds)
         self._asked = call is not None
-        if call is None:
-            self._check_ray_lives()
-            if self._turns.ended:
-                self._check_end()
+        # Its workers die with it: first, as calls to the inbox would wait for it.
+        self._check_ray_lives()
+        if call is None and self._turns.ended:
+            self._check_end()
         if isinstance(call, str):
             self._wanted = call
             return ()
