@@ -41,7 +41,7 @@ class Net(nn.Module):
             raise RuntimeError("failing on purpose")
         if self.name.startswith("deadly") and taken == 3 or self.name.startswith("always_deadly"):
             os.kill(os.getpid(), signal.SIGKILL)
-        if self.name.startswith("aborting"):
+        if self.name.startswith("aborting") and taken >= 4:
             print("error: beyond repair", file=sys.stderr, flush=True)
             os.abort()
         if self.name.startswith("leaving"):
@@ -61,7 +61,7 @@ class WatchedNetworks:
     - `failing` raises in its second step,
     - `deadly` kills its process in the third step that is ever taken,
     - `always_deadly` does so in every step,
-    - `aborting` writes an error to stderr and aborts its process,
+    - `aborting` writes an error to stderr and aborts its process, from the fourth step on,
     - `leaving` raises SystemExit, and `interrupting` KeyboardInterrupt.
 
     A step takes `step_seconds` longer than it would, an argument.

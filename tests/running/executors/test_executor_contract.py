@@ -13,6 +13,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -482,6 +483,17 @@ def test_the_reason_of_a_death_leads_to_the_line_that_caused_it(bench: RealBench
     assert re.fullmatch(r"Fatal Python error: Aborted \(net\.py:\d+, in note_step\): .*beyond repair", last.death.reason)
     assert "in note_step" in last.death.details
     assert len(last.death.details.encode()) <= BYTES_KEPT
+
+
+@RAY
+def test_a_worker_that_cannot_be_started_says_why(bench: RealBench) -> None:
+    bench.job = replace(bench.job, threads=-1)
+    with bench.executor() as executor:
+        start(executor, bench, "a")
+        happened = until_idle(executor)
+    last = happened[-1]
+    assert isinstance(last, WorkersDied)
+    assert last.death.reason == "RuntimeError: set_num_threads expects a positive integer"
 
 
 @with_workers
