@@ -16,15 +16,15 @@ def left_as_found() -> Iterator[None]:
 
     Of numpy and torch too, and torch's number of threads, where the caller had them imported.
     """
-    environment, filters, drawn, folder = dict(os.environ), list(warnings.filters), random.getstate(), os.getcwd()  # noqa: PTH109
+    environment, drawn, folder = dict(os.environ), random.getstate(), os.getcwd()  # noqa: PTH109
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     numpy_drawn = numpy.random.get_state() if numpy else None
     torch_drawn, threads = (torch.get_rng_state(), torch.get_num_threads()) if torch else (None, None)
     try:
-        yield
+        with warnings.catch_warnings():
+            yield
     finally:
         _put_back(environment)
-        warnings.filters[:] = filters  # type: ignore[index]
         random.setstate(drawn)
         if numpy:
             numpy.random.set_state(numpy_drawn)
