@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from cbam_search.safe_text import printable, without_secrets
 
@@ -48,10 +50,16 @@ def end_of_file(path: Path) -> str:
     """The last BYTES_READ bytes as text; nothing where it cannot be read."""
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - BYTES_READ))
-            return file.read().decode(errors="replace")
+            return end_of(file)
     except OSError:
         return ""
+
+
+def end_of(file: IO[bytes]) -> str:
+    """The same of an open file."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - BYTES_READ))
+    return file.read().decode(errors="replace")
 
 
 def cause(lines: list[str]) -> str | None:

@@ -17,11 +17,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import IO, Generic, TypeVar
 
 from cbam_search.errors import StudyFailedError
-from cbam_search.running.last_words import death_of, end_of_file
+from cbam_search.running.last_words import death_of, end_of
 from cbam_search.running.pool_process import Failure
 from cbam_search.running.worker_path import worker_path
 
@@ -94,7 +93,7 @@ _PROGRAM = (
 
 def _started(start: Callable[[int], Callable[[TaskT], ResultT]], number: int, task: TaskT, deaths: int) -> _Worker[TaskT]:
     here, there = multiprocessing.Pipe()
-    written = tempfile.NamedTemporaryFile(prefix="cbam-search-worker-")  # noqa: SIM115
+    written = tempfile.TemporaryFile()  # noqa: SIM115
     program = _PROGRAM.format(path=worker_path(), descriptor=there.fileno(), number=number)
     # Ctrl-C goes to all processes of a terminal; a new one is born deaf to it, before `serve` can say so.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -124,7 +123,7 @@ def _send(worker: _Worker[TaskT]) -> None:
 
 def _replaced(start: Callable[[int], Callable[[TaskT], ResultT]], number: int, dead: _Worker[TaskT]) -> _Worker[TaskT]:
     dead.process.wait()
-    death = death_of(end_of_file(Path(dead.written.name)), _in_words(dead.process.returncode))
+    death = death_of(end_of(dead.written), _in_words(dead.process.returncode))
     _end(dead)
     deaths = dead.deaths + 1
     if deaths >= DEATHS_AT_MOST:
