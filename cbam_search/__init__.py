@@ -20,7 +20,10 @@ __all__ = ["Study", "__version__", "launch", "open_study", "resume"]
 def __getattr__(name: str) -> Any:
     """Load torch and Ray only when something of them is used: `cbam-search --help` must answer at once."""
     if name in ("Study", "launch", "open_study", "resume"):
-        from cbam_search.study import api
+        from cbam_search.caller import left_as_found
+
+        with left_as_found():
+            from cbam_search.study import api
 
         return getattr(api, name)
     raise AttributeError(f"module 'cbam_search' has no attribute '{name}'")

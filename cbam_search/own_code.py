@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cbam_search.errors import CodeNotAllowedError, OwnCodeError
-from cbam_search.own_source import INSTALLED, did_you_mean, digest_of, importing_from, source_files
+from cbam_search.own_source import INSTALLED, did_you_mean, digest_of, importing_from, own_place, source_files
 
 _imported: dict[str, str] = {}
 """What was imported here, by module: the digest of its file then."""
@@ -76,7 +76,22 @@ def in_words(error: BaseException) -> str:
     theirs = [frame for frame in everything if not (_is_installed(frame.filename) or package in Path(frame.filename).parents)]
     frames = theirs or everything
     where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{where}"
+    return f"{type(error).__name__}: {error}{where}{_hidden_hint(error, frames)}"
+
+
+def _hidden_hint(error: BaseException, frames: list[traceback.FrameSummary]) -> str:
+    """Where something is not found in a module that stands in for a file of that name beside the user's code."""
+    if isinstance(error, ImportError):
+        name = error.name
+    else:
+        name = getattr(getattr(error, "obj", None), "__name__", None) if isinstance(error, AttributeError) else None
+    if not name or not frames:
+        return ""
+    top, folder = name.partition(".")[0], Path(frames[-1].filename).parent
+    own, loaded = own_place(top, folder), getattr(sys.modules.get(top), "__file__", None)
+    if own is None or (loaded and folder in Path(loaded).parents):
+        return ""
+    return f". {own.name} beside it has the name of another module, which is found first: rename it"
 
 
 def _is_installed(file: str) -> bool:

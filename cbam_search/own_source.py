@@ -11,9 +11,10 @@ import ast
 import difflib
 import hashlib
 import importlib
+import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,18 +25,51 @@ INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 @contextmanager
 def importing_from(folder: Path) -> Iterator[None]:
-    """Modules are found on the Python path and, after it, in `folder`."""
-    entry = str(folder)
+    """Modules are found on the Python path and, after it, in `folder`; the current folder is put back at the end.
+
+    After it also where the path begins with that folder, as for a script that lies there: workers find what this process finds.
+    """
+    entry, here = str(folder), os.getcwd()  # noqa: PTH109
+    first = [each for each in sys.path[:1] if Path(each).resolve() == folder.resolve() and not _named_by_variable(folder)]
     writes_bytecode = sys.dont_write_bytecode
-    sys.path.append(entry)
+    sys.path[:] = [*sys.path[len(first) :], entry]
     # A file edited twice within a second is told by its text, not by the time that bytecode goes by.
     sys.dont_write_bytecode = True
     importlib.invalidate_caches()
     try:
         yield
     finally:
-        sys.path.remove(entry)
+        with suppress(ValueError):  # the user's code may have changed it
+            sys.path.remove(entry)
+        sys.path[:0] = first
         sys.dont_write_bytecode = writes_bytecode
+        with suppress(OSError):
+            os.chdir(here)
+
+
+def _named_by_variable(folder: Path) -> bool:
+    named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return any(Path(each).resolve() == folder.resolve() for each in named if each)
+
+
+def check_not_hidden(module: str, folder: Path) -> None:
+    """Raise OwnCodeError where `folder` has a module whose name Python finds elsewhere first."""
+    top = module.partition(".")[0]
+    own = own_place(top, folder)
+    if own is None:
+        return
+    if top in sys.stdlib_module_names:
+        raise OwnCodeError(f"{own} has the name of a module of Python's own, which is found instead of it: rename it")
+    with importing_from(folder):
+        found = _find_top(top)
+    places = [] if found is None else [*([found.file] if found.file else []), *found.folders]
+    if places and all(folder.resolve() not in place.resolve().parents for place in places):
+        raise OwnCodeError(f"{own} has the name of {places[0]}, which is found instead of it: rename it")
+
+
+def own_place(top: str, folder: Path) -> Path | None:
+    """The file or folder of `folder` that a top-level module of that name would be."""
+    return next((place for place in (folder / f"{top}.py", folder / top) if place.exists()), None)
 
 
 def check_defined(name: str, folder: Path) -> None:
@@ -58,6 +92,7 @@ def source_files(name: str, folder: Path) -> dict[str, Path]:
     Raises OwnCodeError when the module is not found, or is no Python source.
     """
     module = name.partition(":")[0]
+    check_not_hidden(module, folder)
     with importing_from(folder):
         found = _find(module)
         if found is None or found.file is None:

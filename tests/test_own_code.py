@@ -87,6 +87,43 @@ class TestSource:
         assert subprocess.run([sys.executable, "-c", code], **options).stdout.strip() == first
 
 
+class TestNamesOfOtherModules:
+    @pytest.mark.parametrize(
+        ("name", "whose"), [("profile", "Python's own"), ("torch", "torch"), ("cbam_search", "cbam_search")]
+    )
+    @pytest.mark.parametrize("is_folder", [False, True])
+    def test_are_refused_with_the_file_that_is_to_be_renamed(
+        self, tmp_path: Path, name: str, whose: str, is_folder: bool
+    ) -> None:
+        write(tmp_path, **{f"{name}__net" if is_folder else name: "def f(): pass"})
+        module = f"{name}.net" if is_folder else name
+        with pytest.raises(OwnCodeError, match=rf"{name}.* has the name of .*{whose}.*rename it"):
+            source_files(f"{module}:f", tmp_path)
+
+    def test_are_refused_where_the_path_begins_with_the_folder_too(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write(tmp_path, pydantic="def f(): pass", net8="def f(): return 8")
+        monkeypatch.syspath_prepend(str(tmp_path))
+        before = list(sys.path)
+        with pytest.raises(OwnCodeError, match="pydantic"):
+            source_files("pydantic:f", tmp_path)
+        assert import_function("net8:f", tmp_path)() == 8
+        assert sys.path == before
+
+    @pytest.mark.parametrize("text", ["from queue import mine", "import queue\nqueue.mine()"])
+    def test_are_named_where_the_user_s_code_means_its_own(self, tmp_path: Path, text: str) -> None:
+        write(tmp_path, net9=f"{text}\ndef f(): pass", queue="def mine(): pass")
+        with pytest.raises(OwnCodeError, match=r"queue\.py beside it has the name of another module.*rename it"):
+            import_function("net9:f", tmp_path)
+
+    def test_the_current_folder_is_put_back(self, tmp_path: Path) -> None:
+        here = Path.cwd()
+        write(tmp_path, net10="import os\nos.chdir('/')\ndef f(): pass")
+        import_function("net10:f", tmp_path)
+        assert Path.cwd() == here
+
+
 class TestImporting:
     def test_an_edit_is_seen_even_within_a_second_and_of_the_same_length(self, tmp_path: Path) -> None:
         for value in (1, 2, 3):

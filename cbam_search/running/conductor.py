@@ -5,11 +5,14 @@ It alone writes a study's records. The proposer decides what is tried next, the 
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
+from cbam_search.durable import write_atomically
 from cbam_search.errors import RecordsError, StudyFailedError
 from cbam_search.metrics import Measured
 from cbam_search.records.results import read_epochs, read_measured
@@ -17,12 +20,15 @@ from cbam_search.records.settling import Settled
 from cbam_search.records.study_records import StudyRecords
 from cbam_search.records.trials import Outcome, Trial, TrialState
 from cbam_search.records.weights import Keep, WeightsKeeper
+from cbam_search.running.last_words import WorkerDeath
 from cbam_search.running.replays import Replays
 from cbam_search.running.worker_report import WorkerReport
 from cbam_search.search.proposer import NoCandidate, Proposer
 from cbam_search.search.rungs import Rungs
 from cbam_search.training.epoch import Epoch
 from cbam_search.training.numerics import NUMERICS_VERSION
+
+_log = logging.getLogger("ray")
 
 SAME_ERROR_AT_MOST = 3
 """After so many failures in a row for the same reason the study stops: the next trial would fail too."""
@@ -204,14 +210,24 @@ class Conductor:
             self.stop(number, reason)
         return reason is not None
 
-    def lost(self, number: int) -> Trial:
+    def lost(self, number: int, death: WorkerDeath) -> Trial:
         """A worker died and the trial goes on elsewhere."""
+        self._note_death(number, death)
         self._catch_up(number)
         return self._start_again(number, lost=True)
 
-    def workers_died(self, number: int) -> None:
+    def workers_died(self, number: int, death: WorkerDeath) -> None:
         """So many workers died with a trial that it is given up."""
-        self.finish(number, Outcome(state=TrialState.FAILED, reason="its worker died, again and again"))
+        self._note_death(number, death)
+        self.finish(number, Outcome(state=TrialState.FAILED, reason=f"its worker died, again and again: {death.reason}"))
+
+    def _note_death(self, number: int, death: WorkerDeath) -> None:
+        """Beside the trial, and in the study's log. What cannot be written is no reason to end a study."""
+        _log.warning("a worker died with trial %d: %s", number, death.reason)
+        path = self.records.folder.error(self.records.trials[number].evaluation)
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, f"A worker died: {death.reason}\n{death.details}\n")
 
     def finish(self, number: int, outcome: Outcome) -> None:
         """A trial ended; a second report of the same end changes nothing."""

@@ -18,6 +18,7 @@ from ray._common.utils import get_default_ray_temp_dir
 from ray._private import services
 
 from cbam_search.errors import ResourceError, SignalReceived
+from cbam_search.running.executors.ray_job import JobOfInstalledCode
 from cbam_search.running.ray_contact import NobodyListensError, require_answer
 from cbam_search.running.ray_guard import agents_guarded
 from cbam_search.running.scratch import file_in_memory, scratch_folder
@@ -132,6 +133,7 @@ def _init(address: str | None, folder: str | None, *, verbose: bool) -> None:
                 log_to_driver=verbose,
                 logging_level=logging.INFO if verbose else logging.ERROR,
                 configure_logging=True,
+                job_config=JobOfInstalledCode(),
                 **options,
             )
     except BaseException as error:

@@ -53,6 +53,6 @@ def _take_events(conductor: Conductor, executor: Executor, trials: dict[str, int
             if conductor.take(number, event.report):
                 executor.stop(event.evaluation)
         elif isinstance(event, WorkerLost):
-            conductor.lost(number)
+            conductor.lost(number, event.death)
         else:
-            conductor.workers_died(number)
+            conductor.workers_died(number, event.death)

@@ -58,6 +58,7 @@ class TableTrainer:
             NoInbox(),
             pretrained={backbone: load_pretrained(path, backbone) for backbone, path in job.weights.items()},
             test=job.test,
+            own_process=True,
             gpu=process % torch.cuda.device_count() if job.on_gpu else 0,
         )
 

@@ -39,6 +39,7 @@ from cbam_search.records.trials import Outcome, TrialState
 from cbam_search.running.delivery import Delivery, InboxCalls
 from cbam_search.running.latency_meter import LatencyJob, LatencyMeter
 from cbam_search.running.worker_report import EvaluationTask, WorkerReport
+from cbam_search.safe_text import printable, without_secrets
 from cbam_search.training.batches import DataOnDevice
 from cbam_search.training.checkpoint import predictions_of, weights_of
 from cbam_search.training.config import TrainingConfig
@@ -48,6 +49,8 @@ from cbam_search.training.loop import Training, evaluate, train
 from cbam_search.training.numerics import NUMERICS_VERSION
 
 CHECKPOINT_EVERY_SECONDS = 30.0
+MESSAGE_CHARACTERS = 1000
+"""Of an error's message in a reason; the whole of it is in the traceback."""
 TIME_FOR_CHECKPOINTS = 0.05
 """The share of its time that a worker may spend on handing over checkpoints: a large network does it less often."""
 
@@ -88,13 +91,16 @@ class Worker:
         pretrained: Pretrained | None = None,
         test: ImageSplit | None = None,
         gpu: int = 0,
+        own_process: bool = False,
     ) -> None:
         """inbox: the driver's. pretrained: weights to start from. test: a split that complete trainings are measured on too,
         for tables alone: a search never sees it. gpu: which one, of those that this process sees.
+        own_process: whether Ctrl-C never comes here, so that a KeyboardInterrupt is the network's own and ends its evaluation.
         """
         torch.set_num_threads(job.threads)
         # cuBLAS reads this once, when CUDA starts; without it matrix products differ from run to run.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        self._own_process = own_process
         self._job = job
         self._inbox = inbox
         self._pretrained = pretrained or {}
@@ -151,7 +157,9 @@ class Worker:
                 run.last = next(run.training or self._start(run, run.delivery))
         except (RecordsError, ClaimLostError):
             raise
-        except Exception as error:
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) and not self._own_process:
+                raise
             return self._finish(run, *_known_end(error, self._device), traceback=_traceback_worth_keeping(error))
         run.delivery.epoch(run.last)
         if run.last.epoch == self._job.recipe.epochs:
@@ -254,7 +262,7 @@ class Worker:
         return kept
 
 
-def _known_end(error: Exception, device: torch.device) -> tuple[TrialState, str]:
+def _known_end(error: BaseException, device: torch.device) -> tuple[TrialState, str]:
     """How a training ended that raised `error`, and why."""
     match error:
         case DivergedError():
@@ -265,13 +273,22 @@ def _known_end(error: Exception, device: torch.device) -> tuple[TrialState, str]
             return TrialState.FAILED, str(error)
     last_line = extract_tb(error.__traceback__)[-1]
     where = f"{Path(last_line.filename).name}:{last_line.lineno}"
-    return TrialState.FAILED, f"{type(error).__name__} at {where}: {error}"
+    message = _message(error)
+    return TrialState.FAILED, f"{type(error).__name__} at {where}{f': {message}' if message else ''}"
 
 
-def _traceback_worth_keeping(error: Exception) -> str | None:
+def _message(error: BaseException) -> str:
+    """An error of the user's may have none, or fail to make one."""
+    try:
+        return without_secrets(printable(str(error), MESSAGE_CHARACTERS))
+    except Exception:
+        return ""
+
+
+def _traceback_worth_keeping(error: BaseException) -> str | None:
     """Of an error that nobody foresaw."""
     expected = isinstance(error, (TrainingError, ResourceError))
-    return None if expected else "".join(format_exception(error))
+    return None if expected else without_secrets("".join(format_exception(error)))
 
 
 @dataclass

@@ -8,19 +8,21 @@ process is replaced and its task is done again.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
-import threading
-import traceback
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
-from typing import Generic, TypeVar
+from typing import IO, Generic, TypeVar
 
 from cbam_search.errors import StudyFailedError
+from cbam_search.running.last_words import death_of, end_of
+from cbam_search.running.pool_process import Failure
+from cbam_search.running.worker_path import worker_path
 
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
@@ -32,8 +34,11 @@ _SECONDS_TO_DIE = 5.0
 
 @dataclass
 class _Worker(Generic[TaskT]):
-    process: BaseProcess
+    """written: what its process writes to stdout and stderr."""
+
+    process: subprocess.Popen[bytes]
     connection: Connection
+    written: IO[bytes]
     task: TaskT
     deaths: int
 
@@ -44,8 +49,9 @@ def run_tasks(
     """Do `tasks` in `workers` processes; each with its result, as they finish.
 
     start: picklable; called once in each process with the worker's number, from 0, it returns what does a task there. Workers
-    are started afresh (spawn), ignore Ctrl-C, and die with this process, however it ends. Closing the iterator, or an
-    exception in it, ends them at once. Raises StudyFailedError when a task raised an error, or killed its worker three times.
+    are new interpreters, ignore Ctrl-C, and die with this process, however it ends. Closing the iterator, or an exception in
+    it, ends them at once. Raises StudyFailedError when a task raised an error, or killed its worker three times: with what the
+    worker wrote last.
     """
     waiting = iter(tasks)
     running: dict[int, _Worker[TaskT]] = {}
@@ -63,7 +69,7 @@ def run_tasks(
                 except (EOFError, OSError):
                     running[number] = _replaced(start, number, worker)
                     continue
-                if isinstance(answer, _Failure):
+                if isinstance(answer, Failure):
                     raise StudyFailedError(f"{worker.task} failed:\n{answer.text}")
                 yield worker.task, answer
                 for task in islice(waiting, 1):
@@ -79,23 +85,32 @@ def run_tasks(
             _end(worker)
 
 
-@dataclass(frozen=True)
-class _Failure:
-    text: str
+# Not multiprocessing's own processes: these would run the user's script again, and look for modules in the current folder.
+_PROGRAM = (
+    "import sys; sys.path[:] = {path!r}; from cbam_search.running.pool_process import serve; serve({descriptor}, {number})"
+)
 
 
 def _started(start: Callable[[int], Callable[[TaskT], ResultT]], number: int, task: TaskT, deaths: int) -> _Worker[TaskT]:
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(there, start, number), daemon=True, name=f"worker-{number}")
-    # Ctrl-C goes to all processes of a terminal; a new one is born deaf to it, before `_serve` can say so.
+    here, there = multiprocessing.Pipe()
+    written = tempfile.TemporaryFile()  # noqa: SIM115
+    program = _PROGRAM.format(path=worker_path(), descriptor=there.fileno(), number=number)
+    # Ctrl-C goes to all processes of a terminal; a new one is born deaf to it, before `serve` can say so.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        process.start()
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-X", "faulthandler", "-c", program],
+            pass_fds=[there.fileno()],
+            stdin=subprocess.PIPE,
+            stdout=written,
+            stderr=written,
+        )
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     there.close()
-    worker = _Worker(process, here, task, deaths)
+    worker = _Worker(process, here, written, task, deaths)
+    with suppress(OSError):
+        here.send(start)
     _send(worker)
     return worker
 
@@ -107,44 +122,33 @@ def _send(worker: _Worker[TaskT]) -> None:
 
 
 def _replaced(start: Callable[[int], Callable[[TaskT], ResultT]], number: int, dead: _Worker[TaskT]) -> _Worker[TaskT]:
+    dead.process.wait()
+    death = death_of(end_of(dead.written), _in_words(dead.process.returncode))
     _end(dead)
     deaths = dead.deaths + 1
     if deaths >= DEATHS_AT_MOST:
         raise StudyFailedError(
-            f"{dead.task}: {deaths} workers died with it, the last with exit code {dead.process.exitcode} (-9: killed, often "
-            f"for want of memory; fewer workers need less)"
+            f"{dead.task}: {deaths} workers died with it, the last with exit code {dead.process.returncode}: {death.reason}"
+            + (f"\n{death.details}" if death.details else "")
         )
     return _started(start, number, dead.task, deaths)
 
 
 def _end(worker: _Worker[TaskT]) -> None:
+    """Wait for the process, which has no more to do."""
     worker.connection.close()
-    worker.process.join(_SECONDS_TO_DIE)
-    if worker.process.is_alive():
-        worker.process.kill()
-        worker.process.join()
-
-
-def _serve(connection: Connection, start: Callable[[int], Callable[[TaskT], ResultT]], number: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
     try:
-        work: Callable[[TaskT], ResultT] | None = None
-        while True:
-            task = connection.recv()
-            try:
-                work = work or start(number)
-                answer: ResultT | _Failure = work(task)
-            except Exception:
-                answer = _Failure(traceback.format_exc())
-            connection.send(answer)
-    except (EOFError, OSError):
-        # No task is left, or nobody to report to.
-        return
+        worker.process.wait(_SECONDS_TO_DIE)
+    except subprocess.TimeoutExpired:
+        worker.process.kill()
+        worker.process.wait()
+    assert worker.process.stdin is not None
+    worker.process.stdin.close()
+    worker.written.close()
 
 
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+def _in_words(exit_code: int) -> str:
+    """Of a process that wrote nothing."""
+    if exit_code == -signal.SIGKILL:
+        return "killed, often for want of memory; fewer workers need less"
+    return f"ended by {signal.Signals(-exit_code).name}" if exit_code < 0 else "it left without a word"

@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from cbam_search.architecture import OwnBackbone
+from cbam_search.caller import left_as_found
 from cbam_search.durable import write_atomically
 from cbam_search.errors import (
     CbamSearchError,
@@ -56,7 +57,7 @@ def launch(space: str | Path, *, allow_code: bool = False, verbose: bool = False
     by default. Raises UserError (a ValueError) before anything is started or written, StudyFailedError when the same error came
     again and again, and StudyInterrupted (a KeyboardInterrupt) once a study that was stopped is closed.
     """
-    with _the_only_one():
+    with _the_only_one(), left_as_found():
         return _launch(space, CodePermission.of(allow_code), verbose, screen or Silence())
 
 
@@ -95,7 +96,7 @@ def resume(
     `search.trials` and `search.stop.hours`. The rest as for `launch`. Raises UserError when data, weights or the source of your
     own backbone have changed, and where the study has taken that much already.
     """
-    with _the_only_one():
+    with _the_only_one(), left_as_found():
         return _resume(find_study(str(run)), trials, hours, CodePermission.of(allow_code), verbose, screen or Silence())
 
 

@@ -109,7 +109,7 @@ def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
     process = start(tmp_path)
     wait_for_trainings(tmp_path, process, 3)
     children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True).stdout.split()
-    workers = [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    workers = [pid for pid in children if b"pool_process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     assert len(workers) == 2
     os.kill(int(workers[0]), signal.SIGKILL)
     output = process.communicate(timeout=120)[0]

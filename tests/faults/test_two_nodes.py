@@ -110,6 +110,26 @@ def wait_for(happens: Callable[[], bool], process: subprocess.Popen[str], folder
         time.sleep(0.01)
 
 
+def test_a_death_on_another_node_has_its_reason_and_files_of_the_launch_stand_in_for_nothing(
+    nodes: TwoNodes, tmp_path: Path
+) -> None:
+    networks = WatchedNetworks.in_folder(tmp_path / "code")
+    for name in ("profile", "queue", "statistics", "calendar"):
+        (networks.folder / f"{name}.py").write_text("raise ImportError('taken for another module')")
+    process = launch(
+        nodes,
+        networks.folder,
+        "aborting",
+        backbone={"module": "net:Net", "arguments": {"name": "aborting"}, "sites": ["layer"]},
+        search={"trials": 1, "baselines": []},
+    )
+    check_succeeds(process, networks.folder)
+    [trial] = [trial for trial in study_of(nodes, "aborting").trials.values() if trial.was_trained]
+    assert trial.outcome is not None
+    assert "Fatal Python error: Aborted (net.py:" in (trial.outcome.reason or "")
+    assert "beyond repair" in StudyFolder(nodes.hidden / "aborting").error(trial.evaluation).read_text()
+
+
 def test_a_worker_killed_right_after_it_has_sent_a_checkpoint(nodes: TwoNodes, tmp_path: Path) -> None:
     """Its epochs take half a second, so that a checkpoint is due long before the last of them."""
     networks, epochs = WatchedNetworks.in_folder(tmp_path / "code"), 80

@@ -12,6 +12,8 @@ from cbam_search.records.events import ArchitectureMeasured, EpochFinished, Tria
 from cbam_search.records.ledger import read_events
 from cbam_search.records.results import append_epochs, write_measured, write_result
 from cbam_search.records.trials import Outcome, Trial, TrialState
+from cbam_search.running.conductor import SAME_ERROR_AT_MOST
+from cbam_search.running.last_words import WorkerDeath
 from cbam_search.search.config import SearchConfig
 from cbam_search.training.epoch import Epoch
 from cbam_search.training.numerics import NUMERICS_VERSION
@@ -59,11 +61,36 @@ def test_an_epoch_or_an_end_that_is_reported_twice_is_recorded_once(tmp_path: Pa
     assert epochs == [1, 2, 3]
 
 
+DEATH = WorkerDeath("its process was killed", "the last\nthat it wrote")
+
+
+@pytest.mark.parametrize("for_good", [False, True])
+def test_why_a_worker_died_is_kept_beside_its_trial(tmp_path: Path, for_good: bool) -> None:
+    bench = bench_of(tmp_path)
+    trial = bench.conductor.next()
+    assert trial is not None
+    (bench.conductor.workers_died if for_good else bench.conductor.lost)(trial.number, DEATH)
+    kept = bench.folder.error(trial.evaluation).read_text()
+    assert kept == "A worker died: its process was killed\nthe last\nthat it wrote\n"
+    outcome = bench.records.trials[trial.number].outcome
+    assert (outcome.reason if outcome else None) == (f"its worker died, again and again: {DEATH.reason}" if for_good else None)
+
+
+def test_a_study_whose_workers_die_for_the_same_reason_stops_and_says_which(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path)
+    for _ in range(SAME_ERROR_AT_MOST):
+        trial = bench.conductor.next()
+        assert trial is not None
+        bench.conductor.workers_died(trial.number, DEATH)
+    assert bench.conductor.next() is None
+    assert DEATH.reason in str(bench.conductor.stopped_by)
+
+
 def test_a_lost_worker_means_another_attempt_of_the_same_trial(tmp_path: Path) -> None:
     bench = bench_of(tmp_path)
     trial = bench.conductor.next()
     assert trial is not None
-    again = bench.conductor.lost(trial.number)
+    again = bench.conductor.lost(trial.number, DEATH)
     assert (again.number, again.attempts, again.state) == (trial.number, 2, TrialState.RUNNING)
     assert bench.records.started == 1
 
@@ -137,7 +164,7 @@ def test_what_was_measured_is_recorded_once_even_where_no_driver_heard_of_it(tmp
         bench.conductor.measured(first.number, figure)
     for trial in (first, second):
         write_measured(bench.folder.measured(trial.evaluation), figure)
-        bench.conductor.lost(trial.number)
+        bench.conductor.lost(trial.number, DEATH)
     bench.conductor.measured(second.number, {})
     bench.conductor.finish(second.number, landscape(second))
     bench.conductor.measured(second.number, {LATENCY: Measured(value=4.0)})
@@ -170,5 +197,5 @@ def test_a_training_that_another_version_of_the_numerics_began_begins_anew(
     assert [epoch.metrics for epoch in bench.records.view.epochs(trial.number)] == [{"accuracy": 0.2}]
     starts = [event for event, _ in read_events(bench.folder.ledger) if isinstance(event, TrialStarted)]
     assert [event.anew for event in starts] == [False, True]
-    assert bench.conductor.lost(trial.number).attempts == 3
+    assert bench.conductor.lost(trial.number, DEATH).attempts == 3
     assert bench.conductor.epochs_recorded(trial.number) == 1  # this version's own

@@ -14,6 +14,7 @@ from cbam_search.records.ledger import read_events
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.records.results import append_epochs
 from cbam_search.records.trials import Origin, Trial, TrialState
+from cbam_search.running.last_words import WorkerDeath
 from cbam_search.search.config import SearchConfig
 from cbam_search.training.epoch import Epoch
 from cbam_search.training.numerics import NUMERICS_VERSION
@@ -152,7 +153,7 @@ def test_a_rung_that_only_the_worker_s_file_tells_of_counts_and_is_judged(tmp_pa
     bench.folder.evaluation(last.evaluation).mkdir(parents=True)
     for epoch in (1, 2, 3):
         append_epochs(bench.folder.epochs(last.evaluation), [Epoch(epoch, {"accuracy": 0.1}, 0.1)])
-    bench.conductor.lost(last.number)
+    bench.conductor.lost(last.number, WorkerDeath("killed"))
     assert bench.conductor.reason_to_stop(last.number) == "at epoch 3, not among the best 1 of 4 there"
 
 

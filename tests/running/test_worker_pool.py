@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from worker_tasks import deadly, faulty, square
+from worker_tasks import aborting, deadly, faulty, square
 
 from cbam_search.errors import StudyFailedError
 from cbam_search.running import worker_pool
@@ -39,6 +39,28 @@ def test_a_task_that_always_kills_its_worker_is_given_up(tmp_path: Path) -> None
         list(run_tasks(partial(deadly, tmp_path, 100), range(6), workers=2))
 
 
+def test_what_a_worker_wrote_last_is_in_the_reason() -> None:
+    words = r"exit code -6: Fatal Python error: Aborted \(worker_tasks\.py:\d+, in work\): what\(\):  CUDA error: no kernel"
+    with pytest.raises(StudyFailedError, match=words):
+        list(run_tasks(aborting, [1], workers=1))
+
+
+def test_files_in_the_current_folder_stand_in_for_nothing(tmp_path: Path) -> None:
+    """As where a script is started that lies there, without the guard that multiprocessing asks for."""
+    for name in ("queue", "tempfile", "socket", "profile", "torch", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('taken for another module')")
+    (tmp_path / "main.py").write_text(
+        "import sys; sys.path.pop(0)\n"
+        "from worker_tasks import square; from cbam_search.running.worker_pool import run_tasks\n"
+        "sys.path.insert(0, sys.argv[1])\n"
+        "print([result for result, _ in dict(run_tasks(square, [2, 3], workers=1)).values()])\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "main.py", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[4, 9]", done.stderr
+
+
 def test_an_error_is_reported_with_its_traceback() -> None:
     with pytest.raises(StudyFailedError, match=r"(?s)0 failed:.*ZeroDivisionError"):
         list(run_tasks(faulty, [2, 0], workers=1))
@@ -52,9 +74,9 @@ def test_an_iterator_that_is_closed_ends_its_workers(tmp_path: Path, monkeypatch
     )
     results = run_tasks(square, range(1000), workers=2)
     next(results)
-    assert [worker.process.is_alive() for worker in processes] == [True, True]
+    assert [worker.process.poll() for worker in processes] == [None, None]
     results.close()
-    assert [worker.process.is_alive() for worker in processes] == [False, False]
+    assert all(worker.process.poll() is not None for worker in processes)
 
 
 def test_workers_die_with_a_killed_driver(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -98,6 +100,17 @@ def test_a_second_study_in_this_process_is_refused_while_one_runs(space: Path) -
     ]
     assert [folder.name for folder in study.folder.path.parent.iterdir()] == ["inline"]
     assert cbam_search.launch(space).name == "inline-2"
+
+
+def test_the_caller_s_process_is_left_as_it_was(space: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    random.seed(5)
+    environment, filters, drawn, generator = dict(os.environ), list(warnings.filters), random.getstate(), torch.get_rng_state()
+    cbam_search.launch(space)
+    assert dict(os.environ) == environment
+    assert list(warnings.filters) == filters
+    assert random.getstate() == drawn
+    assert torch.equal(torch.get_rng_state(), generator)
 
 
 def test_building_for_shapes_leaves_other_threads_alone() -> None:

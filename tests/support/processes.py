@@ -7,7 +7,9 @@ import subprocess
 
 def descendants_named(ancestor: int, *parts: str) -> list[int]:
     """Processes below `ancestor`, itself too, whose title holds each of `parts`."""
-    rows = [line.split(None, 2) for line in subprocess.check_output(["ps", "-eo", "pid,ppid,args"], text=True).splitlines()[1:]]
+    rows = [
+        line.split(None, 2) for line in subprocess.check_output(["ps", "-ewwo", "pid,ppid,args"], text=True).splitlines()[1:]
+    ]
     parents = {int(pid): int(parent) for pid, parent, _ in rows}
 
     def below(pid: int) -> bool:

@@ -11,7 +11,7 @@ from cbam_search.own_source import source_digest
 from cbam_search.running.worker_report import EvaluationTask
 
 _NETWORK = """
-import os, signal, time
+import os, signal, sys, time
 from pathlib import Path
 from torch import nn
 
@@ -41,6 +41,13 @@ class Net(nn.Module):
             raise RuntimeError("failing on purpose")
         if self.name.startswith("deadly") and taken == 3 or self.name.startswith("always_deadly"):
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.name.startswith("aborting") and taken >= 4:
+            print("error: beyond repair", file=sys.stderr, flush=True)
+            os.abort()
+        if self.name.startswith("leaving"):
+            raise SystemExit(3)
+        if self.name.startswith("interrupting"):
+            raise KeyboardInterrupt
 """
 
 
@@ -53,7 +60,9 @@ class WatchedNetworks:
     - `slow` takes 25 s for its second step,
     - `failing` raises in its second step,
     - `deadly` kills its process in the third step that is ever taken,
-    - `always_deadly` does so in every step.
+    - `always_deadly` does so in every step,
+    - `aborting` writes an error to stderr and aborts its process, from the fourth step on,
+    - `leaving` raises SystemExit, and `interrupting` KeyboardInterrupt.
 
     A step takes `step_seconds` longer than it would, an argument.
     """

@@ -25,6 +25,16 @@ def deadly(folder: Path, times: int, worker: int) -> Callable[[int], int]:
     return work
 
 
+def aborting(worker: int) -> Callable[[int], int]:
+    """C code that aborts after a message of its own."""
+
+    def work(task: int) -> int:
+        os.write(2, b"what():  CUDA error: no kernel image\n")
+        os.abort()
+
+    return work
+
+
 def faulty(worker: int) -> Callable[[int], int]:
     return lambda task: 1 // task
 

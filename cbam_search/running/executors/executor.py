@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from cbam_search.running.last_words import WorkerDeath
 from cbam_search.running.worker_report import EvaluationTask, WorkerReport
 
 SECONDS_TO_CLOSE = 60.0
@@ -28,13 +29,15 @@ class WorkerLost:
     """A worker died. Its evaluation goes on elsewhere, from the last checkpoint that the driver has."""
 
     evaluation: str
+    death: WorkerDeath
 
 
 @dataclass(frozen=True)
 class WorkersDied:
-    """So many workers died with an evaluation that it is not tried again."""
+    """So many workers died with an evaluation that it is not tried again. death: the last."""
 
     evaluation: str
+    death: WorkerDeath
 
 
 ExecutorEvent = Reported | WorkerLost | WorkersDied

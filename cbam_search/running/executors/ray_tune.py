@@ -29,10 +29,13 @@ from cbam_search.running.executors.executor import (
     WorkerLost,
     WorkersDied,
 )
+from cbam_search.running.executors.ray_deaths import death_in_words
+from cbam_search.running.executors.raylet import raylet_here
 from cbam_search.running.executors.remote_inbox import RemoteInbox
 from cbam_search.running.executors.tune_hooks import NoMoreTasks, TuneScheduler, TuneSearcher, TuneStopper, TuneWorkerDeaths
 from cbam_search.running.executors.tune_trainable import REPORT_KEY, TASK_KEY, CandidateTrainable
 from cbam_search.running.executors.turns import Turns
+from cbam_search.running.last_words import WorkerDeath
 from cbam_search.running.scratch import scratch_folder
 from cbam_search.running.worker import WorkerJob
 from cbam_search.running.worker_report import REPORT, TASK, EvaluationTask, WorkerReport
@@ -47,6 +50,8 @@ TUNE_SETTINGS = {
     "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "1000000",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
+
+_NOTHING_KNOWN = WorkerDeath("Ray does not say why; the study's log may")
 
 _Call = str | ExecutorEvent
 """What Tune's thread asks: a trial is wanted, for Ray's id; or what happened, and whether it goes on."""
@@ -73,6 +78,9 @@ class TuneExecutor(Executor):
         """For other trials of Tune's than those that they began as."""
         self._deaths: Counter[str] = Counter()
         """Of workers, by evaluation."""
+        self._told: dict[str, str] = {}
+        self._why: dict[str, WorkerDeath] = {}
+        """What Ray said of the last error, and what is known of it, by Ray's id of the trial."""
         self._task: EvaluationTask | None = None
         """For the trial that Tune wants."""
         self._wanted: str | None = None
@@ -82,6 +90,7 @@ class TuneExecutor(Executor):
         self._folders = ExitStack()
         self._scratch = self._folders.enter_context(scratch_folder("tune"))
         """Where Tune may write; nothing in it is read again."""
+        self._raylet = raylet_here()
         self._turns: Turns[_Call, _Answer] = Turns(self._run, name="ray-tune")
         self._turns.begin()
 
@@ -100,6 +109,8 @@ class TuneExecutor(Executor):
     def events(self, timeout_seconds: float) -> Sequence[ExecutorEvent]:
         self._let_tune_go_on()
         call = self._next_call(timeout_seconds)
+        # Its workers die with it: first, as calls to the inbox would wait for it.
+        self._check_ray_lives()
         if call is None and self._turns.ended:
             self._check_end()
         if isinstance(call, str):
@@ -126,7 +137,7 @@ class TuneExecutor(Executor):
         """Ends Tune's run. Its events count no more."""
         self._interrupted = True
         self._running.clear()
-        until = time.monotonic() + at_most_seconds
+        until = time.monotonic() + (0.0 if self._ray_is_gone else at_most_seconds)
         while not self._turns.ended and time.monotonic() < until:
             self._let_tune_go_on()
             # What goes wrong in Tune from here on is nobody's loss.
@@ -136,6 +147,17 @@ class TuneExecutor(Executor):
                 break
         self._turns.abandon(SECONDS_TO_ABANDON)
         self._folders.close()
+
+    @property
+    def _ray_is_gone(self) -> bool:
+        return self._raylet is not None and self._raylet.is_gone
+
+    def _check_ray_lives(self) -> None:
+        """Before Ray itself notices, which takes it longer, and then may end this process in the middle of a sentence."""
+        if self._ray_is_gone:
+            raise StudyFailedError(
+                "Ray's process on this machine (the raylet) ended: killed, often for want of memory, or by `ray stop`"
+            )
 
     def _check_end(self) -> None:
         """Tune's run is over: raise where it failed, or ended before it was to."""
@@ -198,27 +220,33 @@ class TuneExecutor(Executor):
         if report.ended:
             self._turns.ask(Reported(task.evaluation, report))
         elif worker_died:
-            self._died_for_good(task)
+            self._died_for_good(ray_id, task)
         else:
             self._running.discard(task.evaluation)
 
     def worker_lost(self, ray_id: str) -> None:
         task = self._running_task(ray_id)
         if task is not None:
-            self._lost(task)
+            self._lost(ray_id, task)
 
-    def _lost(self, task: EvaluationTask) -> None:
+    def error(self, ray_id: str, told: str) -> None:
+        # Tune says so twice of one death.
+        if told and self._running_task(ray_id) is not None and self._told.get(ray_id) != told:
+            self._told[ray_id] = told
+            self._why[ray_id] = death_in_words(told)
+
+    def _lost(self, ray_id: str, task: EvaluationTask) -> None:
         self._deaths[task.evaluation] += 1
-        self._turns.ask(WorkerLost(task.evaluation))
+        self._turns.ask(WorkerLost(task.evaluation, self._why.get(ray_id, _NOTHING_KNOWN)))
 
-    def _died_for_good(self, task: EvaluationTask) -> None:
+    def _died_for_good(self, ray_id: str, task: EvaluationTask) -> None:
         """As Tune sees it: a warm worker that died before it could begin is two deaths to it, and it gives up at the second."""
         if self._deaths[task.evaluation] == 0:
-            self._lost(task)
+            self._lost(ray_id, task)
         if self._deaths[task.evaluation] < WORKER_DEATHS_AT_MOST:
             self._again.append(task)
         else:
-            self._turns.ask(WorkersDied(task.evaluation))
+            self._turns.ask(WorkersDied(task.evaluation, self._why.get(ray_id, _NOTHING_KNOWN)))
 
     def interrupted(self) -> bool:
         return self._interrupted and not self._running

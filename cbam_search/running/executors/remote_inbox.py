@@ -12,9 +12,11 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cbam_search.cost.latency import LatencySetting
+from cbam_search.errors import HandoverError
 from cbam_search.metrics import Measured
 from cbam_search.records.folder import EvaluationFile, StudyFolder
 from cbam_search.records.inbox import EvaluationEnd, Inbox, KnownEvaluation
+from cbam_search.safe_text import reason
 from cbam_search.training.epoch import Epoch
 
 
@@ -66,6 +68,8 @@ class RemoteInbox:
         except RayTaskError as error:
             # As it was raised there, without Ray's wrapping.
             raise error.cause from error
+        except RayError as error:
+            raise HandoverError(f"Ray does not reach the driver's process that takes in results: {reason(error)}") from error
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
 from cbam_search.running.executors.executor import SECONDS_TO_CLOSE, Executor, ExecutorEvent, Reported, WorkerLost
+from cbam_search.running.last_words import WorkerDeath
 from cbam_search.running.worker_report import EvaluationTask, WorkerReport
 
 Steps = Iterator[tuple[float, WorkerReport | None]]
@@ -65,7 +66,7 @@ class SimulatedExecutor(Executor):
             self._now_seconds = ended_seconds
             if report is None:
                 self._begin(self._tasks[evaluation])
-                return (WorkerLost(evaluation),)
+                return (WorkerLost(evaluation, WorkerDeath("died on the fake clock")),)
             if report.ended:
                 self.stop(evaluation)
             else:

@@ -5,6 +5,8 @@ Each hook passes the question on and decides nothing. Everything durable is else
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 from ray.tune import Callback
@@ -12,6 +14,8 @@ from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
+
+_FAILURE = re.compile(r"^Failure # \d+ \(occurred at .*\)\n", re.MULTILINE)
 
 
 class NoMoreTasks:
@@ -35,6 +39,10 @@ class TuneListener(Protocol):
 
     def worker_lost(self, ray_id: str) -> None:
         """Its worker died, and it goes on elsewhere."""
+        ...
+
+    def error(self, ray_id: str, told: str) -> None:
+        """What Ray says of an error that the trial came to; `worker_lost` or `ended` follows."""
         ...
 
     def interrupted(self) -> bool:
@@ -82,6 +90,9 @@ class TuneScheduler(_Hook, FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> str:  # noqa: ARG002
         return TrialScheduler.CONTINUE if self._listener.reported(trial.trial_id, result) else TrialScheduler.STOP
 
+    def on_trial_error(self, tune_controller: Any, trial: RayTrial) -> None:  # noqa: ARG002
+        self._listener.error(trial.trial_id, _last_error(trial))
+
     def debug_string(self) -> str:
         return "Stopping as the study says."
 
@@ -116,3 +127,12 @@ class TuneStopper(_Hook, Stopper):
 
     def __reduce__(self) -> tuple[type[Stopper], tuple[()]]:
         return Stopper, ()
+
+
+def _last_error(trial: RayTrial) -> str:
+    """As Tune has just written it into a file of the trial's, after those before."""
+    try:
+        text = Path(trial.error_file or "").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return _FAILURE.split(text)[-1]

@@ -28,7 +28,7 @@ class CandidateTrainable(tune.Trainable):
     def setup(  # type: ignore[override]
         self, config: dict[str, Any], *, data: ImageData, job: WorkerJob, pretrained: Pretrained, inbox: RemoteInbox
     ) -> None:
-        self._worker = Worker(job, data, inbox, pretrained=pretrained)
+        self._worker = Worker(job, data, inbox, pretrained=pretrained, own_process=True)
         self._worker.begin(TASK.validate_json(config[TASK_KEY]))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -6,12 +6,14 @@ Trainings note each of their steps, so that it is seen what was trained, not onl
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,7 @@ from cbam_search.running.executors.inline import InlineExecutor
 from cbam_search.running.executors.ray_tune import TuneExecutor
 from cbam_search.running.executors.remote_inbox import inbox_beside_driver
 from cbam_search.running.executors.simulated import SimulatedExecutor, Steps
+from cbam_search.running.last_words import BYTES_KEPT
 from cbam_search.running.worker import Worker, WorkerJob
 from cbam_search.running.worker_report import EvaluationTask, WorkerReport
 from cbam_search.training.config import TrainingConfig
@@ -182,6 +185,10 @@ def until_epoch(executor: Executor, number: int) -> list[ExecutorEvent]:
 def reports(happened: Sequence[ExecutorEvent], evaluation: str | None = None) -> list[WorkerReport]:
     found = [event for event in happened if isinstance(event, Reported)]
     return [event.report for event in found if evaluation is None or event.evaluation == evaluation]
+
+
+def first_death(happened: Sequence[ExecutorEvent]) -> int:
+    return next(number for number, event in enumerate(happened) if isinstance(event, WorkerLost))
 
 
 def epochs_of(happened: Sequence[ExecutorEvent], evaluation: str) -> list[int]:
@@ -439,7 +446,7 @@ def test_a_worker_that_dies_is_told_of_and_its_evaluation_goes_on(bench: Bench) 
         start(executor, bench, "deadly")
         happened = until_idle(executor)
     assert [type(event) for event in happened if not isinstance(event, Reported)] == [WorkerLost]
-    lost = happened.index(WorkerLost("deadly"))
+    lost = first_death(happened)
     assert epochs_of(happened[:lost], "deadly") == [1, 2]
     # Nothing was handed over of it yet.
     check_complete(happened[lost:], "deadly")
@@ -456,8 +463,7 @@ def test_after_a_worker_s_death_only_epochs_beyond_the_checkpoint_are_trained_ag
     with bench.executor() as executor:
         start(executor, bench, "deadly")
         happened = until_idle(executor)
-    assert WorkerLost("deadly") in happened
-    after = happened[happened.index(WorkerLost("deadly")) :]
+    after = happened[first_death(happened) :]
     assert epochs_of(after, "deadly") == list(range(known.epoch + 1, EPOCHS + 1))
     assert [epoch.epoch for epoch in read_epochs(bench.folder.epochs("deadly"))] == list(range(1, EPOCHS + 1))
 
@@ -467,9 +473,53 @@ def test_an_evaluation_that_all_workers_die_with_is_given_up(bench: RealBench) -
     with bench.executor() as executor:
         start(executor, bench, "always_deadly")
         happened = until_idle(executor)
-        assert happened == [WorkerLost("always_deadly")] * 3 + [WorkersDied("always_deadly")]
+        assert [type(event) for event in happened] == [WorkerLost] * 3 + [WorkersDied]
+        assert all("ended without a word" in event.death.reason for event in happened if not isinstance(event, Reported))
         start(executor, bench, "a")
         check_complete(until_idle(executor), "a")
+
+
+@RAY
+def test_the_reason_of_a_death_leads_to_the_line_that_caused_it(bench: RealBench) -> None:
+    with bench.executor() as executor:
+        start(executor, bench, "aborting")
+        happened = until_idle(executor)
+    last = happened[-1]
+    assert isinstance(last, WorkersDied)
+    assert re.fullmatch(r"Fatal Python error: Aborted \(net\.py:\d+, in note_step\): .*beyond repair", last.death.reason)
+    assert "in note_step" in last.death.details
+    assert len(last.death.details.encode()) <= BYTES_KEPT
+
+
+@RAY
+def test_a_worker_that_cannot_be_started_says_why(bench: RealBench) -> None:
+    bench.job = replace(bench.job, threads=-1)
+    with bench.executor() as executor:
+        start(executor, bench, "a")
+        happened = until_idle(executor)
+    last = happened[-1]
+    assert isinstance(last, WorkersDied)
+    assert last.death.reason == "RuntimeError: set_num_threads expects a positive integer"
+
+
+@with_workers
+@pytest.mark.parametrize("name", ["leaving", "interrupting"])
+def test_what_is_meant_to_end_a_process_ends_its_evaluation_alone(bench: RealBench, name: str) -> None:
+    """Where Ctrl-C can be the reader's, in this process, it stays that."""
+    if isinstance(bench, InlineBench) and name == "interrupting":
+        with bench.executor() as executor, pytest.raises(KeyboardInterrupt):
+            start(executor, bench, name)
+            until_idle(executor)
+        return
+    with bench.executor() as executor:
+        start(executor, bench, name)
+        happened = until_idle(executor)
+        start(executor, bench, "a")
+        check_complete(until_idle(executor), "a")
+    outcome = reports(happened, name)[-1].outcome
+    assert outcome is not None
+    kind = "SystemExit" if name == "leaving" else "KeyboardInterrupt"
+    assert re.fullmatch(rf"{kind} at net\.py:\d+(: 3)?", outcome.reason or "")
 
 
 @RAY
@@ -484,7 +534,7 @@ def test_a_worker_that_dies_between_two_evaluations_costs_none(bench: RealBench,
         if no_more:
             executor.no_more_tasks()
         happened = until_idle(executor)
-    assert [event for event in happened if not isinstance(event, Reported)] == [WorkerLost("b")]
+    assert [type(event) for event in happened if not isinstance(event, Reported)] == [WorkerLost]
     check_complete(happened, "b")
 
 

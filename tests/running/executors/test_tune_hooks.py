@@ -50,6 +50,9 @@ class Listener:
     def worker_lost(self, ray_id: str) -> None:
         self.heard.append(("worker_lost", ray_id))
 
+    def error(self, ray_id: str, told: str) -> None:
+        self.heard.append(("error", ray_id, told))
+
     def interrupted(self) -> bool:
         return self.ends_now
 
@@ -57,8 +60,9 @@ class Listener:
 class RayTrial:
     """As much of one as the hooks look at."""
 
-    def __init__(self, trial_id: str) -> None:
+    def __init__(self, trial_id: str, error_file: Path | None = None) -> None:
         self.trial_id = trial_id
+        self.error_file = error_file and str(error_file)
 
 
 @pytest.fixture
@@ -120,6 +124,14 @@ def test_the_scheduler_does_as_it_is_told(listener: Listener, goes_on: bool, dec
 def test_a_worker_that_is_replaced_is_told_of(listener: Listener) -> None:
     TuneWorkerDeaths(listener).on_trial_recover(3, [], RayTrial("a"))  # type: ignore[arg-type]
     assert listener.heard == [("worker_lost", "a")]
+
+
+def test_the_last_error_of_a_trial_is_told_of(listener: Listener, tmp_path: Path) -> None:
+    file = tmp_path / "error.txt"
+    file.write_text("Failure # 1 (occurred at now)\nfirst\nFailure # 2 (occurred at now)\nsecond\nline\n")
+    TuneScheduler(listener).on_trial_error(None, RayTrial("a", file))  # type: ignore[arg-type]
+    TuneScheduler(listener).on_trial_error(None, RayTrial("b", tmp_path / "none"))  # type: ignore[arg-type]
+    assert listener.heard == [("error", "a", "second\nline\n"), ("error", "b", "")]
 
 
 def test_all_ends_once_it_is_interrupted(listener: Listener) -> None:
