@@ -9,6 +9,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from cbam_search.cache_folder import cache_folder
@@ -71,13 +72,9 @@ def _written(text: str) -> Path | None:
 
 def _folders() -> Iterator[Path]:
     """Where it may lie, each made if need be."""
-    try:
+    with suppress(OSError):  # no temporary folder can be written
         yield Path(tempfile.gettempdir())
-    except OSError:  # no temporary folder can be written
-        pass
-    try:
+    with suppress(OSError, UserError):
         folder = cache_folder("errors")
         folder.mkdir(parents=True, exist_ok=True)
         yield folder
-    except (OSError, UserError):
-        pass

@@ -15,13 +15,17 @@ from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from cbam_search.errors import RecordsError, UserError
+from cbam_search.errors import CbamSearchError, RecordsError, UserError
+from cbam_search.records.damage import unreadable
 from cbam_search.records.folder import StudyFolder
+from cbam_search.records.sqlite_reading import read_only
+from cbam_search.safe_text import reason
 from cbam_search.variables import VARIABLE, required, with_variables
 
 _SETTING = "records.storage"
+_PUT_BACK = "Put back a copy of it"
 _PASSWORD_VARIABLE = re.compile(rf"(?<=:){VARIABLE.pattern}(?=@)")
 
 
@@ -55,8 +59,12 @@ def open_storage(url: str | None, folder: StudyFolder) -> RDBStorage:
     except UserError:
         raise
     except Exception as error:
-        # The error's own words may hold the password.
-        why = f"the package {error.name} is not installed" if isinstance(error, ImportError) else type(error).__name__
+        if isinstance(error, ImportError):
+            why = f"the package {error.name} is not installed"
+        elif url.startswith("sqlite"):
+            why = _why(error)
+        else:  # the error's own words may hold the password
+            why = type(error).__name__
         raise UserError(f"records.storage {redacted(url)} cannot be opened: {why}") from None
 
 
@@ -66,10 +74,65 @@ def storage_errors() -> Iterator[None]:
     try:
         yield
     except (StorageInternalError, SQLAlchemyError) as error:
-        reason = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
-        # What was to be written, and the address with its password, stand in the error's own words.
-        why = str(getattr(reason, "orig", None) or type(reason).__name__).partition("\n")[0]
-        raise RecordsError(f"the study's storage of trials cannot be written: {why}") from error
+        raise RecordsError(f"the study's storage of trials cannot be written: {_why(error)}") from error
+
+
+@contextmanager
+def storage_to_read(url: str | None, folder: StudyFolder) -> Iterator[RDBStorage | None]:
+    """The storage at `url`, for who changes nothing in it; None where its SQLite file is not made yet.
+
+    Also where nothing may be written. Raises RecordsError where the storage is damaged, UserError where it cannot be reached.
+    """
+    database = _sqlite_file(url, folder)
+    if database is None:
+        storage = open_storage(url, folder)
+        try:
+            yield storage
+        finally:
+            _close(storage)
+        return
+    try:
+        if not database.exists() or not database.stat().st_size:
+            yield None
+            return
+        with read_only(database) as connect:
+            storage = RDBStorage("sqlite://", engine_kwargs={"creator": connect}, skip_table_creation=True)
+            try:
+                yield storage
+            finally:
+                _close(storage)
+    except CbamSearchError:
+        raise
+    except OSError as error:
+        raise unreadable(database, error, _PUT_BACK) from error
+    except Exception as error:
+        raise RecordsError(f"{database} cannot be read: {_why(error)}. {_PUT_BACK}") from error
+
+
+def _close(storage: RDBStorage) -> None:
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+def _sqlite_file(url: str | None, folder: StudyFolder) -> Path | None:
+    """The file of a SQLite storage; None for another one."""
+    if url is None:
+        return folder.database
+    try:
+        resolved = make_url(_resolve_variables(url))
+    except ArgumentError:
+        return None
+    if resolved.get_backend_name() != "sqlite" or not _names_file(resolved):
+        return None
+    return Path(_beside_yaml(resolved, folder).database or "")
+
+
+def _why(error: Exception) -> str:
+    """In the database's own words, without what was to be written and the address with its password."""
+    cause = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
+    if isinstance(cause, SQLAlchemyError):
+        return str(getattr(cause, "orig", None) or type(cause).__name__).partition("\n")[0]
+    return reason(cause)
 
 
 def redacted(url: str) -> str:
@@ -103,6 +166,11 @@ def _resolve_variables(url: str) -> str:
 
 def _beside_yaml(url: URL, folder: StudyFolder) -> URL:
     """The same file wherever a command is typed."""
-    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
+    if not _names_file(url):
         return url
-    return url.set(database=str(Path(folder.read_manifest().yaml_folder) / url.database))
+    return url.set(database=str(Path(folder.read_manifest().yaml_folder) / str(url.database)))
+
+
+def _names_file(url: URL) -> bool:
+    """Whether a SQLite URL names a file by its path."""
+    return bool(url.database) and url.database != ":memory:" and not str(url.database).startswith("file:")
