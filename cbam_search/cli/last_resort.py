@@ -26,7 +26,8 @@ def told(error: BaseException) -> str:
     Where no file can be written, the traceback follows on further lines.
     """
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
-        return f"the disk is full: {reason(error)}. Make room, then try again"
+        where = "the disk" if error.filename else "the disk, or what the output goes to,"
+        return f"{where} is full: {reason(error)}. Make room, then try again"
     details = without_secrets(_details(error))
     file = _written(details)
     return f"{_sentence(error)}. For a report of it: {file}" if file else f"{_sentence(error)}\n{details}"

@@ -36,24 +36,20 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
 
 def _read_pipe(descriptor: int, limit: int) -> bytes:
-    content = b""
+    content, somebody_came = b"", False
     deadline = time.monotonic() + PIPE_SECONDS
     while len(content) < limit:
         try:
             piece = os.read(descriptor, limit - len(content))
         except BlockingIOError:  # who writes has nothing to say yet
             piece = None
-        if piece == b"" and content:
+        if piece == b"" and (content or somebody_came):
             break
-        if piece:
-            content += piece
-            continue
-        # Nothing yet, and an empty piece where nobody has come to write.
-        ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
-            raise OSError(f"nothing came through this pipe for {PIPE_SECONDS:.0f} s")
-        if piece == b"":
-            break
+        content += piece or b""
+        if not piece:  # also an empty one, where nobody has come to write yet
+            somebody_came, _, _ = map(bool, select.select([descriptor], [], [], max(0.0, deadline - time.monotonic())))
+            if not somebody_came:
+                raise OSError(f"nothing came through this pipe for {PIPE_SECONDS:.0f} s")
     return content
 
 
