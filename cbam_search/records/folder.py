@@ -177,7 +177,7 @@ class StudyFolder:
 
     def _require_writable(self) -> None:
         """Raise UserError where a file of the study may not be changed: half a study must not be driven."""
-        for path in (self.path, self.ledger, self.database, self.lease, self.evaluations):
+        for path in (self.path, self.ledger, self.database, self.lease, self.evaluations, self.log):
             needed = os.W_OK | os.X_OK if path.is_dir() else os.W_OK
             if path.exists() and not os.access(path, needed):
                 why = errno.EROFS if os.statvfs(path).f_flag & os.ST_RDONLY else errno.EACCES
