@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
@@ -12,10 +13,9 @@ from typing import Any
 
 import typer
 
-from cbam_search.cli.output import cannot_be_written, let_go
+from cbam_search.cli.output import let_go
 from cbam_search.errors import StudyInterrupted
 from cbam_search.running.signals import ENDING, ended_by_signals
-from cbam_search.safe_text import reason
 
 EXIT_CODES_OF_SIGNALS = 128
 """From there on."""
@@ -36,15 +36,9 @@ def ending(command: Callable[..., None]) -> Callable[..., None]:
                 typer.echo(error, err=True)
             raise typer.Exit(code) from None
         except BrokenPipeError:
-            # The reader of our output (head, less) is gone; nothing is left to say.
+            # The reader of our output (head, less) is gone; nothing is left to say. Typer would make it a plain failure.
             let_go(sys.stdout)
             raise typer.Exit(EXIT_CODE_OF_CLOSED_OUTPUT) from None
-        except OSError as error:
-            if not cannot_be_written(sys.stdout):
-                raise
-            let_go(sys.stdout)
-            typer.echo(f"error: the output cannot be written: {reason(error)}", err=True)
-            raise typer.Exit(1) from None
 
     return run
 
@@ -59,8 +53,10 @@ def leave_at_once_after_a_signal(code: object) -> None:
         os._exit(code)
 
 
-def by_default_from_here() -> None:
-    """Signals kill the process: all that is left is Python's own way out, which tells of a Ctrl-C with a traceback."""
+def leave_at_once_on_signals(code: int) -> None:
+    """All is done: a signal while Python shuts down would only bring a traceback. One that is ignored stays so."""
+    if threading.current_thread() is not threading.main_thread():
+        return
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, lambda _number, _frame: os._exit(code))

@@ -1,57 +1,69 @@
-"""`cbam-search`: the list of commands, and how errors become exit codes.
+"""The way into the command line and out of it: how errors become sentences and exit codes.
 
 Exit codes:
 
 - 0: done
-- 1: the study or the program failed
+- 1: the study, the program or the machine failed
 - 2: something the reader can fix
 - 130: Ctrl-C, or `cbam-search stop`; 143: SIGTERM; 129: SIGHUP; 141: nobody reads the output any more
 - `status RUN`: 0 complete, 1 failed, 3 running, 4 interrupted; `stop --timeout`: 3 where the study still runs
 
-Nothing heavy is imported before a command needs it.
+An error is a sentence on stderr. Stdout stays empty then, with `--json` too.
+
+This module imports next to nothing, so that Ctrl-C during the imports of the commands ends as it does later.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
+from typing import NoReturn
 
-import typer
-
-from cbam_search.cli.ending import by_default_from_here, ending, leave_at_once_after_a_signal
-from cbam_search.cli.output import open_missing_streams
-from cbam_search.cli.plans import plan
-from cbam_search.cli.spaces import cost, schema, tables, validate
-from cbam_search.cli.studies import export, front, launch, resume, track
-from cbam_search.cli.tabulate_command import tabulate
-from cbam_search.cli.watching import logs, status, stop
+from cbam_search.cli.streams import finish_output, prepare_streams, say
 from cbam_search.errors import CbamSearchError, UserError
 
-app = typer.Typer(
-    name="cbam-search",
-    help="Find out whether attention pays in your image classifier: in which blocks, of which kind (SE, CBAM, ECA, BAM, "
-    "Global Context, Coordinate Attention), with which settings, and at what cost. In ResNets, ResNeXts, MobileNets and "
-    "networks of your own.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-for command in (launch, resume, status, stop, logs, front, export, track, validate, plan, tabulate, cost, tables, schema):
-    app.command()(ending(command))
+FAILED, MENDABLE, INTERRUPTED = 1, 2, 128 + signal.SIGINT
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command line and exit."""
-    open_missing_streams()
     try:
-        app()
+        prepare_streams()
+        code = _run()
+        if problem := finish_output():
+            code = code or _output_failed(problem)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    from cbam_search.cli.ending import leave_at_once_after_a_signal, leave_at_once_on_signals
+
+    leave_at_once_after_a_signal(code)
+    leave_at_once_on_signals(code or INTERRUPTED)
+    sys.exit(code)
+
+
+def _run() -> int:
+    try:
+        from cbam_search.cli.commands import app
+
+        app(prog_name="cbam-search")
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else FAILED if done.code else 0
     except CbamSearchError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(2 if isinstance(error, UserError) else 1)
-    except KeyboardInterrupt:  # before the command itself began
-        sys.exit(130)
-    except SystemExit as end:
-        leave_at_once_after_a_signal(end.code)
-        raise
-    finally:
-        by_default_from_here()
+        say(f"error: {error}")
+        return MENDABLE if isinstance(error, UserError) else FAILED
+    except Exception as error:
+        if isinstance(error, OSError) and (problem := finish_output()):
+            return _output_failed(problem)
+        from cbam_search.cli.last_resort import told
+
+        say(f"error: {told(error)}")
+        return FAILED
+    return 0
+
+
+def _output_failed(problem: OSError) -> int:
+    """A reader of our output that is gone (head, less) needs no word."""
+    if isinstance(problem, BrokenPipeError):
+        return 128 + signal.SIGPIPE
+    say(f"error: the output cannot be written: {problem.strerror or problem}")
+    return FAILED

@@ -1,4 +1,4 @@
-"""Standard output that a study outlasts: a reader who is gone, a disk that is full, a stream that was never open."""
+"""Standard output that a study outlasts: a reader who is gone, a disk that is full."""
 
 from __future__ import annotations
 
@@ -46,15 +46,6 @@ class SteadyOutput:
                 print(f"nothing more is printed, and the study goes on: {reason(error)}", file=sys.stderr)  # noqa: T201
 
 
-def cannot_be_written(stream: TextIO) -> bool:
-    """Whether what was printed last could not be."""
-    try:
-        stream.flush()
-    except OSError:
-        return True
-    return False
-
-
 def let_go(stream: TextIO) -> None:
     """From now on nothing that is written to the stream comes anywhere, nor what it still holds."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -62,18 +53,3 @@ def let_go(stream: TextIO) -> None:
     os.close(nowhere)
     with suppress(OSError):
         stream.flush()
-
-
-def open_missing_streams() -> None:
-    """Streams that whoever started this process had closed: others' files and sockets must not come by their numbers."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:
-            opened = os.open(os.devnull, os.O_RDWR)
-            if opened != number:
-                os.dup2(opened, number)
-                os.close(opened)
-            os.set_inheritable(number, True)
-        if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))

@@ -27,12 +27,13 @@ def plan(
     allow_code: AllowCode = False,
 ) -> None:
     """Print how large a YAML file's space is, what its networks cost, how long the search would take here, and warnings."""
-    from cbam_search.report.figures.plan import check_picture, plan_picture
     from cbam_search.report.plan_json import plan_json
     from cbam_search.report.terminal.plan import plan_text
     from cbam_search.study.make_plan import StandIn, make_plan
 
     if picture is not None:
+        from cbam_search.report.figures.plan import check_picture, plan_picture
+
         check_picture(picture)
     made = make_plan(space, allow_code=allow_code, probe=probe, stand_in=StandIn(image_size, classes, channels))
     typer.echo(json.dumps(plan_json(made)) if as_json else plan_text(made))

@@ -37,7 +37,7 @@ def status(
             typer.echo(statuses_text(every) or nothing)
         return
     found = read_status(find_study(run))
-    typer.echo(found.model_dump_json() if as_json else status_text(found))
+    typer.echo(json.dumps(found.model_dump(mode="json")) if as_json else status_text(found))
     raise typer.Exit(EXIT_CODES[found.state.value])
 
 

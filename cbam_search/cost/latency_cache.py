@@ -15,19 +15,26 @@ from typing import Any
 from cbam_search.cache_folder import cache_folder
 from cbam_search.cost.latency import LatencySetting, Ratio
 from cbam_search.durable import write_once
+from cbam_search.errors import UserError
 
 _FORMAT = 1
 
 
-def default_folder() -> Path:
-    """Beside the cache of images."""
-    return cache_folder("latency")
+def default_folder() -> Path | None:
+    """Beside the cache of images; None for a user without a folder for caches: measuring anew costs time, nothing else."""
+    try:
+        return cache_folder("latency")
+    except UserError:
+        return None
 
 
 class LatencyCache:
-    """What is known in `folder`. A file is written once; who comes second gets what is there."""
+    """What is known in `folder`. A file is written once; who comes second gets what is there.
 
-    def __init__(self, folder: Path) -> None:
+    Without a folder nothing is kept.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
     def ratio(self, setting: LatencySetting, digest: str) -> Ratio | None:
@@ -49,13 +56,15 @@ class LatencyCache:
         kept = self.nominal_ms(setting)
         return milliseconds if kept is None else kept
 
-    def _path(self, key: dict[str, Any]) -> Path:
-        return self._folder / f"{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()}.json"
+    def _path(self, folder: Path, key: dict[str, Any]) -> Path:
+        return folder / f"{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()}.json"
 
     def _read(self, key: dict[str, Any]) -> dict[str, Any] | None:
         """None for a file that is damaged, too: measuring again mends it."""
+        if self._folder is None:
+            return None
         try:
-            content = json.loads(self._path(key).read_text(encoding="utf-8"))
+            content = json.loads(self._path(self._folder, key).read_text(encoding="utf-8"))
             measured = content["measured"]
             whole = isinstance(measured, dict) and all(float(value) >= 0 for value in measured.values())
         except (OSError, ValueError, KeyError, TypeError):
@@ -63,7 +72,9 @@ class LatencyCache:
         return measured if whole else None
 
     def _write(self, key: dict[str, Any], measured: dict[str, float]) -> None:
-        path = self._path(key)
+        if self._folder is None:
+            return
+        path = self._path(self._folder, key)
         if path.exists() and self._read(key) is None:
             path.unlink(missing_ok=True)
         write_once(path, json.dumps({"of": key, "measured": measured}, indent=1) + "\n")

@@ -18,6 +18,7 @@ from cbam_search.export.model_text import ImageFormat, model_text
 from cbam_search.export.network_source import OWN_FILE, NetworkSource, network_source
 from cbam_search.export.verification import verify
 from cbam_search.own_code import NO_CODE, CodePermission
+from cbam_search.safe_text import printable, reason
 
 FILES = frozenset({"model.py", "weights.safetensors", "architecture.json", "README.md"})
 """With the user's own function, OWN_FILE too."""
@@ -61,8 +62,7 @@ def write_module(
     An earlier export there is replaced, any other folder that is not empty is refused. Raises ExportError, and what `build`
     raises.
     """
-    output = output.expanduser().absolute()
-    _refuse_other_folders(output)
+    output = _checked(output)
     source = network_source(architecture, code)
     network = source.trained(weights)
     images = ImageFormat(tuple(class_names), tuple(mean), tuple(max(value, SMALLEST_STD) for value in std), image_size)
@@ -111,6 +111,18 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
+def _checked(output: Path) -> Path:
+    """Its absolute path; raises ExportError where no export can be put there."""
+    try:
+        output = output.expanduser().absolute()
+        _refuse_other_folders(output)
+    except (OSError, RuntimeError, ValueError) as error:  # a home that is unknown, or a name that no file can have
+        if isinstance(error, ExportError):
+            raise
+        raise ExportError(f"no module can be written to {printable(output)}: {reason(error)}") from None
+    return output
+
+
 def _refuse_other_folders(output: Path) -> None:
     if not output.exists():
         return
@@ -141,4 +153,4 @@ def _replaced_when_complete(output: Path) -> Iterator[Path]:
                 replaced.rename(output)
             shutil.rmtree(replaced, ignore_errors=True)
     except OSError as error:
-        raise ExportError(f"cannot write {output}: {error.strerror or error}") from error
+        raise ExportError(f"cannot write {output}: {reason(error)}") from error

@@ -1,8 +1,12 @@
-"""What is wrong with a damaged file, for the message that names it."""
+"""What is wrong with a file that is damaged or cannot be read, for the message that names it."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import ValidationError
+
+from cbam_search.errors import RecordsError, UserError
 
 
 def reason(error: Exception) -> str:
@@ -17,3 +21,10 @@ def reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
     return str(error)
+
+
+def unreadable(path: Path, error: Exception, mend: str) -> RecordsError | UserError:
+    """What to raise where a file of a study cannot be read. mend: what to do, in a sentence, where it is damaged or gone."""
+    if isinstance(error, PermissionError):
+        return UserError(f"{path} may not be read: {reason(error)}. Read it as the user who made it, or let them allow it")
+    return RecordsError(f"{path} cannot be read: {reason(error)}. {mend}")

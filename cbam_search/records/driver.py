@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cbam_search.durable import write_once
 from cbam_search.errors import RecordsError, UserError
+from cbam_search.records.damage import unreadable
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.process import ProcessIdentity, this_process
 
@@ -92,12 +93,12 @@ def last_generation(folder: StudyFolder) -> int:
     except FileNotFoundError:
         return 0
     except OSError as error:
-        raise RecordsError(f"{folder.lease} cannot be read: {error.strerror}") from error
+        raise unreadable(folder.lease, error, "Nobody can tell who drives the study") from error
     return max((int(found[1]) for name in names if (found := _GENERATION.fullmatch(name))), default=0)
 
 
 def read_lease(folder: StudyFolder, generation: int) -> LeaseRecord:
-    """Raises RecordsError where the file is damaged or cannot be read."""
+    """Raises RecordsError where the file is damaged or cannot be read, UserError where this user may not read it."""
     path = lease_file(folder, generation)
     try:
         return LeaseRecord.model_validate_json(path.read_bytes())
@@ -108,7 +109,7 @@ def read_lease(folder: StudyFolder, generation: int) -> LeaseRecord:
             f"study, remove that file, and try again"
         ) from None
     except OSError as error:
-        raise RecordsError(f"{path} cannot be read: {error.strerror}") from error
+        raise unreadable(path, error, "Nobody can tell who drives the study") from error
 
 
 def standing_of(record: LeaseRecord, now_seconds: float) -> Standing:
@@ -123,7 +124,7 @@ def standing_of(record: LeaseRecord, now_seconds: float) -> Standing:
 def driver_of(folder: StudyFolder, *, clock: Clock = time.time) -> Driver | None:
     """Who took charge of the study last, and what is known of it; None where the study never had a lease.
 
-    Only reads. Raises RecordsError where the lease file is damaged.
+    Only reads. Raises what `read_lease` raises.
     """
     generation = last_generation(folder)
     if not generation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -14,11 +15,12 @@ from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
 from cbam_search.durable import write_atomically, write_once
-from cbam_search.errors import RecordsError, StudyBusyError, StudyNotFoundError, UserError
-from cbam_search.records.damage import reason
+from cbam_search.errors import CbamSearchError, StudyBusyError, StudyNotFoundError, UserError
+from cbam_search.records.damage import unreadable
 from cbam_search.records.manifest import StudyManifest, name_problem
 from cbam_search.records.older import completed, refuse_newer
 from cbam_search.registry import unknown_name
+from cbam_search.safe_text import printable, reason
 
 EvaluationFile = Literal["checkpoint", "weights", "predictions"]
 STUDIES_VARIABLE = "CBAM_SEARCH_STUDIES"
@@ -131,24 +133,25 @@ class StudyFolder:
         return f"cbam-search stop {shlex.quote(self.run)}"
 
     def read_manifest(self) -> StudyManifest:
-        """The manifest, with the references that were fixed since; raises RecordsError when one of them is damaged."""
+        """The manifest, with the references that were fixed since.
+
+        Raises RecordsError when one of them is damaged, UserError where this user may not read them.
+        """
         try:
             content = json.loads(self.manifest.read_bytes())
             refuse_newer(content, self.path)
             manifest = StudyManifest.model_validate(completed(content, self.resolved_yaml))
-        except (OSError, ValueError) as error:
-            if isinstance(error, UserError):
-                raise
-            raise RecordsError(f"{self.manifest} cannot be read: {reason(error)}. Put back a copy of it") from error
+        except UserError:
+            raise
+        except (OSError, ValueError, RecursionError) as error:
+            raise unreadable(self.manifest, error, "Put back a copy of it") from error
         try:
             return manifest.with_references(_REFERENCES.validate_json(self.references.read_bytes()))
         except FileNotFoundError:
             return manifest
         except (OSError, ValueError) as error:
-            raise RecordsError(
-                f"{self.references} cannot be read: {reason(error)}. Put back a copy of it, or delete it: a resume works it "
-                f"out again"
-            ) from error
+            mend = "Put back a copy of it, or delete it: a resume works it out again"
+            raise unreadable(self.references, error, mend) from error
 
     def fix_references(self, references: Mapping[str, float]) -> None:
         """Once for the study: from now on every reader of the manifest sees them."""
@@ -159,6 +162,7 @@ class StudyFolder:
 
     def lock(self) -> FileLock:
         """Take charge of the study; raises StudyBusyError when another process has, UserError where nothing can be written."""
+        self._require_writable()
         lock = FileLock(self.path / "lock", timeout=0)
         try:
             lock.acquire()
@@ -168,10 +172,19 @@ class StudyFolder:
                 f"Wait for it, or end it ({self.stop_command}), then try again"
             ) from None
         except OSError as error:
-            raise UserError(
-                f"the study in {self.path} cannot be driven from here: {error.strerror}: {error.filename}"
-            ) from None
+            raise UserError(f"the study in {self.path} cannot be driven from here: {reason(error)}") from None
         return lock
+
+    def _require_writable(self) -> None:
+        """Raise UserError where a file of the study may not be changed: half a study must not be driven."""
+        for path in (self.path, self.ledger, self.database, self.lease, self.evaluations, self.log):
+            needed = os.W_OK | os.X_OK if path.is_dir() else os.W_OK
+            if path.exists() and not os.access(path, needed):
+                why = errno.EROFS if os.statvfs(path).f_flag & os.ST_RDONLY else errno.EACCES
+                raise UserError(
+                    f"the study in {self.path} cannot be driven or sent to MLflow from here: {os.strerror(why)}: {path}. Do it "
+                    f"as the user and on the machine that may write there"
+                )
 
 
 def studies_folder() -> Path:
@@ -205,31 +218,63 @@ def _free_path(parent: Path, name: str) -> Path:
 
 
 def find_study(run: str, parent: Path | None = None) -> StudyFolder:
-    """The study that `run` means: `latest`, a folder, or a name in `parent`; raises StudyNotFoundError."""
+    """The study that `run` means: `latest`, a folder, or a name in `parent`.
+
+    Raises StudyNotFoundError, and UserError where the folder that it may be in cannot be looked into.
+    """
     parent = parent or studies_folder()
+    if run != "latest":
+        for path in (Path(run), parent / run):
+            if _is_study(path):
+                return StudyFolder(path.resolve())
     known = studies_in(parent)
     if run == "latest":
         if not known:
             raise StudyNotFoundError(f"there is no study in the folder {parent}. Start one with: cbam-search launch SPACE.yaml")
         return max(known, key=_created_seconds)
-    for path in (Path(run), parent / run):
-        if (path / "study.json").is_file():
-            return StudyFolder(path.resolve())
-    names = tuple(folder.path.name for folder in known)
-    hint = unknown_name("study", run, names) if names else f"no study '{run}', and none at all in {parent}"
+    names, shown = tuple(folder.path.name for folder in known), printable(run)
+    hint = unknown_name("study", shown, names) if names else f"no study '{shown}', and none at all in {parent}"
     raise StudyNotFoundError(f"{hint}. Give a name, a study's folder, or 'latest'; ${STUDIES_VARIABLE} says where to look")
+
+
+def _is_study(path: Path) -> bool:
+    """Whether this folder holds a study; raises UserError where that may not be looked at."""
+    try:
+        return (path / "study.json").is_file()
+    except PermissionError as error:
+        raise UserError(
+            f"{printable(path)} may not be looked into: {error.strerror}. Do it as the user who made it, or let them allow it"
+        ) from None
+    except (OSError, ValueError):  # a name that is too long
+        return False
 
 
 def _created_seconds(folder: StudyFolder) -> float:
     try:
         return folder.read_manifest().created_seconds
-    except (RecordsError, UserError):
+    except CbamSearchError:
         # A damaged study must not hide the others; named, it is reported.
         return 0.0
 
 
 def studies_in(parent: Path) -> list[StudyFolder]:
-    """The studies of a folder, by name; none where there is no such folder."""
-    if not parent.is_dir():
+    """The studies of a folder, by name; none where there is no such folder.
+
+    A folder that may not be looked into counts, if a study can have its name. Raises UserError where `parent` cannot be listed.
+    """
+    try:
+        paths = sorted(parent.iterdir())
+    except FileNotFoundError:
         return []
-    return [StudyFolder(path.parent.resolve()) for path in sorted(parent.glob("*/study.json"))]
+    except OSError as error:
+        raise UserError(
+            f"the folder of studies, {parent}, cannot be read: {error.strerror}. ${STUDIES_VARIABLE} says where to look"
+        ) from None
+    return [StudyFolder(path.resolve()) for path in paths if _may_be_study(path)]
+
+
+def _may_be_study(path: Path) -> bool:
+    try:
+        return _is_study(path)
+    except UserError:
+        return name_problem(path.name) is None

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from cbam_search.durable import write_atomically, write_once
-from cbam_search.errors import LeaseLostError, RecordsError, StudyBusyError
+from cbam_search.errors import LeaseLostError, RecordsError, StudyBusyError, UserError
 from cbam_search.records.driver import (
     AHEAD_SECONDS,
     HEARTBEAT_SECONDS,
@@ -157,7 +157,7 @@ class Lease:
         """A file that is damaged or gone is: written anew, it is whole."""
         try:
             found = read_lease(self.guard.folder, self.generation)
-        except RecordsError:
+        except (RecordsError, UserError):
             return True
         own = ("host", "process", "process_started", "since_seconds")
         return all(getattr(found, name) == getattr(self._record, name) for name in own)
@@ -227,7 +227,7 @@ def _lost(folder: StudyFolder, generation: int) -> str:
     try:
         taken = read_lease(folder, generation)
         who, when = f"another driver ({taken.name})", f" at {_moment(taken.since_seconds)}"
-    except RecordsError:
+    except (RecordsError, UserError):
         who, when = "another driver", ""
     return f"{who} took over the study in {folder.path}{when}; this one writes nothing more and ends"
 

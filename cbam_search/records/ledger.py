@@ -10,10 +10,11 @@ from pathlib import Path
 
 from cbam_search.durable import cut_torn_line
 from cbam_search.errors import RecordsError
-from cbam_search.records.damage import reason
+from cbam_search.records.damage import reason, unreadable
 from cbam_search.records.events import EVENT, Event
 
 Listener = Callable[[Event], None]
+_MEND = "Put back a copy of it"
 
 
 class Ledger:
@@ -25,8 +26,11 @@ class Ledger:
         self.check = check
         self._listeners: list[Listener] = []
         self._lock = threading.Lock()
-        cut_torn_line(path)
-        self._file = path.open("ab")
+        try:
+            cut_torn_line(path)
+            self._file = path.open("ab")
+        except OSError as error:
+            raise unreadable(path, error, _MEND) from error
 
     def subscribe(self, listener: Listener) -> None:
         """Have `listener` called with each event, after it is on disk, in the thread that appends."""
@@ -54,11 +58,16 @@ class Ledger:
 def read_events(path: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
     """Events from byte `offset` on, each with the offset after it; stops before a line that is still being written.
 
-    Raises RecordsError for a line that is whole but not an event.
+    Raises RecordsError for a line that is whole but not an event, and where the file cannot be read; UserError where this user
+    may not read it.
     """
-    if not path.exists():
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
         return
-    with path.open("rb") as file:
+    except OSError as error:
+        raise unreadable(path, error, _MEND) from error
+    with file:
         file.seek(offset)
         for line in file:
             if not line.endswith(b"\n"):

@@ -26,7 +26,8 @@ def refuse_newer(manifest: Any, folder: Path) -> None:
     """Raise NewerStudyError for a manifest, as JSON, of a later schema than this version writes."""
     found = manifest.get("schema_version", 1) if isinstance(manifest, dict) else 1
     if isinstance(found, int) and found > SCHEMA_VERSION:
-        made_by = manifest.get("versions", {}).get("cbam-search", "a newer version")
+        versions = manifest.get("versions")
+        made_by = versions.get("cbam-search", "a newer version") if isinstance(versions, dict) else "a newer version"
         raise NewerStudyError(
             f"the study in {folder} was made by cbam-search {made_by} and needs that version or a newer one: its records have "
             f"schema {found}, and this build, {version('cbam-search')}, reads up to {SCHEMA_VERSION}"

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import create_engine, event
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.engine import URL
 
-from cbam_search.errors import RecordsError, UserError
+from cbam_search.errors import CbamSearchError, RecordsError, UserError
 from cbam_search.records.bounded_connection import bounded
+from cbam_search.records.damage import unreadable
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.patience import PatientStorage
-from cbam_search.safe_text import HIDDEN, printable, without_secrets
-from cbam_search.variables import VARIABLE, required, with_known_variables, with_variables
+from cbam_search.records.sqlite_reading import read_only
+from cbam_search.records.storage_errors import why
+from cbam_search.records.storage_url import redacted, server_url, sqlite_file, sqlite_url, storage_name
 
 LOCKED_SECONDS_AT_MOST = 10.0
-_SETTING = "records.storage"
-_PASSWORD_VARIABLE = re.compile(rf"(?<=:){VARIABLE.pattern}(?=@)")
+_PUT_BACK = "Put back a copy of it"
 
 
 class StudyStorage(_CachedStorage):
@@ -49,93 +45,71 @@ def open_storage(url: str | None, folder: StudyFolder) -> RDBStorage:
 
     Raises UserError when the storage cannot be reached or opened.
     """
-    if url is None:
-        url = f"sqlite:///{folder.database.absolute()}"
-    try:
-        resolved = make_url(_resolve_variables(url))
-        if resolved.get_backend_name() == "sqlite":
-            return _sqlite(_beside_yaml(resolved, folder).render_as_string(hide_password=False))
-        return _server(resolved)
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f"records.storage {redacted(url)} cannot be opened: {_why(error, url)}") from None
+    with _opening(url, storage_name(url, folder)):
+        server = server_url(url) if url else None
+        return _sqlite(sqlite_url(url, folder)) if server is None else _server(server)
 
 
 def require_server(url: str | None) -> None:
     """Return once a database that is a server has let us in; nothing to do for SQLite. Raises UserError within 20 s."""
     if url is None:
         return
-    try:
-        resolved = make_url(_resolve_variables(url))
-        if resolved.get_backend_name() == "sqlite":
+    with _opening(url, redacted(url)):
+        server = server_url(url)
+        if server is None:
             return
-        engine = create_engine(resolved, **bounded(resolved))
+        engine = create_engine(server, **bounded(server))
         try:
             engine.connect().close()
         finally:
             engine.dispose()
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f"records.storage {redacted(url)} cannot be opened: {_why(error, url)}") from None
 
 
 @contextmanager
-def storage_errors(where: object = "") -> Iterator[None]:
-    """Raise RecordsError where the storage of trials fails in a study that runs: a full disk, a database that is gone.
+def storage_to_read(url: str | None, folder: StudyFolder) -> Iterator[RDBStorage | None]:
+    """The storage at `url`, for who changes nothing in it; None where its SQLite file is not made yet.
 
-    where: it is, for the message.
+    Also where nothing may be written. Raises RecordsError where the storage is damaged, UserError where it cannot be reached.
     """
+    database = sqlite_file(url, folder)
+    if database is None:
+        storage = open_storage(url, folder)
+        try:
+            yield storage
+        finally:
+            _close(storage)
+        return
+    try:
+        if not database.exists() or not database.stat().st_size:
+            yield None
+            return
+        with read_only(database) as connect:
+            storage = RDBStorage("sqlite://", engine_kwargs={"creator": connect}, skip_table_creation=True)
+            try:
+                yield storage
+            finally:
+                _close(storage)
+    except CbamSearchError:
+        raise
+    except OSError as error:
+        raise unreadable(database, error, _PUT_BACK) from error
+    except Exception as error:
+        raise RecordsError(f"{database} cannot be read: {why(error)}. {_PUT_BACK}") from error
+
+
+@contextmanager
+def _opening(url: str | None, name: str) -> Iterator[None]:
     try:
         yield
-    except (StorageInternalError, SQLAlchemyError) as error:
-        raise RecordsError(
-            f"the study's storage of trials{f' ({where})' if where else ''} cannot be written: {_why(error, None)}"
-        ) from error
+    except CbamSearchError:
+        raise
+    except Exception as error:
+        raise UserError(f"records.storage {name} cannot be opened: {why(error, url)}") from None
 
 
-def storage_name(url: str | None, folder: StudyFolder) -> str:
-    """Where the trials of a study are, for messages."""
-    return str(folder.database) if url is None else redacted(url)
-
-
-def redacted(url: str) -> str:
-    """The URL with its password hidden, fit for logs and files."""
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except Exception:
-        return "(not a URL)"
-
-
-def _why(error: Exception, url: str | None) -> str:
-    """Why a database does not do as it is asked: its own first line, without what was to be written, and without secrets."""
-    if isinstance(error, ImportError):
-        return f"the package {error.name} is not installed"
-    cause = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
-    original = getattr(cause, "orig", None)
-    if original is None:
-        return type(cause).__name__
-    lines = [line.strip() for line in str(original).splitlines() if line.strip()] or [type(original).__name__]
-    words = printable(lines[0], 300)
-    for secret in _passwords(url):
-        words = words.replace(secret, HIDDEN)
-    return without_secrets(_IN_OTHER_WORDS.get(words, words))
-
-
-_IN_OTHER_WORDS = {
-    "database or disk is full": "No space left on device",
-    "database is locked": "another program has locked the database",
-}
-
-
-def _passwords(url: str | None) -> list[str]:
-    """As it is, and as it stands in a URL."""
-    try:
-        password = make_url(with_known_variables(url or "")).password
-    except SQLAlchemyError:
-        return []
-    return [str(password), quote(str(password), safe="")] if password else []
+def _close(storage: RDBStorage) -> None:
+    storage.remove_session()
+    storage.engine.dispose()
 
 
 def _server(url: URL) -> RDBStorage:
@@ -143,8 +117,10 @@ def _server(url: URL) -> RDBStorage:
     return PatientStorage(text, engine_kwargs={"pool_pre_ping": True, **bounded(url)})
 
 
-def _sqlite(url: str) -> RDBStorage:
-    storage = PatientStorage(url, engine_kwargs={"connect_args": {"timeout": LOCKED_SECONDS_AT_MOST}})
+def _sqlite(url: URL) -> RDBStorage:
+    # Rendered, every character of the path that means something in a URL is quoted.
+    text = url.render_as_string(hide_password=False)
+    storage = PatientStorage(text, engine_kwargs={"connect_args": {"timeout": LOCKED_SECONDS_AT_MOST}})
     event.listen(storage.engine, "connect", _write_ahead)
     storage.engine.dispose()
     return storage
@@ -156,16 +132,3 @@ def _write_ahead(connection: Any, _record: Any) -> None:
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.close()
-
-
-def _resolve_variables(url: str) -> str:
-    """`url` with ${NAME} replaced; a password may hold any character."""
-    url = _PASSWORD_VARIABLE.sub(lambda match: quote(required(match[1], _SETTING), safe=""), url)
-    return with_variables(url, _SETTING)
-
-
-def _beside_yaml(url: URL, folder: StudyFolder) -> URL:
-    """The same file wherever a command is typed."""
-    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
-        return url
-    return url.set(database=str(Path(folder.read_manifest().yaml_folder) / url.database))

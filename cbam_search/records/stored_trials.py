@@ -133,11 +133,16 @@ def optuna_study_of(storage: BaseStorage, manifest: StudyManifest, folder: Study
         return known
     if next(read_events(folder.ledger), None) is not None:
         # Beginning anew would train everything again, under numbers whose folders hold other trials' results.
-        raise RecordsError(
-            f"the trials of study {manifest.name} are not in its storage, though {folder.ledger} tells of some. "
-            f"Put the database back, or point records.storage in {folder.given_yaml} to it"
-        )
+        raise trials_lost(manifest, folder)
     directions = [
         StudyDirection.MAXIMIZE if objective.maximise else StudyDirection.MINIMIZE for objective in manifest.objectives
     ]
     return storage.create_new_study(directions, study_name=manifest.study_id)
+
+
+def trials_lost(manifest: StudyManifest, folder: StudyFolder) -> RecordsError:
+    """What to raise where the storage lacks trials that the ledger tells of."""
+    return RecordsError(
+        f"the trials of study {manifest.name} are not in its storage, though {folder.ledger} tells of some. "
+        f"Put the database back, or point records.storage in {folder.given_yaml} to it"
+    )

@@ -22,6 +22,7 @@ from cbam_search.errors import RecordsError, StudyBusyError, UserError
 from cbam_search.records.evaluation import Evaluation
 from cbam_search.records.older import evaluation_of_table_line
 from cbam_search.records.table import Cell, TableIdentity, TableSession, read_table
+from cbam_search.safe_text import printable, reason
 
 _FILE = "trainings.jsonl"
 ReadIdentity = Callable[[TableIdentity], TableIdentity]
@@ -138,15 +139,17 @@ def journal_folder(output: Path) -> Path:
 
 def check_output(output: Path) -> None:
     """Raises UserError where no table can be written; the folder that `output` is to lie in is made."""
-    if output.is_dir():
-        raise UserError(f"{output} is a folder; --output names the parquet file to write")
-    probe = output.with_name(f".{output.name}.writable")
     try:
+        probe = output.with_name(f".{output.name}.writable")
+        if output.is_dir():
+            raise UserError(f"{printable(output)} is a folder; --output names the parquet file to write")
         output.parent.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
-    except OSError as error:
-        raise UserError(f"no table can be written to {output}: {error.strerror}") from None
+    except UserError:
+        raise
+    except (OSError, ValueError) as error:
+        raise UserError(f"no table can be written to {printable(output)}: {reason(error)}") from None
 
 
 @contextmanager
@@ -165,14 +168,19 @@ def open_journal(
     makes it, RecordsError where the journal is damaged.
     """
     folder = journal_folder(output)
-    folder.mkdir(exist_ok=True)
     lock = FileLock(folder / "lock", timeout=0)
     try:
+        folder.mkdir(exist_ok=True)
         lock.acquire()
     except Timeout:
         raise StudyBusyError(f"another process is making {output}. Wait for it, or stop it with Ctrl-C") from None
+    except OSError as error:
+        raise UserError(f"no table can be made in {folder}: {reason(error)}") from None
     try:
-        journal = TableJournal(output, identity, architectures, read)
+        try:
+            journal = TableJournal(output, identity, architectures, read)
+        except OSError as error:
+            raise UserError(f"the trainings in {folder} cannot be read and written: {reason(error)}") from error
         try:
             yield journal
         finally:

@@ -41,6 +41,7 @@ from cbam_search.study.budgets import budget_asked
 from cbam_search.study.config import StudyConfig, read_study_config
 from cbam_search.study.driver import Driven, drive
 from cbam_search.study.environment import hardware, versions
+from cbam_search.study.input_file import folder_of
 from cbam_search.study.preparation import Preparation, prepare, summary
 from cbam_search.study.screen import Screen, Silence
 from cbam_search.study.space_from_config import code_folder_of
@@ -70,7 +71,7 @@ def _launch(space: str | Path, code: CodePermission, verbose: bool, screen: Scre
         prepared = replace(prepared, warm_start=warm_start.recorded)
     with cluster_running(config.resources, verbose=verbose) as resources:
         latency = _latency_job(config, resources)
-        folder = _create(prepared, text, Path(space).resolve().parent, latency)
+        folder = _create(prepared, text, folder_of(Path(space)), latency)
         screen.note(f"study {folder.path.name} in {folder.path}")
         for note in prepared.notes:
             screen.note(note)
@@ -105,6 +106,7 @@ def _resume(
 ) -> Study:
     manifest = folder.read_manifest()
     config, _ = read_study_config(folder.given_yaml, base=Path(manifest.yaml_folder))
+    budget = budget_asked(manifest, config, trials=trials, hours=hours)
     with folder.lock(), take_lease(folder, note=screen.note) as lease:
         _check_same_settings(folder, manifest, config)
         _check_same_source(manifest, config, code)
@@ -114,7 +116,6 @@ def _resume(
         with cluster_running(config.resources, verbose=verbose) as resources:
             latency = _latency_job(config, resources)
             _check_same_device(manifest, latency, config)
-            budget = budget_asked(manifest, config, trials=trials, hours=hours)
             driven = drive(
                 folder, prepared, resources, latency, lease, resumed=True, screen=screen, verbose=verbose, budget=budget
             )

@@ -21,6 +21,7 @@ from cbam_search.search.sampler_registry import SAMPLERS
 from cbam_search.space.attention_config import AttentionConfig
 from cbam_search.space.backbone_config import BackboneConfig
 from cbam_search.space.own_config import AnyBackboneConfig
+from cbam_search.study.input_file import folder_of
 from cbam_search.study.yaml_file import parse_yaml, read_text
 from cbam_search.tracking.config import TrackingConfig
 from cbam_search.training.config import TrainingConfig
@@ -148,13 +149,13 @@ class StudyConfig(BaseModel):
 
 
 def read_study_config(path: Path, *, base: Path | None = None) -> tuple[StudyConfig, str]:
-    """The study in a YAML file and its text as given; relative paths in it start at `base`, or else at the file's folder.
+    """The study in a YAML file and its text as given; relative paths in it start at `base`, or else where `folder_of` says.
 
     Raises ConfigError with every mistake.
     """
     text = read_text(path)
     config = parse_yaml(text, path.name if base else str(path), StudyConfig)
-    folder = base or path.resolve().parent
+    folder = base or folder_of(path)
     resolved = {
         "dataset": config.dataset.resolved(folder),
         "backbone": config.backbone.resolved(folder),

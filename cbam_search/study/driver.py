@@ -13,7 +13,8 @@ from cbam_search.records.events import StudyClosed
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.lease import Lease
 from cbam_search.records.settling import settle
-from cbam_search.records.storage import storage_errors, storage_name
+from cbam_search.records.storage_errors import storage_errors
+from cbam_search.records.storage_url import storage_name
 from cbam_search.records.study_records import StudyRecords, open_records
 from cbam_search.report.replayed import with_replays
 from cbam_search.report.wording import count

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from cbam_search.errors import RecordsError, UserError
+from cbam_search.errors import CbamSearchError, RecordsError, UserError
 from cbam_search.records.driver import Clock, Driver, Standing, driver_of
 from cbam_search.records.events import StudyClosed, StudyOpened, TrialFinished
 from cbam_search.records.folder import StudyFolder
@@ -18,7 +18,10 @@ from cbam_search.report.tally import Tally
 
 
 def read_status(folder: StudyFolder, *, clock: Clock = time.time) -> StudyStatus:
-    """Where the study stands; raises RecordsError where its ledger or manifest is damaged."""
+    """Where the study stands.
+
+    Raises RecordsError where its ledger or manifest is damaged, UserError where this user may not read them.
+    """
     manifest = folder.read_manifest()
     # Before the ledger: a driver that has let go by now has closed the study, and the ledger tells.
     driver, problem = driver_or_problem(folder, clock)
@@ -62,7 +65,7 @@ def read_statuses(folders: list[StudyFolder], *, clock: Clock = time.time) -> li
     for folder in folders:
         try:
             read.append(read_status(folder, clock=clock))
-        except (RecordsError, UserError) as error:
+        except CbamSearchError as error:
             unreadable.append(UnreadableStudy(study=folder.path.name, folder=str(folder.path), problem=str(error)))
     return [*sorted(read, key=lambda status: status.created_seconds, reverse=True), *unreadable]
 
@@ -120,7 +123,7 @@ def driver_or_problem(folder: StudyFolder, clock: Clock = time.time) -> tuple[Dr
     """Who took charge last, or why that cannot be told."""
     try:
         return driver_of(folder, clock=clock), None
-    except RecordsError as error:
+    except (RecordsError, UserError) as error:
         return None, str(error)
 
 

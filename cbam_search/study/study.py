@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,20 +11,26 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from cbam_search import pareto
-from cbam_search.errors import ExportError
+from cbam_search.errors import CbamSearchError, ExportError
 from cbam_search.export.module import write_module
 from cbam_search.metrics import error_name
 from cbam_search.own_code import CodePermission
+from cbam_search.records.events import TrialStarted
 from cbam_search.records.folder import StudyFolder, find_study
 from cbam_search.records.front import Front, front_of, point
+from cbam_search.records.ledger import read_events
 from cbam_search.records.manifest import StudyManifest
 from cbam_search.records.older import weights_path
-from cbam_search.records.storage import open_storage
-from cbam_search.records.stored_trials import read_trials
+from cbam_search.records.storage import storage_to_read
+from cbam_search.records.stored_trials import read_trials, trials_lost
 from cbam_search.records.trials import Trial, TrialState
 from cbam_search.report.wording import count
+from cbam_search.safe_text import printable
 from cbam_search.study.config import StudyConfig, read_study_config
 from cbam_search.study.space_from_config import require_code_permission
+
+MOST_DIGITS = 18
+"""Of a trial's number; Python refuses to read numbers of thousands of digits."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +52,10 @@ class Study:
         """The trial that `choice` means: `knee`, `best-accuracy`, or a trial's number; raises ExportError."""
         members = self.front.members
         if choice.isdecimal():
-            trial = self.trials.get(int(choice))
+            trial = self.trials.get(int(choice)) if len(choice) <= MOST_DIGITS else None
             if trial is None or trial.values is None:
                 numbers = ", ".join(map(str, self.front.numbers)) or "none yet"
-                raise ExportError(f"{_not_finished(choice, trial, self.name)}. On the front: {numbers}")
+                raise ExportError(f"{_not_finished(printable(choice), trial, self.name)}. On the front: {numbers}")
             return trial
         if not members:
             raise ExportError(f"study {self.name} has no complete trial yet, so there is nothing to pick")
@@ -57,7 +64,7 @@ class Study:
             return members[pareto.knee(points, [objective.maximise for objective in self.manifest.objectives])]
         if choice == "best-accuracy":
             return max(members, key=lambda trial: (trial.outcome.value("accuracy") if trial.outcome else None) or 0.0)
-        raise ExportError(f"'{choice}' picks nothing. Allowed: knee, best-accuracy, or the number of a trial")
+        raise ExportError(f"'{printable(choice)}' picks nothing. Allowed: knee, best-accuracy, or the number of a trial")
 
     def export(self, output: str | Path, pick: str = "knee", *, allow_code: bool = False) -> Path:
         """Write a trained network as a Python module that needs torch only; returns its folder.
@@ -68,19 +75,20 @@ class Study:
         code = CodePermission.of(allow_code)
         require_code_permission(self.config, code)
         trial = self.pick(pick)
-        weights = weights_path(self.folder, trial)
-        if not weights.is_file():
+        weights = self.folder.weights(trial.evaluation)
+        try:
+            weights = weights_path(self.folder, trial)
+            tensors = load_file(weights)
+        except FileNotFoundError:
             raise ExportError(
                 f"the weights of trial {trial.number} were not kept, or are gone from {weights}: records.keep is "
                 f"{self.config.records.keep}, records.keep_gib is {self.config.records.keep_gib:g}. With 'front', the default, "
                 f"the front keeps its weights, and so do the bare, SE and CBAM networks on its backbones; with 'all' every "
                 f"trial does"
-            )
-        try:
-            tensors = load_file(weights)
+            ) from None
         except (OSError, SafetensorError) as error:
             raise ExportError(
-                f"the weights of trial {trial.number} cannot be read: {weights}: {error}. Export another trial"
+                f"the weights of trial {trial.number} cannot be read: {weights}: {_why(error)}. Export another trial"
             ) from None
         data = self.manifest.data
         return write_module(
@@ -101,21 +109,34 @@ class Study:
 
 
 def read_study(folder: StudyFolder) -> Study:
-    """Read a study's records without taking charge of it; it may be running."""
+    """Read a study's records without taking charge of it, changing nothing; it may be running.
+
+    Raises RecordsError where they are damaged, UserError where this user may not read them.
+    """
     manifest = folder.read_manifest()
     config, _ = read_study_config(folder.given_yaml, base=Path(manifest.yaml_folder))
-    storage = open_storage(config.records.storage, folder)
-    try:
-        trials = read_trials(storage, manifest)
-    finally:
-        storage.remove_session()
-        storage.engine.dispose()
+    told = _ledger_tells_of_trials(folder)  # before the storage, which has each trial first
+    with storage_to_read(config.records.storage, folder) as storage:
+        trials = read_trials(storage, manifest) if storage is not None else {}
+    if told and not trials:
+        raise trials_lost(manifest, folder)
     return Study(folder, config, manifest, trials, front_of(trials.values(), manifest.objectives))
 
 
 def open_study(run: str | Path = "latest") -> Study:
     """The study that `run` means: its name, its folder, or `latest`; raises StudyNotFoundError."""
     return read_study(find_study(str(run)))
+
+
+def _why(error: Exception) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
+def _ledger_tells_of_trials(folder: StudyFolder) -> bool:
+    """False for a ledger that cannot be read: the storage alone is enough to show a study."""
+    with suppress(CbamSearchError):
+        return any(isinstance(event, TrialStarted) for event, _ in read_events(folder.ledger))
+    return False
 
 
 def _not_finished(choice: str, trial: Trial | None, study: str) -> str:

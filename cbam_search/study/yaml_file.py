@@ -20,9 +20,11 @@ from typing import Any, NoReturn, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from cbam_search.safe_text import printable
 from cbam_search.study.config_errors import KeyPath, config_error, explain
 from cbam_search.study.config_types import keys
 from cbam_search.study.config_words import listed
+from cbam_search.study.input_file import read_bytes
 
 MAX_BYTES = 256 * 1024
 MAX_VALUES = 20_000
@@ -48,12 +50,14 @@ _PLAIN_WORDS = {
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file. Raises ConfigError if it is absent, over 256 KiB, or not UTF-8."""
+    """The text of a UTF-8 file, or of a pipe, as `<(command)` is one. Raises ConfigError if it is absent, over 256 KiB, or not
+    UTF-8.
+    """
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise config_error(str(path), [f"{path}: cannot be read: {error.strerror}"]) from None
+        content = read_bytes(path, MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        raise config_error(printable(path), [f"{printable(path)}: cannot be read: {why}"]) from None
     if len(content) > MAX_BYTES:
         raise config_error(str(path), [f"{path}: over {MAX_BYTES // 1024} KiB, too large for a configuration"])
     try:
@@ -164,13 +168,20 @@ class _Document:
             key = key_node.value
             if key == "<<":
                 self._refuse(key_node.start_mark, "the merge key `<<` is not read; write the keys out")
+            self._require_characters(key_node)
             if key in pairs:
                 first = pairs[key][0].start_mark.line + 1
                 self._refuse(key_node.start_mark, f"the key {key!r} stands here again, after line {first}")
             pairs[key] = (key_node, value_node)
         return pairs
 
+    def _require_characters(self, node: yaml.Node) -> None:
+        """An escape such as "\\ud800" makes half a character, which can be neither written nor shown."""
+        if any("\ud800" <= character <= "\udfff" for character in node.value):
+            self._refuse(node.start_mark, "an escape stands here that is no character by itself")
+
     def _scalar(self, node: yaml.Node) -> str | int | float | bool | None:
+        self._require_characters(node)
         match node.tag.rpartition(":")[2]:
             case "null":
                 return None

@@ -90,6 +90,12 @@ class Uploader:
         return sum(1 for _ in read_events(self._folder.ledger, cursor.offset if cursor else 0))
 
     def _work(self) -> None:
+        try:
+            self._follow()
+        except Exception as error:  # MLflow cannot even be imported
+            self._set_problem(message_without_secrets(error, self._config.uri))
+
+    def _follow(self) -> None:
         with temporary_mlflow_settings():
             session: Session | None = None
             pause = 1.0

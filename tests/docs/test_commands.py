@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cbam_search.cli.main import app
+from cbam_search.cli.commands import app
 from cbam_search.errors import ConfigError
 from cbam_search.study.config import StudyConfig, read_study_config
 from cbam_search.study.yaml_file import parse_yaml

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cbam_search.cli.main import app
+from cbam_search.cli.commands import app
 from cbam_search.report import plan_warnings
 from cbam_search.running.probe import PROBED_SECONDS
 from cbam_search.search import distribution

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from studies import new_folder
 
-from cbam_search.errors import DamagedFileError, RecordsError
+from cbam_search.errors import DamagedFileError, NewerStudyError, RecordsError
 from cbam_search.records.damage import reason
+from cbam_search.records.driver import driver_of
+from cbam_search.records.folder import StudyFolder
 from cbam_search.records.ledger import read_events
 from cbam_search.records.results import read_result
 
@@ -34,3 +37,29 @@ def test_a_file_that_cannot_be_read_has_the_systems_reason(tmp_path: Path) -> No
         (tmp_path / "none").read_bytes()
     assert reason(caught.value) == "No such file or directory"
     assert reason(ValueError("not JSON")) == "not JSON"
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe{", b"[1]", b"[" * 100_000, b'{"schema_version": 1}', b'{"schema_version": 99, "versions": 3}', b""]
+)
+def test_a_damaged_manifest_is_said_in_a_sentence(tmp_path: Path, content: bytes) -> None:
+    folder = StudyFolder(tmp_path)
+    folder.manifest.write_bytes(content)
+    with pytest.raises(NewerStudyError if b"99" in content else RecordsError) as caught:
+        folder.read_manifest()
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["study.json", "references.json", "ledger.jsonl", "lease"])
+def test_a_folder_in_the_place_of_a_file_and_a_file_in_that_of_a_folder(tmp_path: Path, name: str) -> None:
+    folder = new_folder(tmp_path)
+    (folder.path / name).unlink(missing_ok=True)
+    if name == "lease":
+        folder.lease.touch()
+    else:
+        (folder.path / name).mkdir()
+    with pytest.raises(RecordsError, match=f"{name} cannot be read: (Is|Not) a directory"):
+        driver_of(folder)
+        list(read_events(folder.ledger))
+        folder.read_manifest()

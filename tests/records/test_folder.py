@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from drivers import UNPRIVILEGED
 from studies import manifest_of
 
 from cbam_search.errors import RecordsError, StudyBusyError, StudyNotFoundError, UserError
@@ -94,3 +95,66 @@ def test_one_driver_a_study_and_a_dead_one_does_not_block(tmp_path: Path) -> Non
     other.kill()
     other.wait()
     folder.lock().release()
+
+
+LOOK = (
+    "import sys; from pathlib import Path; from cbam_search.errors import UserError\n"
+    "from cbam_search.records.folder import find_study, studies_in\n"
+    "parent = Path(sys.argv[1])\n"
+    "try: print([folder.path.name for folder in studies_in(parent)])\n"
+    "except UserError as error: print(error)\n"
+    "try: find_study(sys.argv[2], parent).read_manifest()\n"
+    "except UserError as error: print(error)"
+)
+
+
+def _look(parent: Path, run: str) -> list[str]:
+    """What an ordinary user is told: of the studies in a folder, and of one of them."""
+    command = [*UNPRIVILEGED, sys.executable, "-c", LOOK, str(parent), run]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_a_study_that_may_not_be_looked_into_is_listed_and_named(tmp_path: Path) -> None:
+    mine, closed = make_study(tmp_path, "mine", 1.0), make_study(tmp_path, "closed", 2.0)
+    (tmp_path / "lost+found").mkdir(mode=0)
+    closed.path.chmod(0)
+    try:
+        listed, problem = _look(tmp_path, "closed")
+        assert listed == "['closed', 'mine']"
+        assert problem.startswith(f"{closed.path} may not be looked into: Permission denied")
+        assert _look(tmp_path, str(mine.path)) == [listed]
+    finally:
+        closed.path.chmod(0o755)
+    mine.manifest.chmod(0)
+    assert f"{mine.manifest} may not be read: Permission denied" in _look(tmp_path, "mine")[1]
+
+
+def test_a_folder_of_studies_that_cannot_be_listed_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "cannot be read: Not a directory" in _look(tmp_path / "file", "any")[0]
+
+
+@pytest.mark.parametrize("run", ["x" * 5000, "a/" * 3000, "nul\0", "esc\x1b[31m", "..", ""])
+def test_a_name_that_no_study_can_have_is_not_found(tmp_path: Path, run: str) -> None:
+    make_study(tmp_path / "studies", "a", 1.0)
+    with pytest.raises(StudyNotFoundError) as caught:
+        find_study(run, tmp_path / "studies")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
+
+
+def test_a_file_of_a_study_that_may_not_be_changed_keeps_it_from_being_driven(tmp_path: Path) -> None:
+    folder = make_study(tmp_path, "a", 1.0)
+    folder.ledger.touch()
+    folder.ledger.chmod(0o444)
+    code = (
+        "import sys; from pathlib import Path; from cbam_search.errors import UserError\n"
+        "from cbam_search.records.folder import StudyFolder\n"
+        "try: StudyFolder(Path(sys.argv[1])).lock()\n"
+        "except UserError as error: print(error)"
+    )
+    command = [*UNPRIVILEGED, sys.executable, "-c", code, str(folder.path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert f"Permission denied: {folder.ledger}" in done.stdout, done.stderr

@@ -17,7 +17,8 @@ from studies import new_folder
 from cbam_search.errors import RecordsError
 from cbam_search.records import patience, storage
 from cbam_search.records.patience import PatientStorage, is_away
-from cbam_search.records.storage import open_storage, storage_errors
+from cbam_search.records.storage import open_storage
+from cbam_search.records.storage_errors import storage_errors
 
 
 @pytest.fixture

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,9 @@ from studies import manifest_of, new_folder
 
 from cbam_search.errors import RecordsError, UserError
 from cbam_search.records.config import RecordsConfig
-from cbam_search.records.storage import _resolve_variables, open_storage, redacted, storage_errors
+from cbam_search.records.storage import open_storage, storage_to_read
+from cbam_search.records.storage_errors import storage_errors
+from cbam_search.records.storage_url import redacted, resolve_variables
 
 
 def test_sqlite_lies_beside_the_study_and_writes_ahead(tmp_path: Path) -> None:
@@ -52,7 +57,7 @@ def test_a_relative_sqlite_is_the_same_wherever_one_stands(tmp_path: Path, monke
 
 def test_a_password_may_hold_any_character(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPASSWORD", "p@ss/w:rd%")
-    url = make_url(_resolve_variables("postgresql://me:${PGPASSWORD}@host/db"))
+    url = make_url(resolve_variables("postgresql://me:${PGPASSWORD}@host/db"))
     assert (url.password, url.host, url.database) == ("p@ss/w:rd%", "host", "db")
 
 
@@ -96,3 +101,35 @@ def test_a_password_behind_a_variable_is_taken() -> None:
 def test_redacted() -> None:
     assert "secret" not in redacted("postgresql://me:secret@host/db")
     assert "secret" not in redacted("secret://:::")
+
+
+def test_a_reader_makes_no_database(tmp_path: Path) -> None:
+    folder = new_folder(tmp_path)
+    with storage_to_read(None, folder) as storage:
+        assert storage is None
+    assert not folder.database.exists()
+
+
+def test_a_reader_sees_what_was_written(tmp_path: Path) -> None:
+    folder = new_folder(tmp_path)
+    written = open_storage(None, folder)
+    written.create_new_study([StudyDirection.MAXIMIZE], study_name="one")
+    with storage_to_read(None, folder) as storage:
+        assert storage is not None
+        assert storage.get_study_id_from_name("one") == 1
+        with pytest.raises(RecordsError, match="readonly"), storage_errors():
+            storage.create_new_study([StudyDirection.MAXIMIZE], study_name="two")
+
+
+@pytest.mark.parametrize("content", ["text", "another program's"])
+def test_a_reader_is_told_what_is_wrong_with_a_damaged_database(tmp_path: Path, content: str) -> None:
+    folder = new_folder(tmp_path)
+    if content == "text":
+        folder.database.write_bytes(b"no database" * 1000)
+    else:
+        with closing(sqlite3.connect(folder.database)) as connection:
+            connection.execute("CREATE TABLE other (number)")
+    why = "file is not a database" if content == "text" else "no such table"
+    expected = f"{re.escape(str(folder.database))} cannot be read: {why}.*Put back a copy"
+    with pytest.raises(RecordsError, match=expected), storage_to_read(None, folder):
+        pass

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 import cbam_search
 from cbam_search.architecture import Architecture
 from cbam_search.backbones.builder import build
-from cbam_search.cli.main import app, main
+from cbam_search.cli.commands import app
+from cbam_search.cli.main import main
 from cbam_search.errors import ConfigError, SpaceError, UserError, WeightsError
 from cbam_search.records.events import EpochFinished
 from cbam_search.records.ledger import read_events

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from cbam_search.errors import UserError
 from cbam_search.metrics import metric
 from cbam_search.report.figures.style import COLOURS, WIDE_RATIO
 from cbam_search.report.wording import large_number
+from cbam_search.safe_text import printable, reason
 from cbam_search.search.plan import Design, Plan
 from cbam_search.search.space_costs import AXES, SCALES, BackboneCosts
 
@@ -29,9 +31,15 @@ _MARKERS = {"": ("|", "bare"), "se": ("s", "se at every site"), "cbam": ("D", "c
 def check_picture(path: Path) -> None:
     """Raise UserError where no picture could be written."""
     if path.suffix.lower() not in FORMATS:
-        raise UserError(f"{path}: a picture's name ends in {' or '.join(FORMATS)}")
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise UserError(f"{path}: {'this is a folder' if path.is_dir() else 'there is no such folder'}")
+        raise UserError(f"{printable(path)}: a picture's name ends in {' or '.join(FORMATS)}")
+    try:
+        is_folder, has_folder = path.is_dir(), path.absolute().parent.is_dir()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{printable(path)} cannot be written: {reason(error)}") from None
+    if is_folder or not has_folder:
+        raise UserError(f"{printable(path)}: {'this is a folder' if is_folder else 'there is no such folder'}")
+    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise UserError(f"{printable(path)} cannot be written: permission denied")
 
 
 def plan_picture(plan: Plan, path: Path) -> None:
@@ -40,7 +48,7 @@ def plan_picture(plan: Plan, path: Path) -> None:
     try:
         path.write_bytes(plan_figure(plan, path.suffix.lower().removeprefix(".")))
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}") from None
+        raise UserError(f"{printable(path)} cannot be written: {reason(error)}") from None
 
 
 def plan_figure(plan: Plan, form: str) -> bytes:

@@ -1,0 +1,71 @@
+"""Where the trials of a study are: the URL of `records.storage`, or the SQLite file beside the study."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from cbam_search.records.folder import StudyFolder
+from cbam_search.variables import VARIABLE, required, with_variables
+
+_SETTING = "records.storage"
+_PASSWORD_VARIABLE = re.compile(rf"(?<=:){VARIABLE.pattern}(?=@)")
+
+
+def server_url(url: str) -> URL | None:
+    """Of a database that is a server; None for SQLite. Raises UserError, and SQLAlchemy's ArgumentError."""
+    resolved = make_url(resolve_variables(url))
+    return None if resolved.get_backend_name() == "sqlite" else resolved
+
+
+def sqlite_url(url: str | None, folder: StudyFolder) -> URL:
+    """Of a SQLite storage; a relative file starts at the YAML's folder."""
+    if url is None:
+        return URL.create("sqlite", database=str(folder.database.absolute()))
+    resolved = make_url(resolve_variables(url))
+    return _beside_yaml(resolved, folder) if _names_file(resolved) else resolved
+
+
+def sqlite_file(url: str | None, folder: StudyFolder) -> Path | None:
+    """The file of a SQLite storage; None for another one."""
+    if url is None:
+        return folder.database
+    try:
+        if server_url(url) is not None:
+            return None
+    except ArgumentError:
+        return None
+    resolved = sqlite_url(url, folder)
+    return Path(str(resolved.database)) if _names_file(resolved) else None
+
+
+def storage_name(url: str | None, folder: StudyFolder) -> str:
+    """Where the trials of a study are, for messages."""
+    return str(folder.database) if url is None else redacted(url)
+
+
+def redacted(url: str) -> str:
+    """The URL with its password hidden, fit for logs and files."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except Exception:
+        return "(not a URL)"
+
+
+def resolve_variables(url: str) -> str:
+    """`url` with ${NAME} replaced; a password may hold any character. Raises UserError."""
+    url = _PASSWORD_VARIABLE.sub(lambda match: quote(required(match[1], _SETTING), safe=""), url)
+    return with_variables(url, _SETTING)
+
+
+def _beside_yaml(url: URL, folder: StudyFolder) -> URL:
+    """The same file wherever a command is typed."""
+    return url.set(database=str(Path(folder.read_manifest().yaml_folder) / str(url.database)))
+
+
+def _names_file(url: URL) -> bool:
+    return bool(url.database) and url.database != ":memory:" and not str(url.database).startswith("file:")
