@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cbam_search.errors import RecordsError, UserError
 from cbam_search.records.folder import StudyFolder
+from cbam_search.safe_text import printable, remember_secret, without_secrets
 from cbam_search.variables import VARIABLE, required, with_variables
 
 _SETTING = "records.storage"
@@ -45,19 +46,20 @@ def open_storage(url: str | None, folder: StudyFolder) -> RDBStorage:
 
     Raises UserError when the storage cannot be reached or opened.
     """
-    if url is None:
-        url = f"sqlite:///{folder.database.absolute()}"
     try:
+        if url is None:
+            return _sqlite(URL.create("sqlite", database=str(folder.database.absolute())))
         resolved = make_url(_resolve_variables(url))
         if resolved.get_backend_name() == "sqlite":
-            return _sqlite(_beside_yaml(resolved, folder).render_as_string(hide_password=False))
+            return _sqlite(_beside_yaml(resolved, folder))
         return RDBStorage(resolved.render_as_string(hide_password=False), engine_kwargs={"pool_pre_ping": True})
     except UserError:
         raise
     except Exception as error:
         # The error's own words may hold the password.
         why = f"the package {error.name} is not installed" if isinstance(error, ImportError) else type(error).__name__
-        raise UserError(f"records.storage {redacted(url)} cannot be opened: {why}") from None
+        which = printable(without_secrets(url)) if url else f"of this study, {printable(folder.database)},"
+        raise UserError(f"records.storage {which} cannot be opened: {why}") from None
 
 
 @contextmanager
@@ -72,16 +74,9 @@ def storage_errors() -> Iterator[None]:
         raise RecordsError(f"the study's storage of trials cannot be written: {why}") from error
 
 
-def redacted(url: str) -> str:
-    """The URL with its password hidden, fit for logs and files."""
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except Exception:
-        return "(not a URL)"
-
-
-def _sqlite(url: str) -> RDBStorage:
-    storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
+def _sqlite(url: URL) -> RDBStorage:
+    # Rendered, every character of the path that means something in a URL is quoted.
+    storage = RDBStorage(url.render_as_string(hide_password=False), engine_kwargs={"connect_args": {"timeout": 60}})
     event.listen(storage.engine, "connect", _write_ahead)
     storage.engine.dispose()
     return storage
@@ -97,8 +92,14 @@ def _write_ahead(connection: Any, _record: Any) -> None:
 
 def _resolve_variables(url: str) -> str:
     """`url` with ${NAME} replaced; a password may hold any character."""
-    url = _PASSWORD_VARIABLE.sub(lambda match: quote(required(match[1], _SETTING), safe=""), url)
+    url = _PASSWORD_VARIABLE.sub(lambda match: quote(_secret(match[1]), safe=""), url)
     return with_variables(url, _SETTING)
+
+
+def _secret(name: str) -> str:
+    value = required(name, _SETTING)
+    remember_secret(value)
+    return value
 
 
 def _beside_yaml(url: URL, folder: StudyFolder) -> URL:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cbam_search.errors import RecordsError, UserError
 from cbam_search.records.folder import StudyFolder
-from cbam_search.tracking.address import message_without_secrets
+from cbam_search.tracking.address import problem_of
 from cbam_search.tracking.config import TrackingConfig
 from cbam_search.tracking.cursor import Cursor
 from cbam_search.tracking.mlflow_settings import temporary_mlflow_settings
@@ -29,6 +29,6 @@ def rebuild(folder: StudyFolder, config: TrackingConfig) -> Cursor:
     except (RecordsError, UserError):
         raise
     except Exception as error:
-        raise UserError(f"MLflow did not accept the study: {message_without_secrets(error, config.uri)}") from None
+        raise UserError(f"MLflow did not accept the study: {problem_of(error)}") from None
     finally:
         lock.release()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from optuna.study import StudyDirection
 from pydantic import ValidationError
 from sqlalchemy import event
@@ -13,7 +15,7 @@ from studies import manifest_of, new_folder
 
 from cbam_search.errors import RecordsError, UserError
 from cbam_search.records.config import RecordsConfig
-from cbam_search.records.storage import _resolve_variables, open_storage, redacted, storage_errors
+from cbam_search.records.storage import _resolve_variables, open_storage, storage_errors
 
 
 def test_sqlite_lies_beside_the_study_and_writes_ahead(tmp_path: Path) -> None:
@@ -93,6 +95,32 @@ def test_a_password_behind_a_variable_is_taken() -> None:
     assert RecordsConfig(storage="postgresql://host/db").storage
 
 
-def test_redacted() -> None:
-    assert "secret" not in redacted("postgresql://me:secret@host/db")
-    assert "secret" not in redacted("secret://:::")
+@pytest.mark.parametrize("url", ["postgresql+nothing://me:hunter2@host/db", "nothing://me:hunter2@host/db", "://:hunter2@:::"])
+def test_a_storage_that_cannot_be_opened_is_named_without_its_password(url: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be opened") as caught:
+        open_storage(url, new_folder(tmp_path))
+    assert "hunter2" not in str(caught.value)
+
+
+FOLDER_NAME = st.text(
+    st.characters(codec="utf-8", exclude_characters="/\0") | st.sampled_from("%?#&=+:;@$[]{}*'\"\\ \n~-"),
+    min_size=1,
+    max_size=20,
+).filter(lambda name: name not in (".", "..") and len(name.encode()) < 200)
+
+
+@given(name=FOLDER_NAME)
+@example(name="my%20project")
+@example(name="really?")
+@example(name="{SCHEMA_VERSION}")
+@settings(deadline=None, max_examples=8)
+def test_a_study_lies_in_its_own_folder_whatever_that_is_called(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    root = tmp_path_factory.mktemp("odd")
+    place = root / name
+    place.mkdir()
+    folder = new_folder(place)
+    storage = open_storage(None, folder)
+    storage.create_new_study([StudyDirection.MAXIMIZE], study_name="study")
+    storage.engine.dispose()
+    assert folder.database.is_file()
+    assert list(root.iterdir()) == [place]
