@@ -18,6 +18,7 @@ from cbam_search.errors import RecordsError, StudyBusyError, StudyNotFoundError,
 from cbam_search.records.damage import reason
 from cbam_search.records.manifest import StudyManifest, name_problem
 from cbam_search.records.older import completed, refuse_newer
+from cbam_search.records.project import Project, project_of
 from cbam_search.registry import unknown_name
 
 EvaluationFile = Literal["checkpoint", "weights", "predictions"]
@@ -149,6 +150,10 @@ class StudyFolder:
                 f"{self.references} cannot be read: {reason(error)}. Put back a copy of it, or delete it: a resume works it "
                 f"out again"
             ) from error
+
+    def project(self) -> Project:
+        """Where its YAML lay, and lies now; raises RecordsError where the manifest is damaged."""
+        return project_of(self.path, self.read_manifest())
 
     def fix_references(self, references: Mapping[str, float]) -> None:
         """Once for the study: from now on every reader of the manifest sees them."""

@@ -128,6 +128,7 @@ class StudyManifest(BaseModel):
     seed: of the search's trainings.
     backbone_source: SHA-256 of the source of the user's own backbone, where it is one.
     history: what was asked for since, beyond that budget.
+    yaml_folder: at launch; yaml_folder_from_study: the same from the study's folder, for a project that moves as a whole.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -137,6 +138,8 @@ class StudyManifest(BaseModel):
     study_id: str
     created_seconds: float
     yaml_folder: str
+    yaml_folder_from_study: str | None = None
+    yaml_file: str | None = None
     versions: dict[str, str]
     hardware: str
     data: DataSummary

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -58,6 +57,7 @@ def open_storage(url: str | None, folder: StudyFolder) -> RDBStorage:
     except Exception as error:
         # The error's own words may hold the password.
         why = f"the package {error.name} is not installed" if isinstance(error, ImportError) else type(error).__name__
+        why = "rename the folder, whose name is not UTF-8" if isinstance(error, UnicodeEncodeError) else why
         which = printable(without_secrets(url)) if url else f"of this study, {printable(folder.database)},"
         raise UserError(f"records.storage {which} cannot be opened: {why}") from None
 
@@ -106,4 +106,5 @@ def _beside_yaml(url: URL, folder: StudyFolder) -> URL:
     """The same file wherever a command is typed."""
     if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
         return url
-    return url.set(database=str(Path(folder.read_manifest().yaml_folder) / url.database))
+    project = folder.project()
+    return url.set(database=project.path(str(project.yaml_folder / url.database)))

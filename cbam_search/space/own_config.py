@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -60,7 +60,7 @@ class OwnBackboneConfig(BaseModel):
         """None: the function itself may return a network with trained weights."""
         return {}
 
-    def resolved(self, base: Path) -> OwnBackboneConfig:  # noqa: ARG002 (as for a family)
+    def resolved(self, base: Path, moved: Callable[[str], str] = str) -> OwnBackboneConfig:  # noqa: ARG002 (as for a family)
         """The same: a module is found on the Python path, not by the folder of the YAML file."""
         return self
 

@@ -22,7 +22,7 @@ from cbam_search.records.storage import open_storage
 from cbam_search.records.stored_trials import read_trials
 from cbam_search.records.trials import Trial, TrialState
 from cbam_search.report.wording import count
-from cbam_search.study.config import StudyConfig, read_study_config
+from cbam_search.study.config import StudyConfig, read_config_of
 from cbam_search.study.space_from_config import require_code_permission
 
 
@@ -103,7 +103,7 @@ class Study:
 def read_study(folder: StudyFolder) -> Study:
     """Read a study's records without taking charge of it; it may be running."""
     manifest = folder.read_manifest()
-    config, _ = read_study_config(folder.given_yaml, base=Path(manifest.yaml_folder))
+    config = read_config_of(folder)
     storage = open_storage(config.records.storage, folder)
     try:
         trials = read_trials(storage, manifest)

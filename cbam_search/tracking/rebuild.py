@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from cbam_search.errors import RecordsError, UserError
 from cbam_search.records.folder import StudyFolder
+from cbam_search.safe_text import printable
 from cbam_search.tracking.address import problem_of
 from cbam_search.tracking.config import TrackingConfig
 from cbam_search.tracking.cursor import Cursor
 from cbam_search.tracking.mlflow_settings import temporary_mlflow_settings
 
 
-def rebuild(folder: StudyFolder, config: TrackingConfig) -> Cursor:
+def rebuild(folder: StudyFolder, config: TrackingConfig, note: Callable[[str], None] = lambda _: None) -> Cursor:
     """Write the whole study to MLflow: what is there already does not come twice, and deleted runs come back.
 
-    Works whether or not `tracking.mlflow` is on. Raises StudyBusyError while a driver has the study, RecordsError for a
+    note: told where the store was found to have moved. Works whether or not `tracking.mlflow` is on.
+
+    Raises StudyBusyError while a driver has the study, RecordsError for a
     damaged ledger, and UserError when MLflow cannot be reached.
     """
     lock = folder.lock()
@@ -25,6 +30,8 @@ def rebuild(folder: StudyFolder, config: TrackingConfig) -> Cursor:
             while session.advance():
                 continue
             session.publish_front()
+            if moved := session.store.artifacts_moved_to:
+                note(f"MLflow's store had moved, and leads to its artifacts again: they are in {printable(moved)}")
             return session.cursor
     except (RecordsError, UserError):
         raise

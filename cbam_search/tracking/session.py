@@ -33,7 +33,7 @@ class Session:
     def __init__(self, folder: StudyFolder, config: TrackingConfig, *, anew: bool = False) -> None:
         self.folder = folder
         self.manifest = folder.read_manifest()
-        self.store = MlflowStore(with_variables(config.uri), config.experiment, self.manifest.study_id)
+        self.store = MlflowStore(with_variables(config.uri), config.experiment, self.manifest.study_id, folder.project())
         self.front_is_stale = True
         cursor = None if anew else read_cursor(folder.mlflow_state)
         self._runs = self.store.find_runs()
