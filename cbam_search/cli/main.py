@@ -23,6 +23,7 @@ from cbam_search.cli.studies import export, front, launch, resume, track
 from cbam_search.cli.tabulate_command import tabulate
 from cbam_search.cli.watching import logs, status, stop
 from cbam_search.errors import CbamSearchError, UserError
+from cbam_search.safe_text import presentable
 
 app = typer.Typer(
     name="cbam-search",
@@ -43,7 +44,7 @@ def main() -> None:
     try:
         app()
     except CbamSearchError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        print(presentable(f"error: {error}"), file=sys.stderr)  # noqa: T201
         sys.exit(2 if isinstance(error, UserError) else 1)
     except KeyboardInterrupt:
         sys.exit(130)

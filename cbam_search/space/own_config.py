@@ -15,12 +15,13 @@ from cbam_search.architecture.sites import OWN_POSITIONS
 from cbam_search.space.backbone_config import BackboneConfig
 from cbam_search.space.choices import Choices
 
+_LONGEST_SITE = 200
 FROM_DATA = ("in_channels", "classes")
 """Arguments that the data say."""
 
 
 def _site_name(name: str) -> str:
-    if not all(name.split(".")):
+    if not (all(name.split(".")) and name.isprintable() and len(name) <= _LONGEST_SITE):
         raise PydanticCustomError("site_name", "'{name}' names no submodule: write layer1 or layer2.0", {"name": name})
     return name
 

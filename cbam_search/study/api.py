@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import threading
 import time
 import uuid
@@ -27,6 +26,7 @@ from cbam_search.records.manifest import LatencySummary, StudyManifest
 from cbam_search.running.cluster import TrialResources, cluster_running
 from cbam_search.running.latency_meter import LatencyJob
 from cbam_search.running.nodes import latency_device
+from cbam_search.safe_text import shell_word
 from cbam_search.space.own_config import OwnBackboneConfig
 from cbam_search.study.budgets import budget_asked
 from cbam_search.study.config import StudyConfig, read_config_of, read_study_config, written_settings
@@ -261,7 +261,7 @@ def _weights(prepared: Preparation) -> dict[str, str]:
 
 
 def _close(folder: StudyFolder, driven: Driven, screen: Screen) -> Study:
-    study, closed, run = read_study(folder), driven.closed, shlex.quote(folder.run)
+    study, closed, run = read_study(folder), driven.closed, shell_word(folder.run)
     if closed.reason == "failed":
         raise StudyFailedError(f"{closed.message}. What it found so far: cbam-search front {run}")
     screen.closed(closed, study)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Sequence
 
 from cbam_search.records.config import holds_plain_password
 from cbam_search.records.events import StudyClosed
 from cbam_search.records.front import Front
+from cbam_search.safe_text import shell_word
+from cbam_search.variables import VARIABLE
 
 
 def closing_sentence(event: StudyClosed, run: str) -> str:
@@ -43,7 +44,7 @@ def next_commands(
     logged to MLflow, and where, None for MLflow's default. page: the study's page on the server that `mlflow ui` starts.
     allow_code: whether the study needs that.
     """
-    name = shlex.quote(run)
+    name = shell_word(run)
     allowing = " --allow-code" if allow_code else ""
     commands = []
     if closed is not None and closed.reason in ("interrupted", "failed"):
@@ -62,6 +63,16 @@ def command_lines(commands: Sequence[tuple[str, str]]) -> list[str]:
     return [f"{command:<{width}}  # {purpose}" for command, purpose in commands]
 
 
+def _with_variables(uri: str) -> str:
+    """For a shell: it fills in the variables, and takes everything else as it stands."""
+    words, last = [], 0
+    for found in VARIABLE.finditer(uri):
+        words += [uri[last : found.start()], found[0]]
+        last = found.end()
+    words.append(uri[last:])
+    return "".join(f'"{word}"' if VARIABLE.fullmatch(word) else shell_word(word) for word in words if word)
+
+
 def _mlflow_command(uri: str | None, page: str) -> tuple[str, str]:
     if uri is None:
         return "mlflow ui", f"then open {page}"
@@ -69,5 +80,5 @@ def _mlflow_command(uri: str | None, page: str) -> tuple[str, str]:
         return "", f"curves and fronts are at {uri}"
     if not re.match(r"(sqlite|postgresql|mysql|mssql|file)\b", uri):
         return "", "curves and fronts are on the MLflow server of $MLFLOW_TRACKING_URI"
-    store = '"$MLFLOW_TRACKING_URI"' if holds_plain_password(uri) else f'"{uri}"' if "${" in uri else shlex.quote(uri)
+    store = '"$MLFLOW_TRACKING_URI"' if holds_plain_password(uri) else _with_variables(uri)
     return f"mlflow ui --backend-store-uri {store}", f"then open {page}"
