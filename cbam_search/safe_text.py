@@ -23,16 +23,17 @@ SHORTEST_SECRET = 6
 """Characters. A shorter value is found in ordinary words too: hiding it would garble texts and protect nothing."""
 
 _PASSWORD_IN_URL = re.compile(
-    r"(?P<before>://(?P<user>[^\s/?#@:'\"<>]*):)"
+    # `${NAME}` names the variable that holds a secret, and is none.
+    r"(?P<before>://(?P<user>[^\s/?#@:'\"<>]*):)(?!\$\{\w+\}@)"
     # Without a slash, any; with one, as an unquoted password may have, unless a port is what stands there.
     r"(?P<password>[^\s/?#'\"<>]*|(?!\d*[/?#])[^\s'\"<>]*)@"
 )
 _TOKEN_AS_USER = re.compile(r"(?<=://)[^\s/?#@:'\"<>]{16,}@")
 """`https://TOKEN@host`; a user's name is hardly ever so long."""
 _SECRET_WORDS = r"passw(?:or)?d|passphrase|pwd|secret|token|credential|signature|api[-_]?key|access[-_]?key"
-_IN_QUERY = re.compile(rf"(?<=[?&;])(?P<name>[\w.-]*(?:{_SECRET_WORDS})|sig|key|auth)=[^&;#\s'\"<>]+", re.IGNORECASE)
+_IN_QUERY = re.compile(rf"(?<=[?&;])(?P<name>[\w.-]*(?:{_SECRET_WORDS})|sig|key|auth)=(?!\$\{{)[^&;#\s'\"<>]+", re.IGNORECASE)
 _ASSIGNED = re.compile(
-    rf"(?P<before>\b[\w.-]*(?:{_SECRET_WORDS})(?:=|['\"]\s*:\s*(?=['\"])))(?P<quote>['\"]?)(?!\*)"
+    rf"(?P<before>\b[\w.-]*(?:{_SECRET_WORDS})(?:=|['\"]\s*:\s*(?=['\"])))(?P<quote>['\"]?)(?!\*|\$\{{)"
     r"(?:(?<=['\"])[^'\"\n]+|[^\s,;&)'\"<>]+)",
     re.IGNORECASE,
 )

@@ -76,6 +76,7 @@ def test_reason_of_another_error_is_its_first_line() -> None:
         ("PGPASSWORD='a b c' psql", "PGPASSWORD='***' psql"),
         ('{"password": "hunter2", "b": 1}', '{"password": "***", "b": 1}'),
         (f"with hf_{'a' * 34}.", "with ***."),
+        ("postgresql://me:${PGPASSWORD}@host/db?token=${T}", "postgresql://me:${PGPASSWORD}@host/db?token=${T}"),
         ("max_tokens=128, cannot start any token: x", "max_tokens=128, cannot start any token: x"),
     ],
 )

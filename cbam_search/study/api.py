@@ -29,7 +29,7 @@ from cbam_search.running.nodes import latency_device
 from cbam_search.safe_text import shell_word
 from cbam_search.space.own_config import OwnBackboneConfig
 from cbam_search.study.budgets import budget_asked
-from cbam_search.study.config import StudyConfig, read_config_of, read_study_config, written_settings
+from cbam_search.study.config import StudyConfig, read_config_of, read_study_config, without_secret_comments, written_settings
 from cbam_search.study.driver import Driven, drive
 from cbam_search.study.environment import hardware, versions
 from cbam_search.study.places import require_files, require_utf8
@@ -140,7 +140,7 @@ def _create(prepared: Preparation, text: str, yaml_file: Path, latency: LatencyJ
     """The study's folder with all that is fixed before the first trial; the manifest, written last, makes it a study."""
     config = prepared.config
     folder = create_study_folder(config.records.folder, config.name)
-    write_atomically(folder.given_yaml, text)
+    write_atomically(folder.given_yaml, without_secret_comments(text))
     # Paths stay as they are written: a project may move.
     write_atomically(folder.resolved_yaml, written_settings(text, yaml_file.name))
     folder.write_manifest(_manifest(prepared, config, folder, yaml_file, latency))

@@ -12,12 +12,14 @@ from pydantic_core import PydanticCustomError
 
 from cbam_search.cost.config import LatencyConfig
 from cbam_search.data.config import DatasetConfig
+from cbam_search.errors import ConfigError
 from cbam_search.identity import DECIDES_NOTHING
 from cbam_search.metrics import LATENCY
 from cbam_search.records.config import RecordsConfig
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.manifest import name_problem
 from cbam_search.running.config import ResourcesConfig
+from cbam_search.safe_text import without_secrets
 from cbam_search.search.config import ConstraintsConfig, Objectives, SearchConfig
 from cbam_search.search.sampler_registry import SAMPLERS
 from cbam_search.space.attention_config import AttentionConfig
@@ -177,6 +179,16 @@ def _resolved(config: StudyConfig, base: Path, moved: Callable[[str], str]) -> S
         "search": config.search.resolved(base, moved),
     }
     return config.model_copy(update=resolved)
+
+
+def without_secret_comments(text: str) -> str:
+    """The text of a YAML file to keep: secrets in it are hidden wherever that changes no setting, as in a comment."""
+    hidden = without_secrets(text)
+    try:
+        same = hidden == text or parse_yaml(hidden, "", StudyConfig) == parse_yaml(text, "", StudyConfig)
+    except ConfigError:
+        same = False
+    return hidden if same else text
 
 
 def written_settings(text: str, file_name: str) -> str:

@@ -11,6 +11,9 @@ from cbam_search.records.front import Front
 from cbam_search.safe_text import shell_word
 from cbam_search.variables import VARIABLE
 
+_PARTS = re.compile(r"\$\{\w+\}|(?:(?!\$\{\w+\}).)+", re.DOTALL)
+_PLAIN = re.compile(r"[\w@%+=:,./?&-]+", re.ASCII)
+
 
 def closing_sentence(event: StudyClosed, run: str) -> str:
     """Why the study ended, and what that means, in a sentence or two."""
@@ -64,13 +67,11 @@ def command_lines(commands: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def _with_variables(uri: str) -> str:
-    """For a shell: it fills in the variables, and takes everything else as it stands."""
-    words, last = [], 0
-    for found in VARIABLE.finditer(uri):
-        words += [uri[last : found.start()], found[0]]
-        last = found.end()
-    words.append(uri[last:])
-    return "".join(f'"{word}"' if VARIABLE.fullmatch(word) else shell_word(word) for word in words if word)
+    """For a shell: it fills in `${NAME}`, and takes everything else as it stands."""
+    parts = _PARTS.findall(uri)
+    if all(VARIABLE.fullmatch(part) or _PLAIN.fullmatch(part) for part in parts):
+        return f'"{uri}"' if "${" in uri else uri
+    return "".join(f'"{part}"' if VARIABLE.fullmatch(part) else shell_word(part) for part in parts)
 
 
 def _mlflow_command(uri: str | None, page: str) -> tuple[str, str]:
