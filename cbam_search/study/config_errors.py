@@ -107,7 +107,7 @@ def _label(path: KeyPath) -> str:
         if isinstance(key, int):
             label += f"[{key}]"
         else:
-            label += f".{printable(key, _LONGEST_KEY)}"
+            label += f".{printable(key if key.isprintable() else ascii(key), _LONGEST_KEY)}"
     return f"{label.removeprefix('.')}: " if path else ""
 
 
