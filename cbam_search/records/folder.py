@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,7 +20,7 @@ from cbam_search.records.manifest import StudyManifest, name_problem
 from cbam_search.records.older import completed, refuse_newer
 from cbam_search.records.project import Project, project_of
 from cbam_search.registry import unknown_name
-from cbam_search.safe_text import shell_word
+from cbam_search.safe_text import printable, shell_word
 
 EvaluationFile = Literal["checkpoint", "weights", "predictions"]
 STUDIES_VARIABLE = "CBAM_SEARCH_STUDIES"
@@ -220,10 +221,12 @@ def find_study(run: str, parent: Path | None = None) -> StudyFolder:
             raise StudyNotFoundError(f"there is no study in the folder {parent}. Start one with: cbam-search launch SPACE.yaml")
         return max(known, key=_created_seconds)
     for path in (Path(run), parent / run):
-        if (path / "study.json").is_file():
-            return StudyFolder(path.resolve())
+        # A name that is too long for the system is one that no study has.
+        with suppress(OSError):
+            if (path / "study.json").is_file():
+                return StudyFolder(path.resolve())
     names = tuple(folder.path.name for folder in known)
-    hint = unknown_name("study", run, names) if names else f"no study '{run}', and none at all in {parent}"
+    hint = unknown_name("study", run, names) if names else f"no study '{printable(run)}', and none at all in {parent}"
     raise StudyNotFoundError(f"{hint}. Give a name, a study's folder, or 'latest'; ${STUDIES_VARIABLE} says where to look")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -107,4 +108,10 @@ def _beside_yaml(url: URL, folder: StudyFolder) -> URL:
     if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
         return url
     project = folder.project()
-    return url.set(database=project.path(str(project.yaml_folder / url.database)))
+    database = Path(project.path(str(project.yaml_folder / url.database)))
+    if folder.ledger.exists() and not database.exists():
+        raise UserError(
+            f"the study's trials are not where records.storage says: there is no {printable(database, 1000)}. Put it there, or "
+            f"write its place under records.storage in {printable(folder.given_yaml, 1000)}"
+        )
+    return url.set(database=str(database))

@@ -14,6 +14,7 @@ from mlflow.tracking import MlflowClient, get_tracking_uri
 
 from cbam_search.errors import UserError
 from cbam_search.records.project import Project
+from cbam_search.safe_text import printable
 from cbam_search.tracking.local_store import bring_artifacts_along, database_of, moved, new_location
 from cbam_search.tracking.run_changes import NewRun, RunChanges
 
@@ -103,14 +104,14 @@ class MlflowStore:
             return str(self.client.create_experiment(name, artifact_location=location, tags=_EXPERIMENT_TAGS))
         if experiment.lifecycle_stage != "active":
             raise UserError(
-                f"the MLflow experiment '{name}' was deleted: restore it with `mlflow experiments restore "
+                f"the MLflow experiment '{printable(name)}' was deleted: restore it with `mlflow experiments restore "
                 f"--experiment-id {experiment.experiment_id}`, or give another name in tracking.experiment"
             )
         through_server = experiment.artifact_location.startswith("mlflow-artifacts:")
         if through_server and not self.uri.startswith(("http://", "https://")):
             raise UserError(
-                f"the MLflow experiment '{name}' was made by a tracking server, which alone can take its artifacts: give the "
-                "server's address in tracking.uri, or another name in tracking.experiment"
+                f"the MLflow experiment '{printable(name)}' was made by a tracking server, which alone can take its artifacts: "
+                "give the server's address in tracking.uri, or another name in tracking.experiment"
             )
         if self._database:
             before = experiment.artifact_location

@@ -94,3 +94,22 @@ def test_one_driver_a_study_and_a_dead_one_does_not_block(tmp_path: Path) -> Non
     other.kill()
     other.wait()
     folder.lock().release()
+
+
+@pytest.mark.parametrize("run", ["x" * 5_000, "a\x1b[31m\n", "\u202e"])
+def test_a_name_that_nobody_can_have_is_refused_on_one_short_line(run: str, tmp_path: Path) -> None:
+    with pytest.raises(StudyNotFoundError) as caught:
+        find_study(run, tmp_path)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1_000
+
+
+@pytest.mark.parametrize("name", ["-x", "latest"])
+def test_a_folder_that_was_renamed_to_an_option_goes_by_its_path(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CBAM_SEARCH_STUDIES", raising=False)
+    folder = tmp_path / "studies" / name
+    folder.mkdir(parents=True)
+    assert StudyFolder(folder).run == str(folder)

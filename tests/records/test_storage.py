@@ -52,6 +52,14 @@ def test_a_relative_sqlite_is_the_same_wherever_one_stands(tmp_path: Path, monke
     assert not Path("all.db").exists()
 
 
+def test_a_sqlite_of_its_own_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
+    folder = new_folder(tmp_path)
+    folder.ledger.touch()
+    with pytest.raises(UserError, match=r"there is no .*other\.db\. .* records\.storage in .*space\.yaml"):
+        open_storage(f"sqlite:///{tmp_path}/other.db", folder)
+    assert not (tmp_path / "other.db").exists()
+
+
 def test_a_password_may_hold_any_character(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPASSWORD", "p@ss/w:rd%")
     url = make_url(_resolve_variables("postgresql://me:${PGPASSWORD}@host/db"))
