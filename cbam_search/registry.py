@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from cbam_search.errors import UnknownNameError
+from cbam_search.safe_text import printable
 
 T = TypeVar("T")
 
@@ -41,8 +42,11 @@ class Registry(Generic[T]):
         return tuple(self._items)
 
 
+_LONGEST = 200
+
+
 def unknown_name(noun: str, name: str, valid: tuple[str, ...]) -> str:
     """The sentence for a wrong name: what was found, the nearest valid name, all valid ones."""
-    nearest = difflib.get_close_matches(name.lower(), valid, n=1)
+    nearest = difflib.get_close_matches(name[:_LONGEST].lower(), valid, n=1)
     hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
-    return f"unknown {noun} '{name}'.{hint} Valid: {', '.join(valid)}"
+    return f"unknown {noun} '{printable(name)}'.{hint} Valid: {', '.join(valid)}"

@@ -6,9 +6,15 @@ import os
 import re
 
 from cbam_search.errors import UserError
+from cbam_search.safe_text import remember_secret
 
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 """Its first group is the name."""
+
+_PASSWORD = re.compile(
+    rf"(?:(?<=:)|(?<=password=)|(?<=passwd=)|(?<=pwd=)|(?<=token=)|(?<=secret=)){VARIABLE.pattern}(?=@|&|$)", re.IGNORECASE
+)
+"""A variable that stands where a URL has its password."""
 
 
 def with_known_variables(text: str) -> str:
@@ -17,7 +23,12 @@ def with_known_variables(text: str) -> str:
 
 
 def with_variables(text: str, setting: str) -> str:
-    """`text` with each variable replaced; raises UserError, which names the setting, where one is not set."""
+    """`text` with each variable replaced; raises UserError, which names the setting, where one is not set.
+
+    What stands in a password's place is hidden in every message from now on.
+    """
+    for name in _PASSWORD.findall(text):
+        remember_secret(required(name, setting))
     return VARIABLE.sub(lambda match: required(match[1], setting), text)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from cbam_search.architecture.geometry import Site
+from cbam_search.safe_text import printable
 
 FUNCTION_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 ArgumentValue = bool | int | Annotated[float, Field(allow_inf_nan=False)] | str
@@ -52,7 +53,7 @@ class OwnBackbone(BaseModel):
     @property
     def name(self) -> str:
         """`function(depth=3)`, for tables."""
-        arguments = ", ".join(f"{name}={value}" for name, value in self.arguments)
+        arguments = ", ".join(f"{name}={printable(value, 60)}" for name, value in self.arguments)
         return self.module.partition(":")[2] + (f"({arguments})" if arguments else "")
 
     @property

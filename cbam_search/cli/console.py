@@ -7,10 +7,10 @@ import sys
 from contextlib import AbstractContextManager
 from typing import TextIO, cast
 
-import typer
 from rich.console import Console
 
 from cbam_search.cli.output import SteadyOutput
+from cbam_search.cli.say import say
 from cbam_search.records.events import StudyClosed
 from cbam_search.records.ledger import Listener
 from cbam_search.records.study_records import StudyRecords
@@ -18,6 +18,7 @@ from cbam_search.report.terminal.next_commands import closing_sentence, next_com
 from cbam_search.report.terminal.progress import Progress
 from cbam_search.report.terminal.study_table import print_study_table
 from cbam_search.running.cluster import TrialResources
+from cbam_search.safe_text import presentable
 from cbam_search.space.own_config import OwnBackboneConfig
 from cbam_search.study.study import Study
 from cbam_search.tracking.cursor import MLFLOW_UI, read_cursor
@@ -35,7 +36,7 @@ class TerminalScreen:
         return self._output.closed_by_reader
 
     def note(self, message: str) -> None:
-        self._console.print(message, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(presentable(message), markup=False, highlight=False, soft_wrap=True)
 
     def display(self, records: StudyRecords, resources: TrialResources) -> AbstractContextManager[Listener]:
         return Progress(records.manifest, records.view, console=self._console, concurrent=resources.concurrent)
@@ -70,4 +71,4 @@ def print_front(study: Study, console: Console | None = None) -> None:
     """The front with the published designs beside it."""
     print_study_table(console or _Pipe(), study.manifest, study.trials.values(), study.front)
     if not study.trials:
-        typer.echo("nothing was trained yet")
+        say("nothing was trained yet")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cbam_search.cli.say import say
 from cbam_search.cli.spaces import SpaceArgument
 from cbam_search.cli.studies import AllowCode
 
@@ -36,6 +37,9 @@ def plan(
 
         check_picture(picture)
     made = make_plan(space, allow_code=allow_code, probe=probe, stand_in=StandIn(image_size, classes, channels))
-    typer.echo(json.dumps(plan_json(made)) if as_json else plan_text(made))
+    if as_json:
+        typer.echo(json.dumps(plan_json(made)))
+    else:
+        say(plan_text(made))
     if picture is not None:
         plan_picture(made, picture)

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from cbam_search.cli.say import say
+
 SpaceArgument = Annotated[Path, typer.Argument(metavar="SPACE.yaml", help="The study's YAML file.")]
 
 
@@ -26,12 +28,12 @@ def validate(space: SpaceArgument) -> None:
         check_defined(own.module, Path.cwd())
     sampler = config.search.sampler_for(config.objectives)
     many = f"{len(own.sites)} sites" if own else f"{counted.count():,} distinct architectures"
-    typer.echo(
+    say(
         f"{space} is valid: study '{config.name}', {many} in {count(len(counted.parameters), 'parameter')}, "
         f"{count(config.search.trials, 'trial')} of {count(config.training.epochs, 'epoch')}, sampler {sampler}"
     )
     if own:
-        typer.echo(f"{own.module} was found but not run: `plan --allow-code` checks whether it has these sites")
+        say(f"{own.module} was found but not run: `plan --allow-code` checks whether it has these sites")
 
 
 def schema() -> None:
@@ -72,9 +74,9 @@ def cost(
         by_name = {"sites": [asdict(row) | {"site": row.site.name, "spec": row.spec.model_dump(mode="json")} for row in sites]}
         typer.echo(json.dumps({"architecture": architecture, **figures, **(by_name if by_site else {})}))
         return
-    typer.echo(cost_text(f"{architecture} at {size} x {size}, {named.backbone.classes} classes", measured))
+    say(cost_text(f"{architecture} at {size} x {size}, {named.backbone.classes} classes", measured))
     if by_site:
-        typer.echo(attribution_text(sites))
+        say(attribution_text(sites))
 
 
 def tables(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
@@ -90,4 +92,4 @@ def tables(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
         computed = [{"computed_params": row.cost.params, "computed_gflops": row.cost.gflops} for row in rows]
         typer.echo(json.dumps([asdict(row.published) | found for row, found in zip(rows, computed, strict=True)]))
     else:
-        typer.echo(paper_tables_text(rows))
+        say(paper_tables_text(rows))

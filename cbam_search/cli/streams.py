@@ -30,11 +30,11 @@ def prepare_streams() -> None:
 
 
 def say(message: str) -> None:
-    """Write a line to stderr, without secrets; nothing where nobody can read it."""
-    from cbam_search.safe_text import without_secrets
+    """Write a line to stderr, fit for people; nothing where nobody can read it."""
+    from cbam_search.safe_text import presentable
 
     with suppress(OSError, ValueError):
-        print(without_secrets(message), file=sys.stderr, flush=True)  # noqa: T201
+        print(presentable(message), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def finish_output() -> OSError | None:

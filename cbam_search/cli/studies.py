@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cbam_search.cli.say import say
 from cbam_search.cli.spaces import SpaceArgument
 
 if TYPE_CHECKING:
@@ -64,14 +65,14 @@ def export(
     study = open_study(run)
     trial = study.pick(pick)
     folder = study.export(output, pick=str(trial.number), allow_code=allow_code)
-    typer.echo(f"trial {trial.number} ({trial.candidate.label}) of study {study.name} is in {folder}")
+    say(f"trial {trial.number} ({trial.candidate.label}) of study {study.name} is in {folder}")
 
 
 def track(run: RunArgument = "latest") -> None:
     """Write a whole study to MLflow: what is there already does not come twice, and deleted runs come back."""
     from cbam_search.study.mlflow_upload import send_to_mlflow
 
-    typer.echo(send_to_mlflow(run))
+    say(send_to_mlflow(run))
 
 
 def _front_as_json(study: Study) -> dict[str, Any]:

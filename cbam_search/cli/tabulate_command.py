@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cbam_search.cli.say import say
 from cbam_search.cli.spaces import SpaceArgument
 from cbam_search.cli.studies import AllowCode
 
@@ -29,6 +30,6 @@ def tabulate(
     """
     from cbam_search.study.tabulate import tabulate as make
 
-    made = make(space, output, seeds=seeds, workers=workers, limit=limit_architectures, allow_code=allow_code, note=typer.echo)
+    made = make(space, output, seeds=seeds, workers=workers, limit=limit_architectures, allow_code=allow_code, note=say)
     if made.exit_code:
         raise typer.Exit(made.exit_code)

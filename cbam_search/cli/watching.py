@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cbam_search.cli.say import say
 from cbam_search.cli.studies import RunArgument
 
 EXIT_CODES = {"complete": 0, "failed": 1, "running": 3, "interrupted": 4}
@@ -34,10 +35,13 @@ def status(
             typer.echo(json.dumps([each.model_dump(mode="json") for each in every]))
         else:
             nothing = f"there is no study in the folder {studies_folder()}. Start one with: cbam-search launch SPACE.yaml"
-            typer.echo(statuses_text(every) or nothing)
+            say(statuses_text(every) or nothing)
         return
     found = read_status(find_study(run))
-    typer.echo(json.dumps(found.model_dump(mode="json")) if as_json else status_text(found))
+    if as_json:
+        typer.echo(json.dumps(found.model_dump(mode="json")))
+    else:
+        say(status_text(found))
     raise typer.Exit(EXIT_CODES[found.state.value])
 
 
@@ -51,7 +55,7 @@ def stop(
     from cbam_search.records.folder import find_study
     from cbam_search.study.stop import stop_study
 
-    if not stop_study(find_study(run), typer.echo, timeout_seconds=timeout):
+    if not stop_study(find_study(run), say, timeout_seconds=timeout):
         raise typer.Exit(EXIT_CODES["running"])
 
 
@@ -70,6 +74,6 @@ def logs(
     from cbam_search.study.logs import follow_log, log_lines
 
     folder = find_study(run)
-    lines = follow_log(folder, partial(typer.echo, err=True), trial=trial) if follow else log_lines(folder, trial=trial)
+    lines = follow_log(folder, partial(say, err=True), trial=trial) if follow else log_lines(folder, trial=trial)
     for line in lines:
-        typer.echo(line)
+        say(line)

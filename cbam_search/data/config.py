@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,7 +19,8 @@ SourceName = Literal["digits", "hub", "parquet", "image_folder", "function"]
 Paths = str | tuple[str, ...]
 
 _COLUMNS = frozenset({"image_column", "label_column", "group_column"})
-_PATH_KEYS = ("train", "validation", "test", "path", "cache_folder")
+PATTERN_KEYS: tuple[Literal["train", "validation", "test"], ...] = ("train", "validation", "test")
+_PATH_KEYS = (*PATTERN_KEYS, "path", "cache_folder")
 _KEYS_OF_SOURCE: dict[str, frozenset[str]] = {
     "digits": frozenset(),
     "hub": frozenset({"name", "subset", "revision"}) | _COLUMNS,
@@ -135,21 +139,27 @@ class DatasetConfig(BaseModel):
         paths: Paths | None = getattr(self, split)
         return (paths,) if isinstance(paths, str) else paths or ()
 
-    def resolved(self, base: Path) -> DatasetConfig:
+    def resolved(self, base: Path, moved: Callable[[str], str] = str) -> DatasetConfig:
         """The same settings with every relative path taken from `base`, the folder of the YAML file.
 
-        `${NAME}` in a path is that environment variable; one that is not set stays as it is, see `unset_variables`.
+        `${NAME}` in a path is that environment variable; one that is not set stays as it is, see `unset_variables`. In a
+        pattern, what stands in `base` stands for itself. moved: from where a file was to where it is.
         """
 
-        def absolute(path: str) -> str:
+        def absolute(path: str, *, pattern: bool) -> str:
             # os.path: pathlib raises where there is no such home folder.
-            return str(base.absolute() / os.path.expanduser(with_known_variables(path)))  # noqa: PTH111
+            written = Path(os.path.expanduser(with_known_variables(path)))  # noqa: PTH111
+            plain = moved(str(base.absolute() / written))
+            if written.is_absolute() or not (pattern and glob.has_magic(str(written))) or Path(plain).is_file():
+                return plain
+            return str(Path(glob.escape(str(base.absolute()))) / written)
 
         changes: dict[str, Paths] = {}
         for key in _PATH_KEYS:
             value: Paths | None = getattr(self, key)
             if value is not None:
-                changes[key] = absolute(value) if isinstance(value, str) else tuple(absolute(path) for path in value)
+                of_key = partial(absolute, pattern=key in PATTERN_KEYS)
+                changes[key] = of_key(value) if isinstance(value, str) else tuple(of_key(path) for path in value)
         return self.model_copy(update=changes)
 
     @property

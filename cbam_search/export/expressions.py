@@ -25,7 +25,7 @@ def render(value: object, depth: int = 0, used: int = 0) -> str:
     takes a line an entry.
     """
     if isinstance(value, str):
-        text = json.dumps(value, ensure_ascii=False)
+        text = "".join(map(_visible, json.dumps(value, ensure_ascii=False)))
         return text if '"' not in value or "'" in value else "'" + text[1:-1].replace('\\"', '"') + "'"
     if not isinstance(value, Call | tuple):
         return repr(value)
@@ -37,6 +37,11 @@ def render(value: object, depth: int = 0, used: int = 0) -> str:
     inner = INDENT * (depth + 1)
     lines = [f"{inner}{prefix}{render(entry, depth + 1, len(prefix) + 1)}," for prefix, entry in entries]
     return "\n".join([opening, *lines, INDENT * depth + ")"])
+
+
+def _visible(character: str) -> str:
+    """Marks that turn the direction of writing, and others that do not show, would make source read otherwise than it runs."""
+    return character if character.isprintable() else ascii(character)[1:-1]
 
 
 def _entries(value: Call | tuple[object, ...]) -> tuple[str, list[tuple[str, object]]]:

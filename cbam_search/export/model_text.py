@@ -9,6 +9,7 @@ from cbam_search.export import runtime
 from cbam_search.export.expressions import render
 from cbam_search.export.network_source import NetworkSource
 from cbam_search.export.sources import merge_modules
+from cbam_search.safe_text import printable
 
 MODEL = '''"""{description}
 
@@ -92,5 +93,5 @@ def model_text(source: NetworkSource, images: ImageFormat, description: str) -> 
 
 
 def _as_docstring(description: str) -> str:
-    words = description.replace("\\", "/").replace('"', "'")
+    words = printable(description, limit=len(description)).replace("\\", "/").replace('"', "'")
     return textwrap.fill(words, 124)

@@ -18,7 +18,7 @@ from cbam_search.export.model_text import ImageFormat, model_text
 from cbam_search.export.network_source import OWN_FILE, NetworkSource, network_source
 from cbam_search.export.verification import verify
 from cbam_search.own_code import NO_CODE, CodePermission
-from cbam_search.safe_text import printable, reason
+from cbam_search.safe_text import markdown, printable, reason
 
 FILES = frozenset({"model.py", "weights.safetensors", "architecture.json", "README.md"})
 """With the user's own function, OWN_FILE too."""
@@ -72,7 +72,9 @@ def write_module(
     texts = {
         "model.py": model_text(source, images, description),
         "architecture.json": _as_json(architecture, **trained_on, metadata=dict(metadata or {})),
-        "README.md": README.format(label=architecture.label, description=description, channels=channels),
+        "README.md": README.format(
+            label=markdown(architecture.label), description=markdown(description, limit=2000), channels=channels
+        ),
     }
     with _replaced_when_complete(output) as folder:
         _write_files(folder, source, network, texts)

@@ -11,7 +11,9 @@ from pydantic_core import PydanticCustomError
 
 from cbam_search.variables import VARIABLE
 
-_SECRET_IN_QUERY = re.compile(r"[?&](?:password|passwd|pwd|token)=(?!\$\{)", re.IGNORECASE)
+_SECRET_IN_QUERY = re.compile(
+    r"[?&;][\w.-]*(?:passw(?:or)?d|passphrase|pwd|secret|token|signature|api[-_]?key|access[-_]?key)=(?!\$\{)", re.IGNORECASE
+)
 
 
 class RecordsConfig(BaseModel):

@@ -9,11 +9,12 @@ from __future__ import annotations
 import time
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from cbam_search.metrics import LATENCY, Measured
 from cbam_search.records.evaluation import Evaluation
 from cbam_search.records.trials import Candidate, Outcome, with_spreads
+from cbam_search.safe_text import presentable
 
 
 class _Event(BaseModel):
@@ -151,7 +152,7 @@ class StudyClosed(_Event):
 
     event: Literal["study_closed"] = "study_closed"
     reason: Literal["trials", "hours", "epochs", "hypervolume", "space_exhausted", "interrupted", "failed"]
-    message: str
+    message: Annotated[str, AfterValidator(presentable)]
 
 
 Event = Annotated[

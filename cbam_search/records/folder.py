@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,9 @@ from cbam_search.errors import CbamSearchError, StudyBusyError, StudyNotFoundErr
 from cbam_search.records.damage import unreadable
 from cbam_search.records.manifest import StudyManifest, name_problem
 from cbam_search.records.older import completed, refuse_newer
+from cbam_search.records.project import Project, project_of
 from cbam_search.registry import unknown_name
-from cbam_search.safe_text import printable, reason
+from cbam_search.safe_text import printable, reason, shell_word
 
 EvaluationFile = Literal["checkpoint", "weights", "predictions"]
 STUDIES_VARIABLE = "CBAM_SEARCH_STUDIES"
@@ -124,13 +124,15 @@ class StudyFolder:
     @property
     def run(self) -> str:
         """What commands take for this study, typed here: its name where they look for names, else its path."""
-        at_home = (studies_folder() / self.path.name).resolve() == self.path
-        return self.path.name if at_home else str(self.path)
+        name = self.path.name
+        # A folder that somebody renamed may be called as an option is, or `latest`.
+        at_home = (studies_folder() / name).resolve() == self.path and not name.startswith("-") and name != "latest"
+        return name if at_home else str(self.path)
 
     @property
     def stop_command(self) -> str:
         """What to type to stop the study's driver."""
-        return f"cbam-search stop {shlex.quote(self.run)}"
+        return f"cbam-search stop {shell_word(self.run)}"
 
     def read_manifest(self) -> StudyManifest:
         """The manifest, with the references that were fixed since.
@@ -153,6 +155,10 @@ class StudyFolder:
             mend = "Put back a copy of it, or delete it: a resume works it out again"
             raise unreadable(self.references, error, mend) from error
 
+    def project(self) -> Project:
+        """Where its YAML lay, and lies now; raises RecordsError where the manifest is damaged."""
+        return project_of(self.path, self.read_manifest())
+
     def fix_references(self, references: Mapping[str, float]) -> None:
         """Once for the study: from now on every reader of the manifest sees them."""
         write_once(self.references, json.dumps(dict(references), indent=1) + "\n")
@@ -168,7 +174,7 @@ class StudyFolder:
             lock.acquire()
         except Timeout:
             raise StudyBusyError(
-                f"another process drives the study in {self.path}. Which one: cbam-search status {shlex.quote(self.run)}. "
+                f"another process drives the study in {self.path}. Which one: cbam-search status {shell_word(self.run)}. "
                 f"Wait for it, or end it ({self.stop_command}), then try again"
             ) from None
         except OSError as error:

@@ -18,6 +18,7 @@ from cbam_search.metrics import Measured
 from cbam_search.records.folder import EvaluationFile, StudyFolder
 from cbam_search.records.results import append_epochs, read_measured, take_result, write_measured, write_result
 from cbam_search.records.trials import Outcome
+from cbam_search.safe_text import presentable
 from cbam_search.training.epoch import Epoch
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class Inbox:
             for file in end.files:
                 self._put_in_place(evaluation, file)
             if end.traceback is not None:
-                write_atomically(self._folder.error(evaluation), end.traceback)
+                write_atomically(self._folder.error(evaluation), presentable(end.traceback))
             write_result(self._folder.result(evaluation), end.outcome)
         self._under_way.discard(evaluation)
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from cbam_search.architecture import Architecture
 from cbam_search.metrics import Direction
 from cbam_search.pareto import Axis
+from cbam_search.safe_text import printable
 
 SCHEMA_VERSION = 2
 """Of the whole folder. 1: version 0.1. 2: trainings lie in `evaluations`, metrics carry their errors."""
@@ -22,7 +23,7 @@ def name_problem(name: str) -> str | None:
     """Why a study cannot have this name, in a sentence; None where it can."""
     if _STUDY_NAME.fullmatch(name) and name != "latest":
         return None
-    return f"'{name}' cannot name a study: use letters, digits, '.', '_' and '-', at most 100, and not 'latest'"
+    return f"'{printable(name)}' cannot name a study: use letters, digits, '.', '_' and '-', at most 100, and not 'latest'"
 
 
 class ObjectiveAxis(BaseModel):
@@ -128,6 +129,7 @@ class StudyManifest(BaseModel):
     seed: of the search's trainings.
     backbone_source: SHA-256 of the source of the user's own backbone, where it is one.
     history: what was asked for since, beyond that budget.
+    yaml_folder: at launch; yaml_folder_from_study: the same from the study's folder, for a project that moves as a whole.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -137,6 +139,8 @@ class StudyManifest(BaseModel):
     study_id: str
     created_seconds: float
     yaml_folder: str
+    yaml_folder_from_study: str | None = None
+    yaml_file: str | None = None
     versions: dict[str, str]
     hardware: str
     data: DataSummary

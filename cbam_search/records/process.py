@@ -8,6 +8,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from cbam_search.safe_text import printable
+
 _ENDED_STATES = "ZX"
 """A killed process stays as a zombie until its parent has asked how it ended."""
 
@@ -43,7 +45,7 @@ class ProcessIdentity(BaseModel):
     @property
     def name(self) -> str:
         """`host7, process 123`."""
-        return f"{self.host}, process {self.process}"
+        return f"{printable(self.host)}, process {self.process}"
 
 
 def process_here(process: int) -> ProcessIdentity:

@@ -19,7 +19,7 @@ from cbam_search.records.folder import StudyFolder
 from cbam_search.records.patience import PatientStorage
 from cbam_search.records.sqlite_reading import read_only
 from cbam_search.records.storage_errors import why
-from cbam_search.records.storage_url import redacted, server_url, sqlite_file, sqlite_url, storage_name
+from cbam_search.records.storage_url import server_url, shown, sqlite_file, sqlite_url, storage_name
 
 LOCKED_SECONDS_AT_MOST = 10.0
 _PUT_BACK = "Put back a copy of it"
@@ -54,7 +54,7 @@ def require_server(url: str | None) -> None:
     """Return once a database that is a server has let us in; nothing to do for SQLite. Raises UserError within 20 s."""
     if url is None:
         return
-    with _opening(url, redacted(url)):
+    with _opening(url, shown(url)):
         server = server_url(url)
         if server is None:
             return

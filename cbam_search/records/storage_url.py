@@ -9,7 +9,9 @@ from urllib.parse import quote
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from cbam_search.errors import UserError
 from cbam_search.records.folder import StudyFolder
+from cbam_search.safe_text import printable, remember_secret, without_secrets
 from cbam_search.variables import VARIABLE, required, with_variables
 
 _SETTING = "records.storage"
@@ -45,26 +47,36 @@ def sqlite_file(url: str | None, folder: StudyFolder) -> Path | None:
 
 def storage_name(url: str | None, folder: StudyFolder) -> str:
     """Where the trials of a study are, for messages."""
-    return str(folder.database) if url is None else redacted(url)
+    return printable(folder.database, 1000) if url is None else shown(url)
 
 
-def redacted(url: str) -> str:
-    """The URL with its password hidden, fit for logs and files."""
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except Exception:
-        return "(not a URL)"
+def shown(url: str) -> str:
+    """The URL, fit for messages."""
+    return printable(without_secrets(url), 1000)
 
 
 def resolve_variables(url: str) -> str:
     """`url` with ${NAME} replaced; a password may hold any character. Raises UserError."""
-    url = _PASSWORD_VARIABLE.sub(lambda match: quote(required(match[1], _SETTING), safe=""), url)
+    url = _PASSWORD_VARIABLE.sub(lambda match: quote(_secret(match[1]), safe=""), url)
     return with_variables(url, _SETTING)
 
 
+def _secret(name: str) -> str:
+    value = required(name, _SETTING)
+    remember_secret(value)
+    return value
+
+
 def _beside_yaml(url: URL, folder: StudyFolder) -> URL:
-    """The same file wherever a command is typed."""
-    return url.set(database=str(Path(folder.read_manifest().yaml_folder) / str(url.database)))
+    """The same file wherever a command is typed; raises UserError where a study that has begun finds it no more."""
+    project = folder.project()
+    database = Path(project.path(str(project.yaml_folder / str(url.database))))
+    if folder.ledger.exists() and not database.exists():
+        raise UserError(
+            f"the study's trials are not where records.storage says: there is no {printable(database, 1000)}. Put it there, or "
+            f"write its place under records.storage in {printable(folder.given_yaml, 1000)}"
+        )
+    return url.set(database=str(database))
 
 
 def _names_file(url: URL) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 from cbam_search.architecture import Architecture
 from cbam_search.metrics import Measured, binomial_error
+from cbam_search.safe_text import presentable
 
 
 class TrialState(StrEnum):
@@ -82,7 +83,7 @@ class Outcome(BaseModel):
     values: dict[str, float] | None = None
     epochs: int = 0
     seconds: float = 0.0
-    reason: str | None = None
+    reason: Annotated[str, AfterValidator(presentable)] | None = None
     duplicate_of: int | None = None
     replayed_from: ReplayedFrom | None = None
     numerics_version: int = 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -197,12 +197,15 @@ class SearchConfig(BaseModel):
         """`start_from` in its long form."""
         return StartFrom(run=self.start_from) if isinstance(self.start_from, str) else self.start_from
 
-    def resolved(self, base: Path) -> SearchConfig:
-        """The same settings with the cache's folder, where it is given, taken from `base`, the folder of the YAML file."""
+    def resolved(self, base: Path, moved: Callable[[str], str] = str) -> SearchConfig:
+        """The same settings with the cache's folder, where it is given, taken from `base`, the folder of the YAML file.
+
+        moved: from where it was to where it is.
+        """
         if isinstance(self.evaluation_cache, bool):
             return self
         folder = base.absolute() / Path(self.evaluation_cache).expanduser()
-        return self.model_copy(update={"evaluation_cache": str(folder)})
+        return self.model_copy(update={"evaluation_cache": moved(str(folder))})
 
     @model_validator(mode="after")
     def _goes_with_early_stopping(self) -> SearchConfig:

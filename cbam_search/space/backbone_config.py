@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -122,11 +123,14 @@ class BackboneConfig(BaseModel):
         given = self.weights if isinstance(self.weights, dict) else dict.fromkeys(names, self.weights)
         return {names[name]: Path(file) for name, file in given.items()}
 
-    def resolved(self, base: Path) -> BackboneConfig:
-        """The same settings with relative paths of weights taken from `base`, the folder of the YAML file."""
+    def resolved(self, base: Path, moved: Callable[[str], str] = str) -> BackboneConfig:
+        """The same settings with relative paths of weights taken from `base`, the folder of the YAML file.
+
+        moved: from where a file was to where it is.
+        """
 
         def absolute(file: str) -> str:
-            return str(base.absolute() / Path(file).expanduser())
+            return moved(str(base.absolute() / Path(file).expanduser()))
 
         if self.weights is None:
             return self

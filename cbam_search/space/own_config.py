@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,12 +15,13 @@ from cbam_search.architecture.sites import OWN_POSITIONS
 from cbam_search.space.backbone_config import BackboneConfig
 from cbam_search.space.choices import Choices
 
+_LONGEST_SITE = 200
 FROM_DATA = ("in_channels", "classes")
 """Arguments that the data say."""
 
 
 def _site_name(name: str) -> str:
-    if not all(name.split(".")):
+    if not (all(name.split(".")) and name.isprintable() and len(name) <= _LONGEST_SITE):
         raise PydanticCustomError("site_name", "'{name}' names no submodule: write layer1 or layer2.0", {"name": name})
     return name
 
@@ -60,7 +61,7 @@ class OwnBackboneConfig(BaseModel):
         """None: the function itself may return a network with trained weights."""
         return {}
 
-    def resolved(self, base: Path) -> OwnBackboneConfig:  # noqa: ARG002 (as for a family)
+    def resolved(self, base: Path, moved: Callable[[str], str] = str) -> OwnBackboneConfig:  # noqa: ARG002 (as for a family)
         """The same: a module is found on the Python path, not by the folder of the YAML file."""
         return self
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import os
 import threading
 import time
 import uuid
@@ -36,12 +36,14 @@ from cbam_search.records.storage import require_server
 from cbam_search.running.cluster import TrialResources, cluster_running
 from cbam_search.running.latency_meter import LatencyJob
 from cbam_search.running.nodes import latency_device
+from cbam_search.safe_text import shell_word
 from cbam_search.space.own_config import OwnBackboneConfig
 from cbam_search.study.budgets import budget_asked
-from cbam_search.study.config import StudyConfig, read_study_config
+from cbam_search.study.config import StudyConfig, read_config_of, read_study_config, without_secret_comments, written_settings
 from cbam_search.study.driver import Driven, drive
 from cbam_search.study.environment import hardware, versions
 from cbam_search.study.input_file import folder_of
+from cbam_search.study.places import require_files, require_utf8
 from cbam_search.study.preparation import Preparation, prepare, summary
 from cbam_search.study.screen import Screen, Silence
 from cbam_search.study.space_from_config import code_folder_of
@@ -64,6 +66,7 @@ def launch(space: str | Path, *, allow_code: bool = False, verbose: bool = False
 
 def _launch(space: str | Path, code: CodePermission, verbose: bool, screen: Screen) -> Study:
     config, text = read_study_config(Path(space))
+    require_utf8(Path(space).resolve(), config.records.folder.absolute())
     require_server(config.records.storage)
     prepared = prepare(config, code=code)
     warm_start = resolve_warm_start(prepared)
@@ -71,7 +74,7 @@ def _launch(space: str | Path, code: CodePermission, verbose: bool, screen: Scre
         prepared = replace(prepared, warm_start=warm_start.recorded)
     with cluster_running(config.resources, verbose=verbose) as resources:
         latency = _latency_job(config, resources)
-        folder = _create(prepared, text, folder_of(Path(space)), latency)
+        folder = _create(prepared, text, Path(space), latency)
         screen.note(f"study {folder.path.name} in {folder.path}")
         for note in prepared.notes:
             screen.note(note)
@@ -105,11 +108,12 @@ def _resume(
     folder: StudyFolder, trials: int | None, hours: float | None, code: CodePermission, verbose: bool, screen: Screen
 ) -> Study:
     manifest = folder.read_manifest()
-    config, _ = read_study_config(folder.given_yaml, base=Path(manifest.yaml_folder))
+    config = read_config_of(folder)
     budget = budget_asked(manifest, config, trials=trials, hours=hours)
     with folder.lock(), take_lease(folder, note=screen.note) as lease:
         _check_same_settings(folder, manifest, config)
         _check_same_source(manifest, config, code)
+        require_files(folder, config)
         prepared = replace(prepare(config, code=code), warm_start=manifest.warm_start)
         _check_same_data(manifest, prepared)
         _check_same_weights(manifest, prepared)
@@ -144,24 +148,28 @@ def _latency_job(config: StudyConfig, resources: TrialResources) -> LatencyJob |
     return LatencyJob(config.latency, device, config.constraints.measured_bounds().get(LATENCY))
 
 
-def _create(prepared: Preparation, text: str, yaml_folder: Path, latency: LatencyJob | None) -> StudyFolder:
+def _create(prepared: Preparation, text: str, yaml_file: Path, latency: LatencyJob | None) -> StudyFolder:
     """The study's folder with all that is fixed before the first trial; the manifest, written last, makes it a study."""
     config = prepared.config
     folder = create_study_folder(config.records.folder, config.name)
-    write_atomically(folder.given_yaml, text)
-    write_atomically(folder.resolved_yaml, config.resolved_yaml())
-    folder.write_manifest(_manifest(prepared, config, folder, yaml_folder, latency))
+    write_atomically(folder.given_yaml, without_secret_comments(text))
+    # Paths stay as they are written: a project may move.
+    write_atomically(folder.resolved_yaml, written_settings(text, yaml_file.name))
+    folder.write_manifest(_manifest(prepared, config, folder, yaml_file, latency))
     return folder
 
 
 def _manifest(
-    prepared: Preparation, config: StudyConfig, folder: StudyFolder, yaml_folder: Path, latency: LatencyJob | None
+    prepared: Preparation, config: StudyConfig, folder: StudyFolder, yaml_file: Path, latency: LatencyJob | None
 ) -> StudyManifest:
+    yaml_folder = folder_of(yaml_file)
     return StudyManifest(
         name=folder.path.name,
         study_id=uuid.uuid4().hex,
         created_seconds=time.time(),
         yaml_folder=str(yaml_folder),
+        yaml_folder_from_study=os.path.relpath(yaml_folder, folder.path),
+        yaml_file=yaml_file.name if yaml_file.is_file() else None,
         versions=versions(),
         hardware=hardware(),
         data=summary(prepared.data),
@@ -196,7 +204,7 @@ def _check_same_settings(folder: StudyFolder, manifest: StudyManifest, config: S
     Both YAMLs are read by today's models, so that a key that has come since means in both what it does by default.
     """
     try:
-        began_with, _ = read_study_config(folder.resolved_yaml, base=Path(manifest.yaml_folder))
+        began_with = read_config_of(folder, as_launched=True)
     except ConfigError as error:
         made_by = manifest.versions.get("cbam-search", "another version")
         raise UserError(
@@ -266,7 +274,7 @@ def _weights(prepared: Preparation) -> dict[str, str]:
 
 
 def _close(folder: StudyFolder, driven: Driven, screen: Screen) -> Study:
-    closed, run = driven.closed, shlex.quote(folder.run)
+    closed, run = driven.closed, shell_word(folder.run)
     stopped = StudyInterrupted(
         f"study {folder.path.name} was {closed.message}. To go on: cbam-search resume {run}",
         run=folder.run,

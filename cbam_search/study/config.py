@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,11 +12,14 @@ from pydantic_core import PydanticCustomError
 
 from cbam_search.cost.config import LatencyConfig
 from cbam_search.data.config import DatasetConfig
+from cbam_search.errors import ConfigError
 from cbam_search.identity import DECIDES_NOTHING
 from cbam_search.metrics import LATENCY
 from cbam_search.records.config import RecordsConfig
+from cbam_search.records.folder import StudyFolder
 from cbam_search.records.manifest import name_problem
 from cbam_search.running.config import ResourcesConfig
+from cbam_search.safe_text import without_secrets
 from cbam_search.search.config import ConstraintsConfig, Objectives, SearchConfig
 from cbam_search.search.sampler_registry import SAMPLERS
 from cbam_search.space.attention_config import AttentionConfig
@@ -148,17 +152,46 @@ class StudyConfig(BaseModel):
         return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
-def read_study_config(path: Path, *, base: Path | None = None) -> tuple[StudyConfig, str]:
-    """The study in a YAML file and its text as given; relative paths in it start at `base`, or else where `folder_of` says.
+def read_study_config(path: Path) -> tuple[StudyConfig, str]:
+    """The study in a YAML file and its text as given; relative paths in it start where `folder_of` says.
 
     Raises ConfigError with every mistake.
     """
     text = read_text(path)
-    config = parse_yaml(text, path.name if base else str(path), StudyConfig)
-    folder = base or folder_of(path)
+    return _resolved(parse_yaml(text, str(path), StudyConfig), folder_of(path), lambda path: path), text
+
+
+def read_config_of(folder: StudyFolder, *, as_launched: bool = False) -> StudyConfig:
+    """The settings of a study that was launched, with the places of its files where its project is now.
+
+    as_launched: those that it began with, by its resolved YAML; its `space.yaml`, which is read else, may have been edited.
+    Raises ConfigError with every mistake, RecordsError where the manifest is damaged.
+    """
+    path = folder.resolved_yaml if as_launched else folder.given_yaml
+    project = folder.project()
+    return _resolved(parse_yaml(read_text(path), path.name, StudyConfig), project.yaml_folder, project.path)
+
+
+def _resolved(config: StudyConfig, base: Path, moved: Callable[[str], str]) -> StudyConfig:
+    """With relative paths from `base`, and every path as `moved` says."""
     resolved = {
-        "dataset": config.dataset.resolved(folder),
-        "backbone": config.backbone.resolved(folder),
-        "search": config.search.resolved(folder),
+        "dataset": config.dataset.resolved(base, moved),
+        "backbone": config.backbone.resolved(base, moved),
+        "search": config.search.resolved(base, moved),
     }
-    return config.model_copy(update=resolved), text
+    return config.model_copy(update=resolved)
+
+
+def without_secret_comments(text: str) -> str:
+    """The text of a YAML file to keep: secrets in it are hidden wherever that changes no setting, as in a comment."""
+    hidden = without_secrets(text)
+    try:
+        same = hidden == text or parse_yaml(hidden, "", StudyConfig) == parse_yaml(text, "", StudyConfig)
+    except ConfigError:
+        same = False
+    return hidden if same else text
+
+
+def written_settings(text: str, file_name: str) -> str:
+    """Every setting of a YAML file with its value, as YAML; paths as they are written there."""
+    return parse_yaml(text, file_name, StudyConfig).resolved_yaml()

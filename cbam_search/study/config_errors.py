@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core.core_schema import ErrorType
 
 from cbam_search.errors import ConfigError
+from cbam_search.safe_text import printable
 from cbam_search.study.config_types import (
     allowed_values,
     child,
@@ -38,6 +39,8 @@ from cbam_search.study.config_words import (
 KeyPath = tuple[str | int, ...]
 
 _PYDANTIC_KINDS = frozenset(get_args(ErrorType))
+_LONGEST_MISTAKE = 3000
+_LONGEST_KEY = 80
 _WRONG_VALUE_KINDS = frozenset({"literal_error", "enum", "int_from_float", "int_parsing_size", "is_instance_of"})
 
 
@@ -71,7 +74,7 @@ def config_error(file_name: str, mistakes: Sequence[str]) -> ConfigError:
     """The error that shows `mistakes`, one line each, and what to do about them."""
     count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
     what_to_do = f"{count} in {file_name}; nothing was started. `cbam-search schema` prints every key."
-    return ConfigError("\n".join([*mistakes, what_to_do]))
+    return ConfigError("\n".join(printable(line, _LONGEST_MISTAKE) for line in [*mistakes, what_to_do]))
 
 
 def explain(error: ValidationError, model: type[BaseModel], file_name: str, lines: Mapping[KeyPath, int]) -> ConfigError:
@@ -104,7 +107,7 @@ def _label(path: KeyPath) -> str:
         if isinstance(key, int):
             label += f"[{key}]"
         else:
-            label += f".{key}" if key.isprintable() else f".{key!a}"
+            label += f".{printable(key if key.isprintable() else ascii(key), _LONGEST_KEY)}"
     return f"{label.removeprefix('.')}: " if path else ""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from cbam_search.running.conductor import Conductor
 from cbam_search.running.interruption import EXIT_CODE_OF_STOP, Interruption
 from cbam_search.running.latency_meter import LatencyJob
 from cbam_search.running.run import run_trials
-from cbam_search.safe_text import reason
+from cbam_search.safe_text import presentable, reason, shell_word
 from cbam_search.search.proposer import NoCandidate
 from cbam_search.study.assembly import conductor_of, executor_of
 from cbam_search.study.budgets import Budget, apply
@@ -133,7 +132,7 @@ def _run(
         with suppress(RecordsError):  # the ledger may be on the disk that is full
             records.closed(StudyClosed(reason="failed", message=message))
         screen.note(
-            f"what was finished is kept. To go on once that is mended: cbam-search resume {shlex.quote(records.folder.run)}"
+            f"what was finished is kept. To go on once that is mended: cbam-search resume {shell_word(records.folder.run)}"
         )
         raise
     return _interrupted(interruption) if interrupted else _ended(conductor)
@@ -184,8 +183,15 @@ def _weights_removed(records: StudyRecords, keep_gib: float) -> str:
 def _mlflow_is_behind(uploader: Uploader, folder: StudyFolder) -> str:
     return (
         f"MLflow has not got {uploader.remaining()} events yet ({uploader.problem or 'it is slow'}); nothing is lost. "
-        f"To send them: cbam-search track {shlex.quote(folder.run)}"
+        f"To send them: cbam-search track {shell_word(folder.run)}"
     )
+
+
+class _Presentable(logging.Formatter):
+    """Writes neither secrets nor control characters."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return presentable(super().format(record))
 
 
 class _SteadyFile(logging.FileHandler):
@@ -201,7 +207,7 @@ class _SteadyFile(logging.FileHandler):
 
 def _log_file(folder: StudyFolder) -> logging.Handler:
     try:
-        return _SteadyFile(folder.log)
+        return _SteadyFile(folder.log, encoding="utf-8")
     except OSError as error:
         raise RecordsError(f"the study's log cannot be written: {reason(error)}") from error
 
@@ -210,7 +216,7 @@ def _log_file(folder: StudyFolder) -> logging.Handler:
 def _chatter_to(folder: StudyFolder, *, verbose: bool) -> Iterator[None]:
     """Keep what Ray and Optuna log in the study's own file; with `verbose`, show it too."""
     handler = _log_file(folder)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_Presentable("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     loggers = [logging.getLogger(name) for name in CHATTY_LOGGERS]
     before = [(logger, list(logger.handlers), logger.propagate) for logger in loggers]
     logging.captureWarnings(True)

@@ -15,6 +15,7 @@ from cbam_search.records.folder import StudyFolder
 from cbam_search.records.ledger import read_events
 from cbam_search.report.terminal.event_lines import EventLines
 from cbam_search.report.wording import moment
+from cbam_search.safe_text import presentable
 from cbam_search.study.status import driver_or_problem, is_driven
 
 LOOK_SECONDS = 0.5
@@ -31,7 +32,7 @@ class LogLine:
     text: str
 
     def __str__(self) -> str:
-        return f"{moment(self.time_seconds)}  {self.text}"
+        return presentable(f"{moment(self.time_seconds)}  {self.text}")
 
 
 def log_lines(folder: StudyFolder, *, trial: int | None = None) -> Iterator[LogLine]:

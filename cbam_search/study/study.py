@@ -26,7 +26,7 @@ from cbam_search.records.stored_trials import read_trials, trials_lost
 from cbam_search.records.trials import Trial, TrialState
 from cbam_search.report.wording import count
 from cbam_search.safe_text import printable
-from cbam_search.study.config import StudyConfig, read_study_config
+from cbam_search.study.config import StudyConfig, read_config_of
 from cbam_search.study.space_from_config import require_code_permission
 
 MOST_DIGITS = 18
@@ -114,7 +114,7 @@ def read_study(folder: StudyFolder) -> Study:
     Raises RecordsError where they are damaged, UserError where this user may not read them.
     """
     manifest = folder.read_manifest()
-    config, _ = read_study_config(folder.given_yaml, base=Path(manifest.yaml_folder))
+    config = read_config_of(folder)
     told = _ledger_tells_of_trials(folder)  # before the storage, which has each trial first
     with storage_to_read(config.records.storage, folder) as storage:
         trials = read_trials(storage, manifest) if storage is not None else {}

@@ -32,7 +32,7 @@ from cbam_search.search.reference import objective_axes
 from cbam_search.search.whole_space import feasible_architectures
 from cbam_search.space.own_config import OwnBackboneConfig
 from cbam_search.space.space import Space
-from cbam_search.study.config import StudyConfig
+from cbam_search.study.config import StudyConfig, without_secret_comments
 from cbam_search.study.preparation import published_of
 from cbam_search.study.starting_weights import pretrained_of
 from cbam_search.study.yaml_file import parse_yaml
@@ -88,7 +88,7 @@ def prepare_table(
         bounds=bounds,
         identity=table_identity,
         sessions=(),
-        yaml=text,
+        yaml=without_secret_comments(text),
         # Read anew, so that paths stay as given: a table is passed on.
         resolved_yaml=parse_yaml(text, str(path), StudyConfig).resolved_yaml(),
     )

@@ -15,6 +15,7 @@ from cbam_search.records.trials import Origin, Trial
 from cbam_search.report.figures.front_html import front_html
 from cbam_search.report.figures.front_png import front_png
 from cbam_search.report.front_table import front_table
+from cbam_search.safe_text import without_secrets
 from cbam_search.tracking.notes import study_note
 
 FRONT_TABLE_FILE = "front_table.json"
@@ -35,14 +36,15 @@ def study_tags(manifest: StudyManifest) -> dict[str, str]:
 
 def study_params(folder: StudyFolder) -> dict[str, str]:
     """Every setting of the resolved YAML, under its key path."""
-    settings = yaml.safe_load(folder.resolved_yaml.read_text()) if folder.resolved_yaml.exists() else {}
-    return {path: text[:_LONGEST_PARAM] for path, text in _flat(settings)}
+    settings = yaml.safe_load(folder.resolved_yaml.read_text(encoding="utf-8")) if folder.resolved_yaml.exists() else {}
+    return {path: without_secrets(text)[:_LONGEST_PARAM] for path, text in _flat(settings)}
 
 
 def study_files(folder: StudyFolder) -> dict[str, bytes]:
-    """The YAML as given and as resolved, and the manifest, under `study/`."""
+    """The YAML as given and as resolved, and the manifest, under `study/`; a password in a comment does not go along."""
     paths = (folder.given_yaml, folder.resolved_yaml, folder.manifest)
-    return {f"study/{path.name}": path.read_bytes() for path in paths if path.exists()}
+    texts = {path.name: path.read_text(encoding="utf-8-sig", errors="replace") for path in paths if path.exists()}
+    return {f"study/{name}": without_secrets(text).encode() for name, text in texts.items()}
 
 
 def front_files(trials: Iterable[Trial], manifest: StudyManifest) -> dict[str, bytes]:

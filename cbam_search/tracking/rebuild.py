@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from cbam_search.errors import RecordsError, UserError
 from cbam_search.records.folder import StudyFolder
-from cbam_search.tracking.address import message_without_secrets, with_variables
+from cbam_search.safe_text import printable
+from cbam_search.tracking.address import problem_of, with_variables
 from cbam_search.tracking.config import TrackingConfig
 from cbam_search.tracking.contact import require_answer
 from cbam_search.tracking.cursor import Cursor
 from cbam_search.tracking.mlflow_settings import temporary_mlflow_settings
 
 
-def rebuild(folder: StudyFolder, config: TrackingConfig) -> Cursor:
+def rebuild(folder: StudyFolder, config: TrackingConfig, note: Callable[[str], None] = lambda _: None) -> Cursor:
     """Write the whole study to MLflow: what is there already does not come twice, and deleted runs come back.
 
-    Works whether or not `tracking.mlflow` is on. Raises StudyBusyError while a driver has the study, RecordsError for a
+    note: told where the store was found to have moved. Works whether or not `tracking.mlflow` is on.
+
+    Raises StudyBusyError while a driver has the study, RecordsError for a
     damaged ledger, and UserError when MLflow cannot be reached.
     """
     try:
@@ -30,10 +35,12 @@ def rebuild(folder: StudyFolder, config: TrackingConfig) -> Cursor:
             while session.advance():
                 continue
             session.publish_front()
+            if moved := session.store.artifacts_moved_to:
+                note(f"MLflow's store had moved, and leads to its artifacts again: they are in {printable(moved)}")
             return session.cursor
     except (RecordsError, UserError):
         raise
     except Exception as error:
-        raise UserError(f"MLflow did not accept the study: {message_without_secrets(error, config.uri)}") from None
+        raise UserError(f"MLflow did not accept the study: {problem_of(error)}") from None
     finally:
         lock.release()

@@ -12,7 +12,8 @@ from cbam_search.records.events import StudyClosed
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.ledger import read_events
 from cbam_search.records.view import StudyView
-from cbam_search.tracking.address import with_variables, without_secrets
+from cbam_search.safe_text import without_secrets
+from cbam_search.tracking.address import with_variables
 from cbam_search.tracking.config import TrackingConfig
 from cbam_search.tracking.cursor import Cursor, read_cursor, write_cursor
 from cbam_search.tracking.parent_run import front_files, study_files, study_params, study_tags
@@ -32,7 +33,7 @@ class Session:
     def __init__(self, folder: StudyFolder, config: TrackingConfig, *, anew: bool = False) -> None:
         self.folder = folder
         self.manifest = folder.read_manifest()
-        self.store = MlflowStore(with_variables(config.uri), config.experiment, self.manifest.study_id)
+        self.store = MlflowStore(with_variables(config.uri), config.experiment, self.manifest.study_id, folder.project())
         self.front_is_stale = True
         cursor = None if anew else read_cursor(folder.mlflow_state)
         self._runs = self.store.find_runs()

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType
-from mlflow.tracking import MlflowClient
+from mlflow.tracking import MlflowClient, get_tracking_uri
 
 from cbam_search.errors import UserError
+from cbam_search.records.project import Project
+from cbam_search.safe_text import printable
+from cbam_search.tracking.local_store import bring_artifacts_along, database_of, moved, new_location
 from cbam_search.tracking.run_changes import NewRun, RunChanges
 
 STUDY_ID_TAG = "cbam_search.study_id"
@@ -32,10 +35,14 @@ T = TypeVar("T")
 class MlflowStore:
     """One experiment of one MLflow store, as a study sees it; raises what MLflow raises."""
 
-    def __init__(self, uri: str | None, experiment: str, study_id: str) -> None:
-        self.client = MlflowClient(tracking_uri=uri)
+    def __init__(self, uri: str | None, experiment: str, study_id: str, project: Project | None = None) -> None:
+        """uri: None for MLflow's default. project: of the study, for a store that has moved with it."""
+        self.uri: str = moved(uri or get_tracking_uri(), project)
+        self._database = database_of(self.uri)
+        self.client = MlflowClient(tracking_uri=self.uri)
         self.study_id = study_id
-        self.uri: str = self.client.tracking_uri
+        self.artifacts_moved_to: str | None = None
+        """Where, if they were found to have moved with the store."""
         self.experiment_id = self._experiment(experiment)
 
     def find_runs(self) -> dict[int | None, str]:
@@ -93,18 +100,23 @@ class MlflowStore:
     def _experiment(self, name: str) -> str:
         experiment = self.client.get_experiment_by_name(name)
         if experiment is None:
-            return str(self.client.create_experiment(name, tags=_EXPERIMENT_TAGS))
+            location = new_location() if self._database else None
+            return str(self.client.create_experiment(name, artifact_location=location, tags=_EXPERIMENT_TAGS))
         if experiment.lifecycle_stage != "active":
             raise UserError(
-                f"the MLflow experiment '{name}' was deleted: restore it with `mlflow experiments restore "
+                f"the MLflow experiment '{printable(name)}' was deleted: restore it with `mlflow experiments restore "
                 f"--experiment-id {experiment.experiment_id}`, or give another name in tracking.experiment"
             )
         through_server = experiment.artifact_location.startswith("mlflow-artifacts:")
         if through_server and not self.uri.startswith(("http://", "https://")):
             raise UserError(
-                f"the MLflow experiment '{name}' was made by a tracking server, which alone can take its artifacts: give the "
-                "server's address in tracking.uri, or another name in tracking.experiment"
+                f"the MLflow experiment '{printable(name)}' was made by a tracking server, which alone can take its artifacts: "
+                "give the server's address in tracking.uri, or another name in tracking.experiment"
             )
+        if self._database:
+            before = experiment.artifact_location
+            now = bring_artifacts_along(self._database, experiment.experiment_id, before)
+            self.artifacts_moved_to = now if now != before else None
         return str(experiment.experiment_id)
 
 

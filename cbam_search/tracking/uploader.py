@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from cbam_search.errors import LeaseLostError
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.ledger import read_events
-from cbam_search.tracking.address import message_without_secrets, with_variables
+from cbam_search.tracking.address import problem_of, with_variables
 from cbam_search.tracking.config import TrackingConfig
 from cbam_search.tracking.contact import require_answer
 from cbam_search.tracking.cursor import read_cursor
@@ -93,7 +93,7 @@ class Uploader:
         try:
             self._follow()
         except Exception as error:  # MLflow cannot even be imported
-            self._set_problem(message_without_secrets(error, self._config.uri))
+            self._set_problem(problem_of(error))
 
     def _follow(self) -> None:
         with temporary_mlflow_settings():
@@ -110,7 +110,7 @@ class Uploader:
                     return
                 except Exception as error:
                     session = None
-                    self._set_problem(message_without_secrets(error, self._config.uri))
+                    self._set_problem(problem_of(error))
                     self._wait(pause)
                     pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
                     continue

@@ -63,7 +63,7 @@ def test_an_output_without_room_is_said(tmp_path: Path) -> None:
 
 def test_a_reader_that_is_gone_needs_no_word(tmp_path: Path) -> None:
     done = shell("set -o pipefail; $COMMAND schema | true", tmp_path)
-    assert (done.returncode, done.stderr) == (1, "")
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 @pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "ascii"}, {"TERM": "dumb", "COLUMNS": "20", "NO_COLOR": "1"}])

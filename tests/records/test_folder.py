@@ -136,7 +136,7 @@ def test_a_folder_of_studies_that_cannot_be_listed_is_said(tmp_path: Path) -> No
     assert "cannot be read: Not a directory" in _look(tmp_path / "file", "any")[0]
 
 
-@pytest.mark.parametrize("run", ["x" * 5000, "a/" * 3000, "nul\0", "esc\x1b[31m", "..", ""])
+@pytest.mark.parametrize("run", ["x" * 5000, "a/" * 3000, "nul\0", "esc\x1b[31m\n", "\u202e", "..", ""])
 def test_a_name_that_no_study_can_have_is_not_found(tmp_path: Path, run: str) -> None:
     make_study(tmp_path / "studies", "a", 1.0)
     with pytest.raises(StudyNotFoundError) as caught:
@@ -158,3 +158,14 @@ def test_a_file_of_a_study_that_may_not_be_changed_keeps_it_from_being_driven(tm
     command = [*UNPRIVILEGED, sys.executable, "-c", code, str(folder.path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert f"Permission denied: {folder.ledger}" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("name", ["-x", "latest"])
+def test_a_folder_that_was_renamed_to_an_option_goes_by_its_path(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CBAM_SEARCH_STUDIES", raising=False)
+    folder = tmp_path / "studies" / name
+    folder.mkdir(parents=True)
+    assert StudyFolder(folder).run == str(folder)

@@ -10,6 +10,7 @@ import pytest
 from cbam_search.errors import RecordsError
 from cbam_search.records.events import EpochFinished, Event, StudyClosed, StudyOpened
 from cbam_search.records.ledger import Ledger, read_events
+from cbam_search.records.trials import Outcome, TrialState
 
 
 def epoch(number: int) -> EpochFinished:
@@ -85,3 +86,9 @@ def test_a_full_disk_is_an_error_of_the_records(tmp_path: Path) -> None:
     ledger._file = Path("/dev/full").open("ab")  # noqa: SIM115
     with pytest.raises(RecordsError, match="cannot write"):
         ledger.append(StudyClosed(reason="trials", message=""))
+
+
+def test_a_reason_holds_no_secret_and_nothing_that_a_terminal_obeys() -> None:
+    outcome = Outcome(state=TrialState.FAILED, reason="no answer of postgresql://me:hunter2@host\n\x1b[31mred")
+    assert outcome.reason == "no answer of postgresql://me:***@host\n\\x1b[31mred"
+    assert StudyClosed(reason="failed", message="password=hunter2 \u202e").message == "password=*** \\u202e"

@@ -8,6 +8,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from optuna.study import StudyDirection
 from pydantic import ValidationError
 from sqlalchemy import event
@@ -18,7 +20,7 @@ from cbam_search.errors import RecordsError, UserError
 from cbam_search.records.config import RecordsConfig
 from cbam_search.records.storage import open_storage, storage_to_read
 from cbam_search.records.storage_errors import storage_errors
-from cbam_search.records.storage_url import redacted, resolve_variables
+from cbam_search.records.storage_url import resolve_variables
 
 
 def test_sqlite_lies_beside_the_study_and_writes_ahead(tmp_path: Path) -> None:
@@ -53,6 +55,14 @@ def test_a_relative_sqlite_is_the_same_wherever_one_stands(tmp_path: Path, monke
     open_storage("sqlite:///all.db", folder)
     assert (yaml_folder / "all.db").is_file()
     assert not Path("all.db").exists()
+
+
+def test_a_sqlite_of_its_own_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
+    folder = new_folder(tmp_path)
+    folder.ledger.touch()
+    with pytest.raises(UserError, match=r"there is no .*other\.db\. .* records\.storage in .*space\.yaml"):
+        open_storage(f"sqlite:///{tmp_path}/other.db", folder)
+    assert not (tmp_path / "other.db").exists()
 
 
 def test_a_password_may_hold_any_character(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,11 +108,6 @@ def test_a_password_behind_a_variable_is_taken() -> None:
     assert RecordsConfig(storage="postgresql://host/db").storage
 
 
-def test_redacted() -> None:
-    assert "secret" not in redacted("postgresql://me:secret@host/db")
-    assert "secret" not in redacted("secret://:::")
-
-
 def test_a_reader_makes_no_database(tmp_path: Path) -> None:
     folder = new_folder(tmp_path)
     with storage_to_read(None, folder) as storage:
@@ -133,3 +138,34 @@ def test_a_reader_is_told_what_is_wrong_with_a_damaged_database(tmp_path: Path, 
     expected = f"{re.escape(str(folder.database))} cannot be read: {why}.*Put back a copy"
     with pytest.raises(RecordsError, match=expected), storage_to_read(None, folder):
         pass
+
+
+@pytest.mark.parametrize("url", ["postgresql+nothing://me:hunter2@host/db", "nothing://me:hunter2@host/db", "://:hunter2@:::"])
+def test_a_storage_that_cannot_be_opened_is_named_without_its_password(url: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be opened") as caught:
+        open_storage(url, new_folder(tmp_path))
+    assert "hunter2" not in str(caught.value)
+
+
+FOLDER_NAME = st.text(
+    st.characters(codec="utf-8", exclude_characters="/\0") | st.sampled_from("%?#&=+:;@$[]{}*'\"\\ \n~-"),
+    min_size=1,
+    max_size=20,
+).filter(lambda name: name not in (".", "..") and len(name.encode()) < 200)
+
+
+@given(name=FOLDER_NAME)
+@example(name="my%20project")
+@example(name="really?")
+@example(name="{SCHEMA_VERSION}")
+@settings(deadline=None, max_examples=8)
+def test_a_study_lies_in_its_own_folder_whatever_that_is_called(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    root = tmp_path_factory.mktemp("odd")
+    place = root / name
+    place.mkdir()
+    folder = new_folder(place)
+    storage = open_storage(None, folder)
+    storage.create_new_study([StudyDirection.MAXIMIZE], study_name="study")
+    storage.engine.dispose()
+    assert folder.database.is_file()
+    assert list(root.iterdir()) == [place]

@@ -438,3 +438,14 @@ def test_any_mutation_of_a_valid_file_is_valid_or_one_config_error(data: st.Data
             assert not re.search(r"function-|literal\[|constrained-|tuple\[|Sha|Median|PoolChoice|Input should", mistake)
         assert mistakes
         assert closing.endswith(CLOSING)
+
+
+@pytest.mark.parametrize("odd", ["\x1b[31m", "\u202e", "\n", "x" * 10_000], ids=["escape", "bidi", "line end", "long"])
+def test_odd_keys_and_values_are_shown_on_one_short_line(odd: str) -> None:
+    for text in (yaml.safe_dump({odd + "key": 1}), yaml.safe_dump({"from": [odd + "value"], "at_least": odd})):
+        with pytest.raises(ConfigError) as caught:
+            parse_yaml(text, "s.yaml", PoolChoice)
+        lines = str(caught.value).split("\n")
+        assert all(line.isprintable() and len(line) < 1_000 for line in lines)
+        assert lines[-1].endswith(CLOSING)
+        assert all(line.startswith("s.yaml:") for line in lines[:-1])

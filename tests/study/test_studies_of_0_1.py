@@ -23,7 +23,7 @@ from cbam_search.records.study_records import open_records
 from cbam_search.records.table import read_table
 from cbam_search.records.trials import TrialState
 from cbam_search.study import api
-from cbam_search.study.config import read_study_config
+from cbam_search.study.config import read_config_of
 from cbam_search.study.screen import Silence
 from cbam_search.study.study import Study, open_study
 from cbam_search.study.tabulate import tabulate
@@ -122,7 +122,7 @@ class TestSettings:
 
     def check(self, folder: StudyFolder) -> None:
         manifest = folder.read_manifest()
-        config, _ = read_study_config(folder.given_yaml, base=Path(manifest.yaml_folder))
+        config = read_config_of(folder)
         api._check_same_settings(folder, manifest, config)
 
     def edit(self, path: Path, section: str, **changes: object) -> None:

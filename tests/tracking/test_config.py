@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from cbam_search.errors import UserError
-from cbam_search.tracking.address import message_without_secrets, with_variables, without_secrets
+from cbam_search.safe_text import without_secrets
+from cbam_search.tracking.address import problem_of, with_variables
 from cbam_search.tracking.config import TrackingConfig
 
 
@@ -41,7 +42,7 @@ def test_addresses_are_shown_without_secrets(uri: str, shown: str) -> None:
 def test_problems_are_told_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:s%40cret@host:1")
     error = OSError("API request to http://me:s%40cret@host:1/api failed (s@cret)\nmore")
-    assert message_without_secrets(error, None) == "API request to http://me:***@host:1/api failed (***)"
+    assert problem_of(error) == "API request to http://me:***@host:1/api failed (***)"
 
 
 def test_nothing_heavy_comes_with_the_settings_or_the_uploader() -> None:

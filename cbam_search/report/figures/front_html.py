@@ -16,6 +16,7 @@ from cbam_search.report.figures.front_points import Dot, Group, Plane, plane_of,
 from cbam_search.report.figures.label_placement import NEAR, Box, Name, Place, named_dots, obstacles, place_names
 from cbam_search.report.figures.style import COLOURS, caption, legend_name, window_on
 from cbam_search.report.wording import with_spread
+from cbam_search.safe_text import printable
 
 _PAGE = """<!doctype html>
 <html>
@@ -43,7 +44,7 @@ def front_html(trials: Iterable[Trial], objectives: Sequence[ObjectiveAxis], *, 
         default_height="100%",
         config={"displaylogo": False, "responsive": True},
     )
-    return _PAGE.format(title=html.escape(title), plot=plot)
+    return _PAGE.format(title=html.escape(printable(title)), plot=plot)
 
 
 def _traces(plane: Plane, objectives: Sequence[ObjectiveAxis]) -> list[dict[str, Any]]:
@@ -96,7 +97,7 @@ def _names(dots: Sequence[Dot], places: Mapping[int, Place]) -> dict[str, Any]:
     """What is written beside each dot, and on which side; nothing where it has no place."""
     placed = [places.get(dot.trial.number) for dot in dots]
     return {
-        "text": [html.escape(dot.name) if place else "" for dot, place in zip(dots, placed, strict=True)],
+        "text": [html.escape(printable(dot.name)) if place else "" for dot, place in zip(dots, placed, strict=True)],
         "textposition": [f"{_UP[place.up]} {_ACROSS[place.across]}" if place else "top center" for place in placed],
     }
 
@@ -123,7 +124,7 @@ def _hover(dot: Dot, objectives: Sequence[ObjectiveAxis]) -> str:
     trial = dot.trial
     shown = [objective.name for objective in objectives]
     shown += [name for name in ("gflops", "params") if name not in shown]
-    lines = [f"<b>{html.escape(trial.candidate.label)}</b>", f"trial {trial.number} · {trial.state.value}"]
+    lines = [f"<b>{html.escape(printable(trial.candidate.label))}</b>", f"trial {trial.number} · {trial.state.value}"]
     for name in shown:
         value = value_of(trial, name)
         if value is not None:
@@ -144,7 +145,7 @@ def _layout(plane: Plane, objectives: Sequence[ObjectiveAxis], title: str) -> di
     y_axis: dict[str, Any] = {**axis, "title": {"text": plane.y_title}}
     layout: dict[str, Any] = {
         "title": {
-            "text": f"<b>{html.escape(title)}</b><br><sup>{caption(plane, objectives)}</sup>",
+            "text": f"<b>{html.escape(printable(title))}</b><br><sup>{html.escape(caption(plane, objectives))}</sup>",
             "x": 0.02,
             "xanchor": "left",
         },

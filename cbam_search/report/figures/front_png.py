@@ -18,7 +18,7 @@ from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.records.trials import Trial
 from cbam_search.report.figures.front_points import Dot, Group, Plane, plane_of
 from cbam_search.report.figures.label_placement import FAR, NEAR, Box, Name, named_dots, obstacles, place_names
-from cbam_search.report.figures.style import COLOURS, caption, legend_name, window_on
+from cbam_search.report.figures.style import COLOURS, caption, legend_name, plain, window_on
 
 _Corner = Literal["upper right", "lower right", "upper left", "lower left"]
 _CORNERS: tuple[_Corner, ...] = get_args(_Corner)
@@ -44,7 +44,7 @@ def front_png(trials: Iterable[Trial], objectives: Sequence[ObjectiveAxis], *, t
 
 
 def _style_axes(axes: Axes, plane: Plane, objectives: Sequence[ObjectiveAxis], title: str) -> None:
-    axes.set_title(title, loc="left", fontsize=13, fontweight="bold", pad=22)
+    axes.set_title(plain(title), loc="left", fontsize=13, fontweight="bold", pad=22)
     axes.text(0, 1.02, caption(plane, objectives), transform=axes.transAxes, fontsize=9, color=COLOURS["faint_text"])
     axes.set_xlabel(plane.x_title)
     axes.set_ylabel(plane.y_title)
@@ -129,7 +129,7 @@ def _text(axes: Axes, dot: Dot) -> Text:
     return axes.text(
         0,
         0,
-        dot.name,
+        plain(dot.name),
         transform=IdentityTransform(),
         fontsize=8.5 if dot.published else 7.5,
         color=COLOURS["published_text"] if dot.published else COLOURS["front"],

@@ -15,7 +15,7 @@ from matplotlib.ticker import EngFormatter
 
 from cbam_search.errors import UserError
 from cbam_search.metrics import metric
-from cbam_search.report.figures.style import COLOURS, WIDE_RATIO
+from cbam_search.report.figures.style import COLOURS, WIDE_RATIO, plain
 from cbam_search.report.wording import large_number
 from cbam_search.safe_text import printable, reason
 from cbam_search.search.plan import Design, Plan
@@ -59,9 +59,9 @@ def plan_figure(plan: Plan, form: str) -> bytes:
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(2, 3))
     _draw_ranges(left, plan, rows, name)
     _draw_spreads(right, plan, rows, name)
-    left.set_yticks(range(len(rows)), [entry.backbone.name for entry in rows])
+    left.set_yticks(range(len(rows)), [plain(entry.backbone.name) for entry in rows])
     left.set_ylim(len(rows) - 0.6, -0.95)
-    figure.suptitle(_title(plan, rows), x=0.01, ha="left", fontsize=12, fontweight="bold")
+    figure.suptitle(plain(_title(plan, rows)), x=0.01, ha="left", fontsize=12, fontweight="bold")
     figure.legend(handles=_legend(plan.designs), loc="outside lower right", ncols=5, fontsize=8.5, frameon=False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format=form)
@@ -145,7 +145,7 @@ def _marker(design: Design) -> tuple[str, str]:
 
 def _legend(designs: Sequence[Design]) -> list[Line2D]:
     marks = dict.fromkeys(_marker(design) for design in designs)
-    entries = [_style_mark(Line2D([], [], label=label), marker) for marker, label in marks]
+    entries = [_style_mark(Line2D([], [], label=plain(label)), marker) for marker, label in marks]
     if any(design.excluded for design in designs):
         entries.append(_style_mark(Line2D([], [], label="excluded by a constraint"), "s", excluded=True))
     return entries

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from cbam_search.records.manifest import ObjectiveAxis
 from cbam_search.report.figures.front_points import TRIAL_TITLE, Group, Plane
 from cbam_search.report.wording import hypervolume_text
+from cbam_search.safe_text import printable
 
 COLOURS = {
     "front": "#0b5fa5",
@@ -22,6 +23,11 @@ COLOURS = {
 
 WIDE_RATIO = 30.0
 """An x axis whose ends differ by more than this factor is logarithmic."""
+
+
+def plain(text: str) -> str:
+    """For matplotlib, which would read what stands between two dollar signs as a formula."""
+    return printable(text).replace("$", r"\$")
 
 
 def legend_name(group: Group, published: bool, count: int) -> str:

@@ -17,6 +17,7 @@ from cbam_search.report.replayed import replayed_text
 from cbam_search.report.tally import Tally
 from cbam_search.report.terminal.progress_lines import skipped_text, states_text
 from cbam_search.report.wording import duration, heading, hypervolume_text
+from cbam_search.safe_text import printable
 from cbam_search.search.evenly_spaced import evenly_spaced
 
 _FRONT_ROWS_AT_MOST = 10
@@ -117,8 +118,8 @@ def _design(trial: Trial) -> Text:
     """Published designs by name, others by their backbone and where attention sits."""
     architecture = trial.candidate.architecture
     if trial.is_published:
-        return Text.assemble((trial.candidate.label, "yellow"), " published")
-    return Text(f"{architecture.backbone.name} {placement_text(architecture)}")
+        return Text.assemble((printable(trial.candidate.label), "yellow"), " published")
+    return Text(printable(f"{architecture.backbone.name} {placement_text(architecture)}", limit=1000))
 
 
 def _row_counts(room: int, running: int, front: int) -> tuple[int, int]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Sequence
 
 from cbam_search.records.config import holds_plain_password
 from cbam_search.records.events import StudyClosed
 from cbam_search.records.front import Front
+from cbam_search.safe_text import shell_word
+from cbam_search.variables import VARIABLE
+
+_PARTS = re.compile(r"\$\{\w+\}|(?:(?!\$\{\w+\}).)+", re.DOTALL)
+_PLAIN = re.compile(r"[\w@%+=:,./?&-]+", re.ASCII)
 
 
 def closing_sentence(event: StudyClosed, run: str) -> str:
@@ -43,7 +47,7 @@ def next_commands(
     logged to MLflow, and where, None for MLflow's default. page: the study's page on the server that `mlflow ui` starts.
     allow_code: whether the study needs that.
     """
-    name = shlex.quote(run)
+    name = shell_word(run)
     allowing = " --allow-code" if allow_code else ""
     commands = []
     if closed is not None and closed.reason in ("interrupted", "failed"):
@@ -62,6 +66,14 @@ def command_lines(commands: Sequence[tuple[str, str]]) -> list[str]:
     return [f"{command:<{width}}  # {purpose}" for command, purpose in commands]
 
 
+def _with_variables(uri: str) -> str:
+    """For a shell: it fills in `${NAME}`, and takes everything else as it stands."""
+    parts = _PARTS.findall(uri)
+    if all(VARIABLE.fullmatch(part) or _PLAIN.fullmatch(part) for part in parts):
+        return f'"{uri}"' if "${" in uri else uri
+    return "".join(f'"{part}"' if VARIABLE.fullmatch(part) else shell_word(part) for part in parts)
+
+
 def _mlflow_command(uri: str | None, page: str) -> tuple[str, str]:
     if uri is None:
         return "mlflow ui", f"then open {page}"
@@ -69,5 +81,5 @@ def _mlflow_command(uri: str | None, page: str) -> tuple[str, str]:
         return "", f"curves and fronts are at {uri}"
     if not re.match(r"(sqlite|postgresql|mysql|mssql|file)\b", uri):
         return "", "curves and fronts are on the MLflow server of $MLFLOW_TRACKING_URI"
-    store = '"$MLFLOW_TRACKING_URI"' if holds_plain_password(uri) else f'"{uri}"' if "${" in uri else shlex.quote(uri)
+    store = '"$MLFLOW_TRACKING_URI"' if holds_plain_password(uri) else _with_variables(uri)
     return f"mlflow ui --backend-store-uri {store}", f"then open {page}"

@@ -17,6 +17,7 @@ from cbam_search.records.view import StudyView
 from cbam_search.report.tally import Tally
 from cbam_search.report.terminal.live_view import LiveView
 from cbam_search.report.terminal.progress_lines import again_text, end_line, finished_line, header_line, outcome_text
+from cbam_search.safe_text import presentable
 
 REFRESHES_PER_SECOND = 4
 
@@ -64,4 +65,4 @@ class Progress:
             self._print(finished_line(self._tally, self._last_finished, left))
 
     def _print(self, line: str) -> None:
-        self._console.print(Text(line), soft_wrap=not self._console.is_terminal, highlight=False)
+        self._console.print(Text(presentable(line)), soft_wrap=not self._console.is_terminal, highlight=False)

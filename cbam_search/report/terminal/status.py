@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
 from cbam_search.metrics import metric
@@ -11,6 +10,7 @@ from cbam_search.records.status import RunningTrial, StudyState, StudyStatus, Un
 from cbam_search.records.trials import TrialState
 from cbam_search.report.terminal.next_commands import command_lines
 from cbam_search.report.wording import count, duration, hypervolume_text, inline, moment, table
+from cbam_search.safe_text import printable, shell_word
 
 _ERROR_LENGTH = 300
 _LABEL_WIDTH = 12
@@ -28,7 +28,7 @@ def status_text(status: StudyStatus) -> str:
 def headline(status: StudyStatus) -> str:
     """`study digits: interrupted: stopped by Ctrl-C`."""
     reason = f": {status.message}" if status.message else ""
-    return f"study {status.study}: {status.state.value}{reason}"
+    return f"study {printable(status.study)}: {status.state.value}{reason}"
 
 
 def next_lines(status: StudyStatus) -> list[str]:
@@ -47,17 +47,17 @@ def statuses_text(statuses: Sequence[StudyStatus | UnreadableStudy]) -> str:
     lines = list(table(["study", "state", "trainings", "front", "best accuracy", "begun"], rows, names=2)) if rows else []
     for status in statuses:
         if isinstance(status, UnreadableStudy):
-            lines.append(f"  {status.study}: {status.problem}")
+            lines.append(f"  {printable(status.study)}: {status.problem}")
         elif status.driver_problem:
-            lines.append(f"  {status.study}: {status.driver_problem}")
+            lines.append(f"  {printable(status.study)}: {status.driver_problem}")
         elif status.is_ending:
-            lines.append(f"  {status.study}: {status.message}")
+            lines.append(f"  {printable(status.study)}: {status.message}")
     return "\n".join(lines)
 
 
 def _row(status: StudyStatus) -> list[str]:
     return [
-        status.study,
+        printable(status.study),
         status.state.value,
         f"{status.trials_done}/{status.trials_allowed}",
         str(len(status.front)),
@@ -133,7 +133,7 @@ def _accuracy(value: float | None) -> str:
 
 
 def _next(status: StudyStatus) -> list[tuple[str, str]]:
-    run = shlex.quote(status.run)
+    run = shell_word(status.run)
     allowing = " --allow-code" if status.needs_allow_code else ""
     commands = []
     if status.is_ending:

@@ -19,6 +19,7 @@ from cbam_search.records.trials import Origin, Trial, TrialState
 from cbam_search.report.placement import placement_legend, placement_text
 from cbam_search.report.replayed import replayed_text
 from cbam_search.report.wording import count, heading, hypervolume_text, with_spread
+from cbam_search.safe_text import presentable, printable
 
 _UNBOUNDED = 1000
 _ASCII_BOX = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
@@ -80,7 +81,7 @@ class _Rows:
         name = self._name(trial.candidate.label) if published else architecture.backbone.name
         number = f"{trial.number}{'*' if published else '^' if _is_warm(trial) else ' '}{self._other_numerics(trial)}"
         figures = [self._figure(name, trial) for name in _shown(self.manifest)]
-        return [Text(cell) for cell in (number, name, placement_text(architecture), *figures, standing)]
+        return [Text(presentable(cell)) for cell in (number, name, placement_text(architecture), *figures, standing)]
 
     def _other_numerics(self, trial: Trial) -> str:
         """A mark where the study has results of several numerics versions, and this is not of the newest."""
@@ -92,7 +93,7 @@ class _Rows:
     def of_name(self, label: str, standing: str) -> list[Text]:
         """Cells of a published design that has no trial."""
         figures = [""] * len(_shown(self.manifest))
-        return [Text(cell) for cell in ("*", self._name(label), "", *figures, standing)]
+        return [Text(presentable(cell)) for cell in ("*", self._name(label), "", *figures, standing)]
 
     def _name(self, label: str) -> str:
         return label.replace("+", "\n+") if self.narrow else label
@@ -149,8 +150,12 @@ def stopped_text(trials: Iterable[Trial]) -> str:
 
 def _empty_table(manifest: StudyManifest, front: Front, caption: Text, ascii_only: bool) -> Table:
     table = Table(
-        title=f"Pareto front of study {manifest.name}: {len(front.members)} of {count(len(front.ranks), 'complete trial')}, "
-        f"hypervolume {hypervolume_text(front.hypervolume)}",
+        # As a Text, since rich reads markup in a string.
+        title=Text(
+            f"Pareto front of study {printable(manifest.name)}: {len(front.members)} of "
+            f"{count(len(front.ranks), 'complete trial')}, hypervolume {hypervolume_text(front.hypervolume)}",
+            style="bold",
+        ),
         caption=caption,
         box=_ASCII_BOX if ascii_only else box.SIMPLE,
         padding=(0, 1, 0, 0),
@@ -158,7 +163,6 @@ def _empty_table(manifest: StudyManifest, front: Front, caption: Text, ascii_onl
         show_edge=False,
         title_justify="left",
         caption_justify="left",
-        title_style="bold",
         caption_style="",
     )
     table.add_column("trial", justify="right", no_wrap=True)
@@ -199,7 +203,7 @@ def _caption(manifest: StudyManifest, trials: Sequence[Trial], ascii_only: bool)
         sentences.append(f"{replayed}.")
     if manifest.excluded:
         sentences.append("excluded: a published design that breaks a constraint of the search.")
-    return Text("\n".join(sentences))
+    return Text(presentable("\n".join(sentences)))
 
 
 def _plus_minus(ascii_only: bool) -> str:

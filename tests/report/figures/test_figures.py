@@ -99,3 +99,13 @@ def test_one_trial_alone_can_be_drawn() -> None:
     only = [complete(0, 0.0, 0.0)]
     assert front_png(only, OBJECTIVES, title="one")
     assert front_html(only, OBJECTIVES, title="one")
+
+
+ODD = "<a href=x>$x$_{</script>\u202e\n\x1b[31m"
+
+
+def test_odd_names_are_text_on_every_figure() -> None:
+    page = front_html(trials(), OBJECTIVES, title=ODD)
+    assert "<a href=x>" not in page
+    assert "\x1b" not in page
+    assert Image.open(io.BytesIO(front_png(trials(), OBJECTIVES, title=ODD)))

@@ -43,6 +43,8 @@ def test_names_are_quoted_for_the_shell() -> None:
         ("sqlite:////data/my.db", "mlflow ui --backend-store-uri sqlite:////data/my.db"),
         ("postgresql://me:${PGPASSWORD}@db/x", 'mlflow ui --backend-store-uri "postgresql://me:${PGPASSWORD}@db/x"'),
         ("postgresql://me:secret@db/x", 'mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"'),
+        ('sqlite:///${HOME}/a"$(x) b.db', """mlflow ui --backend-store-uri sqlite:///"${HOME}"'/a"$(x) b.db'"""),
+        ("sqlite:///a b.db", "mlflow ui --backend-store-uri 'sqlite:///a b.db'"),
         ("postgresql+psycopg2://db/x", "mlflow ui --backend-store-uri postgresql+psycopg2://db/x"),
     ],
 )
