@@ -4,7 +4,15 @@ VENV ?= .venv
 RUN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: quickstart test test-fast test-gpu lint types imports check clean
+# What an old processor computes with. OPENBLAS_CORETYPE stays as the machine has it: on some, other kernels go wrong.
+OLDER := ONEDNN_MAX_CPU_ISA=SSE41 ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE \
+	NPY_DISABLE_CPU_FEATURES='X86_V3 X86_V4 AVX512_ICL AVX512_SPR'
+# Tests of what is computed in floats; the last is slow.
+COMPUTING := tests/architecture tests/attention tests/backbones tests/cost tests/training tests/export tests/data \
+	tests/test_metrics.py tests/test_pareto.py tests/search/known_cost tests/search/test_space_costs.py
+NUMERICS := tests/training/test_numerics.py::test_trainings_come_to_what_was_kept
+
+.PHONY: quickstart test test-fast test-older-processors test-newest-python test-gpu lint types imports check clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -22,6 +30,14 @@ test: $(INSTALLED)
 
 test-fast: $(INSTALLED)
 	$(RUN)/python -m pytest -n 2 --dist loadfile -m 'not slow'
+
+test-older-processors: $(INSTALLED)
+	$(OLDER) $(RUN)/python -c 'import torch; assert torch.backends.cpu.get_cpu_capability() == "DEFAULT"'
+	$(OLDER) $(RUN)/python -m pytest -n 2 --dist loadfile -m 'not slow' $(COMPUTING)
+	$(OLDER) $(RUN)/python -m pytest $(NUMERICS)
+
+test-newest-python:
+	bash .ci/test-newest-python
 
 test-gpu: $(INSTALLED)
 	$(RUN)/python -m pytest -m gpu

@@ -97,14 +97,11 @@ class CostModel:
     def _composed(self, backbone: Backbone) -> _Bare:
         geometry = backbone.geometry()
         size = _divided(self.image_size, geometry.stem.stride)
-        entering, leaving = {"stem": size}, {"stem": _divided(self.image_size, geometry.stem.conv_stride)}
         total = Part(Operations(), 0)
         for block in geometry.blocks:
             total += self._block(block, size)
-            entering[block.name] = size
-            leaving[block.name] = size = _divided(size, block.stride)
-        sizes = {site.name: (entering if site.before_stride else leaving)[site.block] for site in backbone.sites}
-        return _Bare(total + self._ends(geometry, size), sizes)
+            size = _divided(size, block.stride)
+        return _Bare(total + self._ends(geometry, size), family_map_sizes(backbone, self.image_size))
 
     def _block(self, block: BlockGeometry, size: _Size) -> Part:
         """A bare block on maps of `size`."""
@@ -155,6 +152,17 @@ class _Method(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         result: Tensor = getattr(self.network, self.name)(x)
         return result
+
+
+def family_map_sizes(backbone: Backbone, image_size: _Size) -> dict[str, _Size]:
+    """Height and width of the map at each site of a family's network, by its name; nothing is computed for it."""
+    geometry = backbone.geometry()
+    size = _divided(image_size, geometry.stem.stride)
+    entering, leaving = {"stem": size}, {"stem": _divided(image_size, geometry.stem.conv_stride)}
+    for block in geometry.blocks:
+        entering[block.name] = size
+        leaving[block.name] = size = _divided(size, block.stride)
+    return {site.name: (entering if site.before_stride else leaving)[site.block] for site in backbone.sites}
 
 
 def _divided(size: _Size, stride: int) -> _Size:

@@ -48,13 +48,17 @@ def load(weights: str | Path = Path(__file__).with_name("weights.safetensors")) 
 
 
 def preprocess(images: Tensor) -> Tensor:
-    """Images (N, {channels}, H, W) of uint8 and any size to the network's input: (N, {channels}, *IMAGE_SIZE), normalised."""
+    """Images (N, {channels}, H, W) of uint8 and any size to the network's input: (N, {channels}, *IMAGE_SIZE), normalised.
+
+    Raises TypeError or ValueError, which say what was expected and what was given, for anything else.
+    """
+    check_images(images, {channels})
     return normalise(fit(images, IMAGE_SIZE), MEAN, STD)
 
 
 @torch.inference_mode()
 def predict(network: {type}, images: Tensor) -> list[tuple[str, float]]:
-    """The likeliest class of each image and its probability. images: (N, {channels}, H, W), uint8."""
+    """The likeliest class of each image and its probability. images: as for `preprocess`."""
     likeliest = network(preprocess(images)).softmax(1).max(1)
     found = zip(likeliest.indices.tolist(), likeliest.values.tolist(), strict=True)
     return [(CLASS_NAMES[label], probability) for label, probability in found]

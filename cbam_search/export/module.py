@@ -36,6 +36,9 @@ Needs torch only. In Python, from this folder:
     import model
     network = model.load()
     print(model.predict(network, images))  # images: (N, {channels}, H, W), uint8, of any size
+
+`images` is a torch tensor with values from 0 to 255; a single image is a batch of one, `image.unsqueeze(0)`. `predict` resizes
+and normalises it, and refuses anything else in a sentence. `network(x)` takes what `model.preprocess(images)` returns.
 """
 
 

@@ -48,6 +48,39 @@ def read_safetensors(path: str | Path) -> dict[str, Tensor]:
     return tensors
 
 
+def check_images(images: object, channels: int) -> None:
+    """Raise TypeError or ValueError, in a sentence, for what is no batch of images (N, channels, H, W) of uint8."""
+    wanted = f"images: give a torch tensor of shape (N, {channels}, H, W) and type uint8, with values from 0 to 255"
+    if not isinstance(images, Tensor):
+        name = f"{type(images).__module__}.{type(images).__qualname__}".removeprefix("builtins.")
+        raise TypeError(f"{wanted}. This is {'an' if name[0] in 'aeiou' else 'a'} {name}")
+    given = f"This one has shape {tuple(images.shape)} and type {str(images.dtype).removeprefix('torch.')}"
+    if images.dim() == 3 and images.shape[0] == channels:
+        raise ValueError(f"{wanted}. {given}: images.unsqueeze(0) makes a batch of a single image")
+    if images.dim() == 3 and channels == 1:
+        raise ValueError(f"{wanted}. {given}: images.unsqueeze(1) adds the channel")
+    if images.dim() == 4 and images.shape[1] != channels and images.shape[3] == channels:
+        raise ValueError(f"{wanted}. {given}: images.permute(0, 3, 1, 2) brings the channels to their place")
+    if images.dim() != 4 or images.shape[1] != channels:
+        raise ValueError(f"{wanted}. {given}")
+    if 0 in images.shape:
+        raise ValueError(f"{wanted}, none of them 0. {given}, so that it holds no image")
+    if images.dtype != torch.uint8:
+        raise ValueError(f"{wanted}. {given}{_how_to_convert(images)}")
+
+
+def _how_to_convert(images: Tensor) -> str:
+    if images.is_complex():
+        return ""
+    if images.is_floating_point() and not bool(images.isfinite().all()):
+        return ", and holds values that are not finite"
+    low, high = images.min().item(), images.max().item()
+    if images.is_floating_point() and low >= 0 and high <= 1:
+        return ". Where its values are from 0 to 1, (images * 255).round().to(torch.uint8) converts it"
+    within = ": images.to(torch.uint8) converts it" if low >= 0 and high <= 255 else ""
+    return f", with values from {low:g} to {high:g}{within}"
+
+
 def fit(images: Tensor, size: tuple[int, int]) -> Tensor:
     """Images (N, C, H, W) of uint8 to (N, C, *size): resized to cover it (bicubic, antialiased), then cropped at the centre."""
     found = (images.shape[2], images.shape[3])

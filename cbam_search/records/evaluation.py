@@ -23,8 +23,12 @@ KEY_VERSION = 2
 """Raised when a key no longer means what it did: no older result is then found."""
 
 
+DIGITS = 9
+"""Of figures of the data that count: the last ones depend on the order in which a processor adds up."""
+
+
 class EvaluationKey(BaseModel):
-    """All that a training's result depends on; two keys that differ in anything have nothing in common.
+    """All that a training's result depends on; two keys of different digests have nothing in common.
 
     architecture: its digest, which the source of a user's own backbone enters into.
     recipe: the identity of the section `training`.
@@ -53,8 +57,23 @@ class EvaluationKey(BaseModel):
 
     @property
     def digest(self) -> str:
-        """SHA-256 in hexadecimal."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        """SHA-256 in hexadecimal, of the data's figures to DIGITS digits."""
+        return _sha256(self.model_dump(mode="json") | {"data": {name: _rounded(value) for name, value in self.data.items()}})
+
+    @property
+    def digest_of_all_digits(self) -> str:
+        """As files were named before."""
+        return _sha256(self.model_dump(mode="json"))
+
+
+def _sha256(document: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_rounded(entry) for entry in value]
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
 class TrainedBy(BaseModel):

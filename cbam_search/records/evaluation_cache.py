@@ -76,13 +76,15 @@ class EvaluationCache:
         """The training of this key, or None."""
         path = self.path(key)
         try:
+            if not path.exists():
+                path = self.folder / f"{key.digest_of_all_digits}.evaluation.json"
             found = Evaluation.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
             self._note(path, error)
             return None
-        if found.key != key or found.state not in KEPT_STATES:
+        if found.key is None or found.key.digest != key.digest or found.state not in KEPT_STATES:
             self._note(path, ValueError("it is about another training than its name says"))
             return None
         return found

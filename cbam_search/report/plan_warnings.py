@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from cbam_search.architecture import OwnBackbone
 from cbam_search.metrics import binomial_error, metric
 from cbam_search.report.wording import count
+from cbam_search.search.impossible import impossible
 from cbam_search.search.plan import Plan
-from cbam_search.search.sampler_registry import SAMPLERS
 from cbam_search.search.space_costs import AXES
 
 FLAT_AXIS = 0.05
@@ -20,8 +20,9 @@ LARGE_ERROR = 0.01
 
 
 def plan_warnings(plan: Plan) -> tuple[str, ...]:
-    """One or two sentences for each problem; empty where there is none."""
+    """One or two sentences for each problem, first of what launch refuses; empty where there is none."""
     return (
+        *(f"launch will refuse this file: {problem}" for problem in impossible(plan)),
         *_of_axes(plan),
         *_of_constraints(plan),
         *_of_designs(plan),
@@ -51,11 +52,9 @@ def _keys_that_vary_backbones(plan: Plan) -> str:
 
 def _of_constraints(plan: Plan) -> Iterator[str]:
     for name, bound in plan.bounds.items():
-        low, high = plan.costs.range(name)
+        _, high = plan.costs.range(name)
         text = metric(name).text
-        if low > bound:
-            yield f"constraints.{name} ({text(bound)}) excludes everything: the cheapest architecture has {text(low)}"
-        elif high <= bound:
+        if high <= bound:
             yield f"constraints.{name} ({text(bound)}) excludes nothing: the costliest architecture has {text(high)}"
     if 0 < plan.left[1] < SMALL_SHARE:
         yield (
@@ -71,27 +70,56 @@ def _of_designs(plan: Plan) -> Iterator[str]:
             f"the constraints exclude {len(excluded)} of {count(len(plan.designs), 'published design')}, which are listed but "
             f"not trained: {', '.join(excluded)}"
         )
-    if plan.trained_designs > plan.trials:
-        yield (
-            f"launch will refuse this file: search.trials is {plan.trials}, fewer than the {plan.trained_designs} published "
-            f"designs that are trained first. Raise search.trials or lower search.published_backbones"
-        )
-    elif plan.trained_designs == plan.trials:
+    if plan.trained_designs == plan.trials:
         yield f"the {count(plan.trials, 'trial')} are all published designs, so that nothing is searched: raise search.trials"
 
 
 def _of_the_budget(plan: Plan) -> Iterator[str]:
     left = plan.architectures_left
-    if left is not None and 0 < left < plan.trials:
+    if plan.costs.count == 1:
+        yield "the space has a single architecture, so that nothing is searched: add choices"
+    elif left is not None and 0 < left < plan.trials:
         yield (
             f"only {count(left, 'architecture')} can be trained, fewer than search.trials ({plan.trials:,}): the study ends "
             f"when it has trained them all"
         )
-    if SAMPLERS[plan.sampler].enumerates and (plan.costs.count if left is None else left) > plan.trials:
-        yield "launch will refuse this file: sampler grid trains every architecture, and search.trials is lower than that"
+    yield from _of_early_stopping(plan)
+    yield from _of_stops(plan)
+
+
+def _of_early_stopping(plan: Plan) -> Iterator[str]:
+    factor = plan.scheduler.reduction_factor
+    if plan.scheduler.kind != "none" and plan.trials < factor:
+        yield (
+            f"scheduler {plan.scheduler.kind} stops no trial: of {factor} at a rung one goes on, and search.trials is "
+            f"{plan.trials}. Lower reduction_factor, raise search.trials, or leave the scheduler out"
+        )
+
+
+def _of_stops(plan: Plan) -> Iterator[str]:
+    """Budgets of `search.stop` that end the search before it begins, or never."""
+    epochs, hypervolume = plan.stop.epochs, plan.stop.hypervolume
+    first = max(1, plan.trained_designs) * plan.epochs
+    if epochs is not None and epochs <= first and plan.trials > plan.trained_designs:
+        trained = count(plan.trained_designs, "published design") if plan.trained_designs else "first training"
+        yield (
+            f"search.stop.epochs is {epochs:,}, and the {trained} alone may take {first:,}, so that hardly anything is "
+            f"searched. Raise it"
+        )
+    if hypervolume is not None and hypervolume.over_trials >= plan.trials:
+        yield (
+            f"search.stop.hypervolume looks at the last {count(hypervolume.over_trials, 'training')} and never ends the study: "
+            f"search.trials is {plan.trials}. Lower over_trials"
+        )
 
 
 def _of_data(plan: Plan) -> Iterator[str]:
+    train = plan.data.train
+    if train is not None and 1 < train < plan.batch_size:
+        yield (
+            f"training.batch_size ({plan.batch_size:,}) is more than the {train:,} training images: an epoch is a single step, "
+            f"and a training takes {count(plan.epochs, 'step')}. Lower it"
+        )
     images = plan.data.validation
     if images is not None and (error := binomial_error(0.9, images)) > LARGE_ERROR:
         yield (

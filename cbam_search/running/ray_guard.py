@@ -11,9 +11,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+import psutil
 import ray
-
-import psutil  # isort: skip  # Ray brings it along, and it is found once Ray is imported
 
 _GUARD = """
 import os, sys

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
+import psutil
 import ray
 from ray._common.utils import get_default_ray_temp_dir
 from ray._private import services
@@ -24,8 +25,6 @@ from cbam_search.running.ray_guard import agents_guarded
 from cbam_search.running.scratch import file_in_memory, scratch_folder
 from cbam_search.running.signals import kept_from_children
 from cbam_search.safe_text import printable, reason
-
-import psutil  # isort: skip  # Ray brings it along, and it is found once Ray is imported
 
 START_WITHIN_SECONDS = 60.0
 LONGEST_FOLDER_BYTES = 41

@@ -89,13 +89,14 @@ class TimeEstimate:
 class Plan:
     """What `plan` reports of a YAML file.
 
-    name, objectives, sampler, trials, epochs, scheduler, stop: as in the YAML, with `auto` resolved.
+    name, objectives, sampler, trials, epochs, batch_size, scheduler, stop: as in the YAML, with `auto` resolved.
     parameters: number of the flat set that samplers see.
     bounds: upper ones, on known costs.
     left: least and most that the share of architectures within all bounds can be; equal where it is exact.
+    designs_outside: number of the published designs to be trained that the space lacks.
     untimed: why there is no estimate; None where there is one.
     latency, latency_at_most: where trials measure latency_ms, the device and the upper bound; plans measure no latency.
-    notes: what is odd about costs, or about the weights that trainings start from.
+    notes: what is odd about the space, costs, or the weights that trainings start from.
     """
 
     name: str
@@ -109,6 +110,8 @@ class Plan:
     sampler: str
     trials: int
     epochs: int
+    batch_size: int
+    designs_outside: int = 0
     estimate: TimeEstimate | None = None
     untimed: str | None = None
     latency: LatencyConfig | None = None
@@ -133,6 +136,12 @@ class Plan:
     @property
     def trained_designs(self) -> int:
         return sum(not design.excluded for design in self.designs)
+
+    @property
+    def leaves_nothing(self) -> bool:
+        """Whether the bounds surely exclude every architecture, alone or together."""
+        excluded = [any(entry.range(name)[0] > bound for name, bound in self.bounds.items()) for entry in self.costs.backbones]
+        return all(excluded) or (self.costs.count <= _COUNTED_EXACTLY and self.left[1] * self.costs.count < 0.5)
 
     @property
     def architectures_left(self) -> int | None:

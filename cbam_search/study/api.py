@@ -38,6 +38,7 @@ from cbam_search.running.latency_meter import LatencyJob
 from cbam_search.running.nodes import latency_device
 from cbam_search.safe_text import shell_word
 from cbam_search.space.own_config import OwnBackboneConfig
+from cbam_search.study.beforehand import check_beforehand
 from cbam_search.study.budgets import budget_asked
 from cbam_search.study.config import StudyConfig, read_config_of, read_study_config, without_secret_comments, written_settings
 from cbam_search.study.driver import Driven, drive
@@ -46,7 +47,7 @@ from cbam_search.study.input_file import folder_of
 from cbam_search.study.places import require_files, require_utf8
 from cbam_search.study.preparation import Preparation, prepare, summary
 from cbam_search.study.screen import Screen, Silence
-from cbam_search.study.space_from_config import code_folder_of
+from cbam_search.study.space_from_config import code_folder_of, require_code_permission
 from cbam_search.study.start_from import resolve_warm_start
 from cbam_search.study.study import Study, open_study, read_study
 
@@ -67,6 +68,8 @@ def launch(space: str | Path, *, allow_code: bool = False, verbose: bool = False
 def _launch(space: str | Path, code: CodePermission, verbose: bool, screen: Screen) -> Study:
     config, text = read_study_config(Path(space))
     require_utf8(Path(space).resolve(), config.records.folder.absolute())
+    require_code_permission(config, code)
+    check_beforehand(config)
     require_server(config.records.storage)
     prepared = prepare(config, code=code)
     warm_start = resolve_warm_start(prepared)

@@ -15,6 +15,7 @@ from cbam_search.records.settling import settle
 from cbam_search.records.storage_errors import storage_errors
 from cbam_search.records.storage_url import storage_name
 from cbam_search.records.study_records import StudyRecords, open_records
+from cbam_search.records.trials import TrialState
 from cbam_search.report.replayed import with_replays
 from cbam_search.report.wording import count
 from cbam_search.running.cluster import TrialResources
@@ -148,6 +149,8 @@ def _ended(conductor: Conductor) -> StudyClosed:
     if conductor.stopped_by is not None:
         return StudyClosed(reason="failed", message=str(conductor.stopped_by))
     conductor.weights.closed()
+    if message := _nothing_was_feasible(records):
+        return StudyClosed(reason="failed", message=message)
     if conductor.exhausted is NoCandidate.SPACE_EXHAUSTED:
         return StudyClosed(
             reason="space_exhausted", message=f"no new feasible architecture is left after {records.started} trainings"
@@ -156,6 +159,19 @@ def _ended(conductor: Conductor) -> StudyClosed:
         message = f"{proposer.ended.message}; {records.started} of at most {proposer.trials} trainings are done"
         return StudyClosed(reason=proposer.ended.reason, message=message)
     return StudyClosed(reason="trials", message=f"all {proposer.trials} trainings are done")
+
+
+def _nothing_was_feasible(records: StudyRecords) -> str | None:
+    """Why the front is empty, where every network was found too slow or too large before its training; else None."""
+    states = {trial.state for trial in records.trials.values()} - {TrialState.DUPLICATE}
+    if states != {TrialState.INFEASIBLE}:
+        return None
+    started = [trial for trial in records.trials.values() if trial.was_trained and trial.outcome]
+    last = started[-1].outcome.reason if started and started[-1].outcome else "beyond the constraints"
+    return (
+        f"nothing was trained: all {count(len(started), 'network')} that were taken up turned out infeasible before their "
+        f"training, the last because of this: {last}. Raise the bounds in constraints, or launch a space of smaller networks"
+    )
 
 
 def _other_numerics(records: StudyRecords) -> str | None:

@@ -10,12 +10,12 @@ from cbam_search.data.config import DatasetConfig
 from cbam_search.data.images import ImageData
 from cbam_search.data.load import load
 from cbam_search.errors import DataError, ResourceError, UserError
-from cbam_search.metrics import LATENCY
 from cbam_search.own_code import CodePermission
-from cbam_search.search.plan import Design, Plan, PlannedData
-from cbam_search.search.space_costs import space_costs
-from cbam_search.space.space import Space
+from cbam_search.search.impossible import impossible
+from cbam_search.search.plan import Plan, PlannedData
 from cbam_search.study.config import StudyConfig, read_study_config
+from cbam_search.study.memory_need import FEWEST_IMAGES, check_image_size, check_memory
+from cbam_search.study.planned import planned, planned_data
 from cbam_search.study.preparation import cost_notes, published_of
 from cbam_search.study.space_from_config import require_code_permission, space_of
 from cbam_search.study.starting_weights import notes_of, pretrained_of
@@ -54,18 +54,20 @@ def make_plan(space: str | Path, *, allow_code: bool = False, probe: bool = True
     config, _ = read_study_config(Path(space))
     code = CodePermission.of(allow_code)
     require_code_permission(config, code)
-    planned = (stand_in or StandIn()).data(config.dataset)
-    data = None if planned else _load(config, code)
+    images = (stand_in or StandIn()).data(config.dataset)
+    data = None if images else _load(config, code)
     if data is not None:
-        counts = len(data.train), len(data.validation)
-        planned = PlannedData(data.image_size, data.channels, data.classes, *counts, notes=data.notes)
-    assert planned is not None
-    searched = space_of(config, in_channels=planned.channels, classes=planned.classes, image_size=planned.image_size, code=code)
-    cost = CostModel(planned.image_size, code=code)
-    notes = (*cost_notes(searched, cost), *notes_of(pretrained_of(config, searched)))
-    plan = replace(_without_times(config, searched, cost, planned), notes=notes)
+        images = planned_data(data)
+    assert images is not None
+    searched = space_of(config, in_channels=images.channels, classes=images.classes, image_size=images.image_size, code=code)
+    check_memory(config, searched, images.image_size, images=images.train or FEWEST_IMAGES)
+    cost = CostModel(images.image_size, code=code)
+    plan = planned(config, searched, cost, images, published_of(config, searched, cost))
+    plan = replace(plan, notes=(*plan.notes, *cost_notes(searched, cost), *notes_of(pretrained_of(config, searched))))
     if data is None or not probe:
         return replace(plan, untimed="the data were not loaded" if data is None else "it was not asked for")
+    if impossible(plan):
+        return replace(plan, untimed="nothing can be trained")
     try:
         return replace(plan, estimate=estimate_time(plan, config, searched, cost, data, code=code))
     except ResourceError as error:
@@ -73,34 +75,8 @@ def make_plan(space: str | Path, *, allow_code: bool = False, probe: bool = True
 
 
 def _load(config: StudyConfig, code: CodePermission) -> ImageData:
+    check_image_size(config)
     try:
         return load(config.dataset, seed=config.seed, code=code)
     except DataError as error:
         raise DataError(f"{error}\nTo plan without the data, say what they are: --classes N --image-size PIXELS") from None
-
-
-def _without_times(config: StudyConfig, space: Space, cost: CostModel, data: PlannedData) -> Plan:
-    bounds = config.constraints.bounds()
-    costs = space_costs(space, cost)
-    published = published_of(config, space, cost)
-    return Plan(
-        name=config.name,
-        parameters=len(space.parameters),
-        costs=costs,
-        objectives=dict(config.objectives),
-        bounds=bounds,
-        left=costs.share_within(bounds),
-        designs=tuple(
-            Design(architecture, cost.cost(architecture), excluded)
-            for architectures, excluded in ((published.trained, False), (published.excluded, True))
-            for architecture in architectures
-        ),
-        data=data,
-        sampler=config.search.sampler_for(config.objectives),
-        trials=config.search.trials,
-        epochs=config.training.epochs,
-        scheduler=config.search.scheduler,
-        stop=config.search.stop,
-        latency=config.latency,
-        latency_at_most=config.constraints.measured_bounds().get(LATENCY),
-    )

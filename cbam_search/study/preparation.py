@@ -13,19 +13,22 @@ from cbam_search.errors import SpaceError
 from cbam_search.own_code import NO_CODE, CodePermission
 from cbam_search.records.evaluation_cache import EvaluationCache, open_cache
 from cbam_search.records.manifest import DataSummary, ObjectiveAxis, WarmStart
-from cbam_search.search.feasibility import excess
+from cbam_search.report.plan_warnings import plan_warnings
+from cbam_search.search.impossible import impossible
+from cbam_search.search.plan import Plan
 from cbam_search.search.published import PublishedDesigns, published_designs
 from cbam_search.search.reference import objective_axes
-from cbam_search.search.sampler_registry import SAMPLERS
 from cbam_search.space.space import Space
 from cbam_search.study.config import StudyConfig
+from cbam_search.study.memory_need import check_image_size, check_memory
+from cbam_search.study.planned import planned, planned_data
 from cbam_search.study.space_from_config import require_code_permission, space_of
 from cbam_search.study.starting_weights import notes_of, pretrained_of
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """The parts that a driver needs. code: whether the user's own code may run."""
+    """The parts that a driver needs. code: whether the user's own code may run. warnings: what `plan` warns of."""
 
     config: StudyConfig
     data: ImageData
@@ -38,11 +41,13 @@ class Preparation:
     pretrained: Pretrained = field(default_factory=dict)
     evaluations: EvaluationCache | None = None
     warm_start: WarmStart | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the reader should know of data and weights."""
-        return (*self.data.notes, *cost_notes(self.space, self.cost), *notes_of(self.pretrained))
+        """What the reader should know of data, weights and the plan, before it begins."""
+        warnings = (f"warning: {warning}" for warning in self.warnings)
+        return (*self.data.notes, *cost_notes(self.space, self.cost), *notes_of(self.pretrained), *warnings)
 
 
 def prepare(config: StudyConfig, *, code: CodePermission = NO_CODE) -> Preparation:
@@ -51,15 +56,16 @@ def prepare(config: StudyConfig, *, code: CodePermission = NO_CODE) -> Preparati
     """
     require_code_permission(config, code)
     evaluations = open_cache(config.search.evaluation_cache)
+    check_image_size(config)
     data = load(config.dataset, seed=config.seed, code=code)
     space = space_of(config, in_channels=data.channels, classes=data.classes, image_size=data.image_size, code=code)
+    check_memory(config, space, data.image_size, images=len(data.train))
     cost = CostModel(data.image_size, code=code)
     bounds = config.constraints.bounds()
     published = published_of(config, space, cost)
     pretrained = pretrained_of(config, space)
-    _check_budget(config, space, published)
-    if SAMPLERS[config.search.sampler_for(config.objectives)].enumerates:
-        _check_grid(config, space, cost, bounds, published)
+    plan = planned(config, space, cost, planned_data(data), published)
+    _check_possible(plan)
     objectives = objective_axes(
         config.objectives,
         space=space,
@@ -67,7 +73,9 @@ def prepare(config: StudyConfig, *, code: CodePermission = NO_CODE) -> Preparati
         bounds=bounds | config.constraints.measured_bounds(),
         validation_labels=data.validation.labels,
     )
-    return Preparation(config, data, space, cost, bounds, objectives, published, code, pretrained, evaluations)
+    return Preparation(
+        config, data, space, cost, bounds, objectives, published, code, pretrained, evaluations, warnings=plan_warnings(plan)
+    )
 
 
 def published_of(config: StudyConfig, space: Space, cost: CostModel) -> PublishedDesigns:
@@ -111,26 +119,6 @@ def summary(data: ImageData) -> DataSummary:
     )
 
 
-def _check_budget(config: StudyConfig, space: Space, published: PublishedDesigns) -> None:
-    if len(published.trained) > config.search.trials:
-        raise SpaceError(
-            f"search.trials is {config.search.trials}, fewer than the {len(published.trained)} published designs that are "
-            f"trained first ({len(config.search.baselines)} baselines on up to {config.search.published_backbones} of "
-            f"{len(space.backbones)} backbones). Raise search.trials or lower search.published_backbones"
-        )
-
-
-def _check_grid(
-    config: StudyConfig, space: Space, cost: CostModel, bounds: dict[str, float], published: PublishedDesigns
-) -> None:
-    """A grid is for spaces that the budget covers; anything else would be a slice of it, not a grid."""
-    count, trials = space.count(), config.search.trials
-    if bounds and count <= 100 * trials:
-        count = sum(excess(cost.cost(architecture), bounds) == 0 for architecture in space.enumerate())
-    outside = sum(space.encode(design) is None for design in published.trained)
-    if count + outside > trials:
-        beside = f", beside {outside} published designs outside it" if outside else ""
-        raise SpaceError(
-            f"sampler grid trains every architecture, and this space has {count:,} distinct ones{beside}, but search.trials "
-            f"is {trials:,}. Raise search.trials, narrow the space, or take another sampler"
-        )
+def _check_possible(plan: Plan) -> None:
+    if problems := impossible(plan):
+        raise SpaceError("\n".join(problems))

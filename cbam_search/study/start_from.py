@@ -31,7 +31,7 @@ def resolve_warm_start(prepared: Preparation) -> ResolvedWarmStart | None:
     asked = prepared.config.search.warm_start
     if asked is None:
         return None
-    study = _study(asked.run)
+    study = study_to_start_from(asked.run)
     members, infeasible = _mapped(study, prepared)
     found = len(study.front.members)
     if infeasible == found:
@@ -59,8 +59,8 @@ def resolve_warm_start(prepared: Preparation) -> ResolvedWarmStart | None:
     )
 
 
-def _study(run: str) -> Study:
-    """One that has a front."""
+def study_to_start_from(run: str) -> Study:
+    """The study that `search.start_from` names, which has a front; raises StudyNotFoundError, UserError."""
     try:
         study = read_study(find_study(run))
     except StudyNotFoundError as error:

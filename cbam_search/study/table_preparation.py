@@ -33,6 +33,7 @@ from cbam_search.search.whole_space import feasible_architectures
 from cbam_search.space.own_config import OwnBackboneConfig
 from cbam_search.space.space import Space
 from cbam_search.study.config import StudyConfig, without_secret_comments
+from cbam_search.study.memory_need import check_image_size, check_memory
 from cbam_search.study.preparation import published_of
 from cbam_search.study.starting_weights import pretrained_of
 from cbam_search.study.yaml_file import parse_yaml
@@ -62,9 +63,11 @@ def prepare_table(
             f"{path}: tabulate trains networks of the families, and backbone.module names your own, which is not available in "
             f"this version"
         )
+    check_image_size(config)
     data = load(config.dataset, seed=config.seed, code=code)
     test = load_test(config.dataset, data, seed=config.seed, code=code)
     space = Space(config.backbone, config.attention, in_channels=data.channels, classes=data.classes)
+    check_memory(config, space, data.image_size, images=len(data.train))
     cost, bounds = CostModel(data.image_size), config.constraints.bounds()
     published, pretrained = published_of(config, space, cost), pretrained_of(config, space)
     architectures = feasible_architectures(space, cost.cost, bounds, published, limit=limit, seed=config.seed)

@@ -45,7 +45,7 @@ def test_attention_follows_what_it_is_said_to_follow(tmp_path: Path) -> None:
     outer = network.layer1
     inner = outer.module[0]
     by_hand = outer.attention(outer.module[1](inner.attention(inner.module(x))))
-    assert torch.equal(network(images), network.head(network.layer2(by_hand).mean((2, 3))))
+    torch.testing.assert_close(network(images), network.head(network.layer2(by_hand).mean((2, 3))))
     assert type(outer.attention).__name__ == "SE"
     assert type(inner.attention).__name__ == "CBAM"
 
@@ -57,7 +57,7 @@ def test_bare_it_is_the_user_s_own_and_weights_come_and_go_by_name(tmp_path: Pat
     first, second = (build(published(backbone, "cbam"), code=CodePermission(tmp_path)).eval() for _ in range(2))
     second.load_state_dict(load(weights_of(first)))
     images = torch.rand(2, 1, 16, 12)
-    assert torch.equal(first(images), second(images))
+    torch.testing.assert_close(first(images), second(images))
 
 
 def test_a_function_with_any_arguments_is_given_what_the_data_say(tmp_path: Path) -> None:

@@ -119,6 +119,23 @@ def test_a_training_with_weights_replaces_one_without_and_no_other(tmp_path: Pat
     assert cache.find(KEY).trial == 3
 
 
+def test_the_last_digit_of_mean_and_deviation_is_the_processor_s(tmp_path: Path) -> None:
+    cache, kept = EvaluationCache(tmp_path), evaluation()
+    cache.keep(kept)
+    elsewhere = KEY.model_copy(update={"data": {**KEY.data, "mean": [0.5000000000000001]}})
+    assert elsewhere != KEY
+    assert cache.find(elsewhere) == kept
+    assert cache.find(KEY.model_copy(update={"data": {**KEY.data, "mean": [0.50001]}})) is None
+
+
+def test_a_file_that_is_named_as_before_is_found(tmp_path: Path) -> None:
+    key = KEY.model_copy(update={"data": {**KEY.data, "mean": [0.1234567890123]}})
+    cache, kept = EvaluationCache(tmp_path), evaluation(key)
+    cache.keep(kept)
+    cache.path(key).rename(tmp_path / f"{key.digest_of_all_digits}.evaluation.json")
+    assert cache.find(key) == kept
+
+
 @pytest.mark.parametrize("content", ["", "{", '{"key": 1}', "\x00\x00", "[]"])
 def test_a_damaged_file_is_left_aside_named_and_replaced(tmp_path: Path, content: str) -> None:
     cache = EvaluationCache(tmp_path)

@@ -18,7 +18,7 @@ from torch import nn
 
 import cbam_search
 from cbam_search.backbones.shapes_only import shapes_only
-from cbam_search.errors import StudyBusyError, StudyInterrupted
+from cbam_search.errors import StudyBusyError, StudyFailedError, StudyInterrupted
 from cbam_search.records.events import EpochFinished, Event
 from cbam_search.records.study_records import StudyRecords
 from cbam_search.records.trials import TrialState
@@ -130,3 +130,14 @@ def test_building_for_shapes_leaves_other_threads_alone() -> None:
     with shapes_only():
         assert nn.Linear(2, 2).weight.is_meta
     assert torch.equal(nn.init.ones_(torch.zeros(3)), torch.ones(3))
+
+
+def test_a_bound_on_latency_that_no_network_keeps_ends_with_the_reason(
+    space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    monkeypatch.setenv("CBAM_SEARCH_LOCKS", str(tmp_path / "locks"))
+    bounded = {"latency": {"device": "cpu", "pairs": 9}, "constraints": {"latency_ms": {"at_most": 1e-6}}}
+    space.write_text(yaml.safe_dump(SPACE | bounded | {"search": {"trials": 2, "baselines": ["none"]}}))
+    with pytest.raises(StudyFailedError, match=r"nothing was trained: all 2 networks.*latency_ms .* is above 1e-06"):
+        cbam_search.launch(space)

@@ -209,6 +209,17 @@ class TestOnRay:
             "beside 1 published designs outside it",
         ),
         (
+            {"constraints": {"gflops": {"at_most": 1e-9}}},
+            SpaceError,
+            "constraints.gflops (0.00000",
+        ),
+        ({"constraints": {"params": {"at_most": 10}}}, SpaceError, "excludes everything: the cheapest architecture has 4,934"),
+        (
+            {"dataset": {"source": "digits", "limit": 100, "validation_fraction": 0.9999, "test_fraction": 0}},
+            SpaceError,
+            "training needs 2 images at least, and the training split has 1",
+        ),
+        (
             {"search": {"trials": 5, "scheduler": {"kind": "pareto_asha", "grace_period": 2}}},
             ConfigError,
             "the first rung, at epoch 2, is not before the last of 2 epochs",

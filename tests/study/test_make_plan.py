@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from cbam_search.errors import CodeNotAllowedError, DataError, UserError
 from cbam_search.report.plan_warnings import plan_warnings
 from cbam_search.search.plan import Plan
+from cbam_search.search.space_costs import SpaceCosts
 from cbam_search.study.make_plan import StandIn, make_plan
 
 ATTENTION = "attention: {per: stage, kind: [none, se, cbam], reduction_ratio: [4, 16]}\n"
@@ -105,11 +108,59 @@ def test_constraints_and_what_they_exclude(plan_of) -> None:
     assert warned(nothing, "excludes everything", "1.814")
 
 
+def test_bounds_that_exclude_everything_together(plan_of) -> None:
+    """One backbone is cheap in multiply-adds, the other in parameters."""
+    plan = plan_of(RESNETS % "[18, 50]", stand_in=IMAGENET)
+    first, second = plan.costs.backbones
+    costs = SpaceCosts(
+        (
+            replace(first, count=1, added=(), bare=np.array([10**9, 9 * 10**6])),
+            replace(second, count=1, added=(), bare=np.array([5 * 10**9, 10**6])),
+        )
+    )
+
+    def bounded(gflops: float, params: float) -> Plan:
+        bounds = {"gflops": gflops, "params": params}
+        return replace(plan, costs=costs, bounds=bounds, left=costs.share_within(bounds))
+
+    assert warned(bounded(2.0, 2e6), "launch will refuse", "together exclude everything")
+    assert not warned(bounded(2.0, 9e6), "exclude everything")
+    assert not warned(bounded(0.5, 9e6), "together")
+
+
 def test_budgets_that_launch_refuses(plan_of) -> None:
     yaml = RESNETS % "[18, 50]"
     assert warned(plan_of(yaml + "search: {trials: 5}\n", stand_in=IMAGENET), "launch will refuse", "6 published")
     assert warned(plan_of(yaml + "search: {trials: 6}\n", stand_in=IMAGENET), "nothing is searched")
     assert warned(plan_of(yaml + "search: {trials: 20, sampler: grid}\n", stand_in=IMAGENET), "launch will refuse", "grid")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ("search: {trials: 2, baselines: [none], scheduler: {kind: pareto_asha}}", ("pareto_asha stops no trial",)),
+        (
+            "search: {baselines: [none], stop: {epochs: 60}}",
+            ("search.stop.epochs is 60", "2 published designs alone"),
+        ),
+        ("search: {baselines: [], stop: {epochs: 1}}", ("search.stop.epochs is 1", "first training alone may take 30")),
+        ("search: {trials: 30, stop: {hypervolume: {}}}", ("last 30 trainings and never ends", "search.trials is 30")),
+        ("training: {batch_size: 2048}", ("batch_size (2,048)", "takes 30 steps")),
+    ],
+)
+def test_settings_that_come_to_nothing_are_said(plan_of, changes: str, words: tuple[str, ...]) -> None:
+    assert warned(plan_of(DIGITS + changes + "\n", probe=False), *words)
+    assert not warned(plan_of(DIGITS, probe=False), words[0])
+
+
+def test_a_single_architecture(plan_of) -> None:
+    yaml = "name: x\ndataset: {source: digits}\nbackbone: {family: cifar_resnet, depth: 8, width: 0.25}\n"
+    assert warned(plan_of(yaml + "attention: {kind: none}\n", probe=False), "single architecture")
+
+
+def test_what_launch_refuses_is_not_timed(plan_of) -> None:
+    plan = plan_of(DIGITS + "constraints: {params: {at_most: 10}}\n")
+    assert plan.untimed == "nothing can be trained"
 
 
 def test_what_no_trial_can_have_here_is_not_timed(plan_of) -> None:

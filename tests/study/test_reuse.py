@@ -126,8 +126,14 @@ def test_mistakes_about_another_study_are_told_before_anything_is_written(
         cbam_search.launch(write(tmp_path, search={"start_from": "tiny"}))
     shutil.copy(finished_study / "studies" / "tiny" / "optuna.db", tmp_path / "studies" / "tiny" / "optuna.db")
     with pytest.raises(SpaceError, match=r"none of the . designs on the front of study tiny keeps within the constraints"):
+        # The narrower backbone is within the bound, and no member is mapped to it.
         cbam_search.launch(
-            write(tmp_path, search={"start_from": "tiny", "baselines": []}, constraints={"gflops": {"at_most": 1e-9}})
+            write(
+                tmp_path,
+                search={"start_from": "tiny", "baselines": []},
+                backbone={"family": "cifar_resnet", "depth": 8, "width": [0.0625, 0.25]},
+                constraints={"gflops": {"at_most": 1e-5}},
+            )
         )
     with pytest.raises(SpaceError, match="leave no training for it"):
         cbam_search.launch(
