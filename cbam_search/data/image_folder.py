@@ -32,7 +32,8 @@ from cbam_search.data.folder_listing import (
     list_folder,
 )
 from cbam_search.data.folder_metadata import read_metadata
-from cbam_search.data.source import SPLIT_NAMES, IntArray, Item, Source, SourceSplit, recognise_splits
+from cbam_search.data.source import IntArray, Item, Source, SourceSplit, recognise_splits
+from cbam_search.data.split_names import SPLIT_NAMES
 from cbam_search.data.wording import counted, inside, listed
 from cbam_search.errors import DataError
 from cbam_search.safe_text import printable, reason

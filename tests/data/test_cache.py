@@ -129,5 +129,5 @@ def test_without_a_home_folder_the_reader_learns_what_to_set(monkeypatch) -> Non
 
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", homeless)
-    with pytest.raises(DataError, match=r"no home folder .* Set dataset\.cache_folder"):
+    with pytest.raises(DataError, match=r"no home folder.* set dataset\.cache_folder"):
         default_folder()
