@@ -16,13 +16,14 @@ from cbam_search.export.module import write_module
 from cbam_search.metrics import error_name
 from cbam_search.own_code import CodePermission
 from cbam_search.records.events import TrialStarted
-from cbam_search.records.folder import StudyFolder, find_study
+from cbam_search.records.folder import StudyFolder
 from cbam_search.records.front import Front, front_of, point
 from cbam_search.records.ledger import read_events
 from cbam_search.records.manifest import StudyManifest
 from cbam_search.records.older import weights_path
 from cbam_search.records.storage import storage_to_read
 from cbam_search.records.stored_trials import read_trials, trials_lost
+from cbam_search.records.studies import find_study
 from cbam_search.records.trials import Trial, TrialState
 from cbam_search.report.wording import count
 from cbam_search.safe_text import printable
