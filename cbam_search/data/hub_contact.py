@@ -58,7 +58,7 @@ def bounded_download(*, offline: bool) -> Iterator[None]:
         yield
 
 
-def why(error: BaseException) -> str:
+def reason_with_root(error: BaseException) -> str:
     """The error and what lies at its root, without secrets."""
     _remember_token()
     root = error
@@ -86,7 +86,7 @@ def _ask(name: str) -> str:
             f"{constants.ENDPOINT}/api/datasets/{name}", timeout=_CONTACT_SECONDS, follow_redirects=False
         )
     except Exception as error:
-        return why(error)
+        return reason_with_root(error)
     if answer.status_code in _SERVER_ERRORS or answer.status_code == _TOO_MANY_REQUESTS:
         return f"it answers {answer.status_code} {answer.reason_phrase}"
     return ""

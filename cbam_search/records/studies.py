@@ -8,7 +8,7 @@ from cbam_search.errors import CbamSearchError, StudyNotFoundError, UserError
 from cbam_search.records.folder import STUDIES_VARIABLE, StudyFolder, studies_folder
 from cbam_search.records.manifest import name_problem
 from cbam_search.registry import unknown_name
-from cbam_search.safe_text import printable
+from cbam_search.safe_text import printable, reason
 
 
 def create_study_folder(parent: Path, name: str) -> StudyFolder:
@@ -20,7 +20,8 @@ def create_study_folder(parent: Path, name: str) -> StudyFolder:
         return StudyFolder(_free_path(parent, name).resolve())
     except OSError as error:
         raise UserError(
-            f"no study can be made in {parent.resolve()}: {error.strerror}. records.folder says where studies are kept"
+            f"no study can be made in {parent.resolve()}: {reason(error, with_file=False)}. records.folder says where studies "
+            f"are kept"
         ) from None
 
 
@@ -62,7 +63,8 @@ def _is_study(path: Path) -> bool:
         return (path / "study.json").is_file()
     except PermissionError as error:
         raise UserError(
-            f"{printable(path)} may not be looked into: {error.strerror}. Do it as the user who made it, or let them allow it"
+            f"{printable(path)} may not be looked into: {reason(error, with_file=False)}. Do it as the user who made it, or "
+            f"let them allow it"
         ) from None
     except (OSError, ValueError):  # a name that is too long
         return False
@@ -87,7 +89,8 @@ def studies_in(parent: Path) -> list[StudyFolder]:
         return []
     except OSError as error:
         raise UserError(
-            f"the folder of studies, {parent}, cannot be read: {error.strerror}. ${STUDIES_VARIABLE} says where to look"
+            f"the folder of studies, {parent}, cannot be read: {reason(error, with_file=False)}. ${STUDIES_VARIABLE} says "
+            f"where to look"
         ) from None
     return [StudyFolder(path.resolve()) for path in paths if _may_be_study(path)]
 

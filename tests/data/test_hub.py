@@ -20,7 +20,7 @@ from cbam_search import safe_text
 from cbam_search.data import hub_contact
 from cbam_search.data.config import DatasetConfig
 from cbam_search.data.hub import source_of
-from cbam_search.data.hub_contact import bounded_download, why
+from cbam_search.data.hub_contact import bounded_download, reason_with_root
 from cbam_search.errors import DataError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -156,7 +156,7 @@ def test_a_token_that_lies_in_a_file_is_hidden(monkeypatch, tmp_path) -> None:
     (tmp_path / "token").write_text("of no known form")
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
     assert (
-        why(ValueError(f"Illegal header value b'Bearer {TOKEN}'; of no known form"))
+        reason_with_root(ValueError(f"Illegal header value b'Bearer {TOKEN}'; of no known form"))
         == "Illegal header value b'Bearer ***'; ***"
     )
 
