@@ -17,7 +17,7 @@ import time
 from typing import IO
 from urllib.parse import urlsplit
 
-from cbam_search.errors import ResourceError
+from cbam_search.errors import NobodyListensError, ResourceError
 from cbam_search.running.scratch import file_in_memory
 from cbam_search.safe_text import printable, reason, without_secrets
 
@@ -32,10 +32,6 @@ _LOOK_SECONDS = 0.05
 _MOST_BYTES = 2**16
 _CHILD = "from cbam_search.running.ray_contact import main; main()"
 _REFUSED = re.compile(r"Unauthenticated|InvalidAuthToken|invalid auth|auth(entication)? token", re.IGNORECASE)
-
-
-class NobodyListensError(ResourceError):
-    """No connection to the address: no cluster can be there."""
 
 
 def require_answer(given: str | None, address: str, shown: str) -> None:

@@ -18,7 +18,7 @@ import ray
 from ray._common.utils import get_default_ray_temp_dir
 
 from cbam_search.errors import ResourceError, SignalReceived
-from cbam_search.running.executors.ray_job import JobOfInstalledCode
+from cbam_search.running.ray_job import JobOfInstalledCode
 from cbam_search.running.scratch import file_in_memory
 from cbam_search.running.signals import kept_from_children
 from cbam_search.safe_text import printable, reason

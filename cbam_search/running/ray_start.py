@@ -10,8 +10,8 @@ from pathlib import Path
 import ray
 from ray._private import services
 
-from cbam_search.errors import ResourceError
-from cbam_search.running.ray_contact import NobodyListensError, require_answer
+from cbam_search.errors import NobodyListensError, ResourceError
+from cbam_search.running.ray_contact import require_answer
 from cbam_search.running.ray_guard import agents_guarded
 from cbam_search.running.ray_init import HERE, default_folder, init_ray
 from cbam_search.running.scratch import scratch_folder
