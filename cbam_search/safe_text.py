@@ -30,10 +30,11 @@ _PASSWORD_IN_URL = re.compile(
 )
 _TOKEN_AS_USER = re.compile(r"(?<=://)[^\s/?#@:'\"<>]{16,}@")
 """`https://TOKEN@host`; a user's name is hardly ever so long."""
-_SECRET_WORDS = r"passw(?:or)?d|passphrase|pwd|secret|token|credential|signature|api[-_]?key|access[-_]?key"
-_IN_QUERY = re.compile(rf"(?<=[?&;])(?P<name>[\w.-]*(?:{_SECRET_WORDS})|sig|key|auth)=(?!\$\{{)[^&;#\s'\"<>]+", re.IGNORECASE)
+SECRET_WORDS = r"passw(?:or)?d|passphrase|pwd|secret|token|credential|signature|api[-_]?key|access[-_]?key"
+"""A pattern of what the name of a secret setting ends with."""
+_IN_QUERY = re.compile(rf"(?<=[?&;])(?P<name>[\w.-]*(?:{SECRET_WORDS})|sig|key|auth)=(?!\$\{{)[^&;#\s'\"<>]+", re.IGNORECASE)
 _ASSIGNED = re.compile(
-    rf"(?P<before>\b[\w.-]*(?:{_SECRET_WORDS})(?:=|['\"]\s*:\s*(?=['\"])))(?P<quote>['\"]?)(?!\*|\$\{{)"
+    rf"(?P<before>\b[\w.-]*(?:{SECRET_WORDS})(?:=|['\"]\s*:\s*(?=['\"])))(?P<quote>['\"]?)(?!\*|\$\{{)"
     r"(?:(?<=['\"])[^'\"\n]+|[^\s,;&)'\"<>]+)",
     re.IGNORECASE,
 )
