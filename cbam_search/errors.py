@@ -15,6 +15,7 @@ CbamSearchError
 │   ├── NewerStudyError         a study that a newer version made
 │   ├── StudyBusyError          another process drives the study
 │   ├── ResourceError           the machine or cluster cannot give what a trial asks for
+│   │   └── NobodyListensError  nothing listens where a Ray cluster should be
 │   └── ExportError             nothing to export, or nowhere to put it
 ├── TrainingError               one trial could not be trained
 │   ├── CheckpointError         a checkpoint is another training's
@@ -95,6 +96,10 @@ class ResourceError(UserError):
     """The machine or cluster cannot give what one trial asks for."""
 
 
+class NobodyListensError(ResourceError):
+    """Nothing listens at the address of a Ray cluster: no cluster can be there."""
+
+
 class ExportError(UserError):
     """Nothing to export, or nowhere to put it."""
 
@@ -127,16 +132,16 @@ class HandoverError(RecordsError):
     """The driver cannot keep what a worker hands over."""
 
 
-class ClaimLostError(CbamSearchError):
-    """A worker hands something over for an evaluation that has ended, or that another worker goes on with."""
-
-
 class LeaseLostError(RecordsError):
     """Another driver took over the study; this one must write nothing more."""
 
 
+class ClaimLostError(CbamSearchError):
+    """A worker hands something over for an evaluation that has ended, or that another worker goes on with."""
+
+
 class StudyFailedError(CbamSearchError):
-    """The study stopped because the same error came again and again."""
+    """The study cannot go on: the same error came again and again, nothing was feasible, or Ray is gone."""
 
 
 class SignalReceived(KeyboardInterrupt):

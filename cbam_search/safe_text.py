@@ -30,10 +30,11 @@ _PASSWORD_IN_URL = re.compile(
 )
 _TOKEN_AS_USER = re.compile(r"(?<=://)[^\s/?#@:'\"<>]{16,}@")
 """`https://TOKEN@host`; a user's name is hardly ever so long."""
-_SECRET_WORDS = r"passw(?:or)?d|passphrase|pwd|secret|token|credential|signature|api[-_]?key|access[-_]?key"
-_IN_QUERY = re.compile(rf"(?<=[?&;])(?P<name>[\w.-]*(?:{_SECRET_WORDS})|sig|key|auth)=(?!\$\{{)[^&;#\s'\"<>]+", re.IGNORECASE)
+SECRET_WORDS = r"passw(?:or)?d|passphrase|pwd|secret|token|credential|signature|api[-_]?key|access[-_]?key"
+"""A pattern of what the name of a secret setting ends with."""
+_IN_QUERY = re.compile(rf"(?<=[?&;])(?P<name>[\w.-]*(?:{SECRET_WORDS})|sig|key|auth)=(?!\$\{{)[^&;#\s'\"<>]+", re.IGNORECASE)
 _ASSIGNED = re.compile(
-    rf"(?P<before>\b[\w.-]*(?:{_SECRET_WORDS})(?:=|['\"]\s*:\s*(?=['\"])))(?P<quote>['\"]?)(?!\*|\$\{{)"
+    rf"(?P<before>\b[\w.-]*(?:{SECRET_WORDS})(?:=|['\"]\s*:\s*(?=['\"])))(?P<quote>['\"]?)(?!\*|\$\{{)"
     r"(?:(?<=['\"])[^'\"\n]+|[^\s,;&)'\"<>]+)",
     re.IGNORECASE,
 )
@@ -94,11 +95,15 @@ def remember_secret(value: str) -> None:
     _remembered.add(value)
 
 
-def reason(error: BaseException) -> str:
-    """Why, on one line and without secrets: for an OSError the system's words and the file, else the error's first line."""
+def reason(error: BaseException, *, with_file: bool = True) -> str:
+    """Why, on one line and without secrets: for an OSError the system's words and the file, else the error's first line.
+
+    with_file: False where the message names the file already.
+    """
     if isinstance(error, OSError) and error.strerror:
-        place = f": {printable(_text(error.filename))}" if isinstance(error.filename, str | bytes | os.PathLike) else ""
-        return without_secrets(f"{printable(error.strerror)}{place}")
+        named = with_file and isinstance(error.filename, str | bytes | os.PathLike)
+        file = f": {printable(os.fsdecode(error.filename))}" if named else ""
+        return without_secrets(f"{printable(error.strerror)}{file}")
     lines = str(error).strip().splitlines()
     # Secrets first: cut off in the middle they would not be known again.
     return printable(without_secrets(lines[0] if lines else type(error).__name__))
@@ -116,10 +121,6 @@ def shell_word(text: str | os.PathLike[str]) -> str:
 def markdown(text: object, limit: int = 200) -> str:
     """`text` as it is read in Markdown: nothing in it is formatting, a link, a table's edge or HTML."""
     return _MARKDOWN.sub(r"\\\1", html.escape(printable(text, limit), quote=False))
-
-
-def _text(path: str | bytes | os.PathLike[str]) -> str:
-    return os.fsdecode(path)
 
 
 def _shown(character: str) -> str:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from cbam_search.errors import WeightsError
+from cbam_search.safe_text import reason
 
 CONTAINERS = ("state_dict", "model_state_dict", "model")
 """Keys under which training scripts keep the state dict beside other things."""
@@ -32,7 +33,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
             pass
         content = load_file(path) if path.suffix.lower() == ".safetensors" else _torch_load(path)
     except OSError as error:
-        raise WeightsError(f"{path}: these weights cannot be read: {error.strerror or error}") from None
+        raise WeightsError(f"{path}: these weights cannot be read: {reason(error, with_file=False)}") from None
     except SafetensorError as error:
         raise WeightsError(f"{path}: damaged, or not a safetensors file: {error}") from None
     container, others = _container(content)

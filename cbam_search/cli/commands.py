@@ -15,6 +15,7 @@ from cbam_search.cli.tabulate_command import tabulate
 from cbam_search.cli.versions import versions_text
 from cbam_search.cli.watching import logs, status, stop
 from cbam_search.errors import UserError
+from cbam_search.safe_text import reason
 
 app = typer.Typer(
     name="cbam-search",
@@ -48,5 +49,6 @@ def _before_every_command(
         os.getcwd()  # noqa: PTH109 (Path.cwd would do the same)
     except OSError as error:
         raise UserError(
-            f"the folder that this command is typed in is gone or cannot be told: {error.strerror}. Go to another one with cd"
+            f"the folder that this command is typed in is gone or cannot be told: {reason(error, with_file=False)}. Go to "
+            f"another one with cd"
         ) from None

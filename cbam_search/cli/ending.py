@@ -15,11 +15,11 @@ import typer
 
 from cbam_search.cli.output import let_go
 from cbam_search.errors import StudyInterrupted
+from cbam_search.running.interruption import EXIT_CODE_OF_CLOSED_OUTPUT
 from cbam_search.running.signals import ENDING, ended_by_signals
 
 EXIT_CODES_OF_SIGNALS = 128
 """From there on."""
-EXIT_CODE_OF_CLOSED_OUTPUT = EXIT_CODES_OF_SIGNALS + signal.SIGPIPE
 
 
 def ending(command: Callable[..., None]) -> Callable[..., None]:
@@ -31,7 +31,7 @@ def ending(command: Callable[..., None]) -> Callable[..., None]:
             with ended_by_signals():
                 command(*arguments, **options)
         except KeyboardInterrupt as error:
-            code = getattr(error, "exit_code", 128 + signal.SIGINT)
+            code = getattr(error, "exit_code", EXIT_CODES_OF_SIGNALS + signal.SIGINT)
             if isinstance(error, StudyInterrupted) and code == EXIT_CODE_OF_CLOSED_OUTPUT:
                 typer.echo(error, err=True)
             raise typer.Exit(code) from None

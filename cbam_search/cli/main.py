@@ -19,8 +19,9 @@ import signal
 import sys
 from typing import NoReturn
 
-from cbam_search.cli.streams import finish_output, prepare_streams, say
+from cbam_search.cli.streams import finish_output, prepare_streams, say_error
 from cbam_search.errors import CbamSearchError, UserError
+from cbam_search.safe_text import reason
 
 FAILED, MENDABLE, INTERRUPTED = 1, 2, 128 + signal.SIGINT
 
@@ -49,14 +50,14 @@ def _run() -> int:
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else FAILED if done.code else 0
     except CbamSearchError as error:
-        say(f"error: {error}")
+        say_error(f"error: {error}")
         return MENDABLE if isinstance(error, UserError) else FAILED
     except Exception as error:
         if isinstance(error, OSError) and (problem := finish_output()):
             return _output_failed(problem)
         from cbam_search.cli.last_resort import told
 
-        say(f"error: {told(error)}")
+        say_error(f"error: {told(error)}")
         return FAILED
     return 0
 
@@ -65,5 +66,5 @@ def _output_failed(problem: OSError) -> int:
     """A reader of our output that is gone (head, less) needs no word."""
     if isinstance(problem, BrokenPipeError):
         return 128 + signal.SIGPIPE
-    say(f"error: the output cannot be written: {problem.strerror or problem}")
+    say_error(f"error: the output cannot be written: {reason(problem, with_file=False)}")
     return FAILED

@@ -8,6 +8,7 @@ from contextlib import suppress
 from io import TextIOWrapper
 
 from cbam_search.cli.output import let_go
+from cbam_search.safe_text import presentable
 
 
 def prepare_streams() -> None:
@@ -29,10 +30,8 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def say(message: str) -> None:
+def say_error(message: str) -> None:
     """Write a line to stderr, fit for people; nothing where nobody can read it."""
-    from cbam_search.safe_text import presentable
-
     with suppress(OSError, ValueError):
         print(presentable(message), file=sys.stderr, flush=True)  # noqa: T201
 

@@ -25,7 +25,8 @@ def status(
 
     With RUN, the exit code says it too: 0 complete, 1 failed, 2 not found, 3 running, 4 interrupted. Without RUN it is 0.
     """
-    from cbam_search.records.folder import find_study, studies_folder, studies_in
+    from cbam_search.records.folder import studies_folder
+    from cbam_search.records.studies import find_study, studies_in
     from cbam_search.report.terminal.status import status_text, statuses_text
     from cbam_search.study.status import read_status, read_statuses
 
@@ -52,7 +53,7 @@ def stop(
     ] = None,
 ) -> None:
     """Stop a study from elsewhere, as Ctrl-C would, and wait until it has stopped. `resume` goes on with it."""
-    from cbam_search.records.folder import find_study
+    from cbam_search.records.studies import find_study
     from cbam_search.study.stop import stop_study
 
     if not stop_study(find_study(run), say, timeout_seconds=timeout):
@@ -70,7 +71,7 @@ def logs(
     trial: Annotated[int | None, typer.Option(min=0, help="Only this trial, with every epoch and its error.")] = None,
 ) -> None:
     """Print what happened in a study, with the time of each event, and what Ray and Optuna had to say."""
-    from cbam_search.records.folder import find_study
+    from cbam_search.records.studies import find_study
     from cbam_search.study.logs import follow_log, log_lines
 
     folder = find_study(run)

@@ -23,7 +23,7 @@ from cbam_search.cache_folder import cache_folder
 from cbam_search.data.config import DatasetConfig
 from cbam_search.data.images import ImageData, ImageSplit
 from cbam_search.data.ingest import UInt8Array
-from cbam_search.errors import DataError
+from cbam_search.errors import DataError, UserError
 from cbam_search.safe_text import printable, reason
 
 _FORMAT = 2
@@ -38,10 +38,8 @@ def default_folder() -> Path:
     """Raises DataError where this user has no home folder, as in some containers."""
     try:
         return cache_folder("datasets")
-    except RuntimeError as error:
-        raise DataError(
-            "Images do not fit into memory, and there is no home folder for the memory-mapped cache. Set dataset.cache_folder."
-        ) from error
+    except UserError as error:
+        raise DataError(f"Images do not fit into memory, and {error}, or set dataset.cache_folder.") from None
 
 
 def cache_key(config: DatasetConfig, seed: int, identity: str) -> str:

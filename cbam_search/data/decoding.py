@@ -138,12 +138,10 @@ def _why(error: BaseException, content: bytes | npt.NDArray[Any] = b"") -> str:
         return f"none of {', '.join(_FORMATS)}: it begins with {printable(start)[2:-1]}"
     if isinstance(error, MemoryError):
         return "there is not enough memory to decode it"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
     if isinstance(error, Image.DecompressionBombError):
         return f"it has more than {2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} megapixels; save a smaller copy"
     if isinstance(error, (OSError, ValueError, SyntaxError)):
-        return reason(error)
+        return reason(error, with_file=False)
     return f"{type(error).__name__}: {reason(error)}"
 
 

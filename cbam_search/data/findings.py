@@ -3,61 +3,52 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cbam_search.data.decoding import DecodedImage
-
-_NAMED = 3
+from cbam_search.data.examples import Examples
+from cbam_search.data.wording import counted
 
 
 @dataclass
 class Findings:
-    """Counts over the train and validation splits. duplicates: by (split it was removed from, split it stays in).
+    """Over the train and validation splits; unread_tests: over the test split.
 
-    problems, large, unread_tests: of the first three, the image's name and what is wrong with it.
+    duplicates: by (split it was removed from, split it stays in).
     """
 
     total: int = 0
-    corrupt: int = 0
-    problems: list[tuple[str, str]] = field(default_factory=list)
+    corrupt: Examples = field(default_factory=Examples)
     grey: int = 0
     colour: int = 0
     alpha: int = 0
     sixteen_bit: int = 0
-    large_count: int = 0
-    large: list[tuple[str, str]] = field(default_factory=list)
-    unread_test_count: int = 0
-    unread_tests: list[tuple[str, str]] = field(default_factory=list)
+    large: Examples = field(default_factory=Examples)
+    unread_tests: Examples = field(default_factory=Examples)
     duplicates: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def add(self, image: DecodedImage, name: Callable[[], str]) -> None:
-        """Count one image. name: where a reader finds it; asked for only where it is needed."""
+        """Count one image. name: where a reader finds it."""
         self.total += 1
         if image.pixels is None:
-            self.corrupt += 1
-            if len(self.problems) < _NAMED:
-                self.problems.append((name(), image.problem))
+            self.corrupt.add(name, image.problem)
             return
         self.grey += image.is_grey
         self.colour += not image.is_grey
         self.alpha += image.has_alpha
         self.sixteen_bit += image.is_16_bit
         if image.large:
-            self.large_count += 1
-            if len(self.large) < _NAMED:
-                self.large.append((name(), "{:,} x {:,}".format(*image.large)))
+            self.large.add(name, "{:,} x {:,}".format(*image.large))
 
     def add_unread_test(self, image: DecodedImage, name: Callable[[], str]) -> None:
         """Count a test image of which there is nothing to read; the others are not even decoded."""
-        self.unread_test_count += 1
-        if len(self.unread_tests) < _NAMED:
-            self.unread_tests.append((name(), image.problem))
+        self.unread_tests.add(name, image.problem)
 
     @property
     def corrupt_images(self) -> str:
         """How many cannot be decoded, which, and why; no full stop."""
-        return f"{self.corrupt:,} of {self.total:,} images cannot be decoded: {named(self.problems, self.corrupt)}"
+        return f"{self.corrupt.count:,} of {self.total:,} images cannot be decoded: {self.corrupt}"
 
     def notes(self, channels: int) -> tuple[str, ...]:
         """One sentence a finding. channels: of the decoded images, 1 or 3."""
@@ -68,25 +59,16 @@ class Findings:
             (self.alpha, f"{of_all} have transparency and were composited over white."),
             (self.sixteen_bit, f"{of_all} have 16 bits a channel; the high byte was kept."),
             (
-                self.large_count,
-                f"{of_all} are so large (height x width) that decoding them is slow and takes much memory: "
-                f"{named(self.large, self.large_count)}. Save smaller copies.",
-            ),
-            (
-                self.unread_test_count,
-                f"images of the test split cannot be read: {named(self.unread_tests, self.unread_test_count)}.",
-            ),
-            *(
-                (count, f"images of the {split} split are in the {kept} split too and were removed from {split}.")
-                for (split, kept), count in self.duplicates.items()
+                self.large.count,
+                f"{of_all} are so large (height x width) that decoding them is slow and takes much memory: {self.large}. Save "
+                "smaller copies.",
             ),
         ]
-        corrupt = (f"{self.corrupt_images}. They were left out.",) if self.corrupt else ()
-        return (*corrupt, *(f"{count:,} {text}" for count, text in found if count))
-
-
-def named(problems: Sequence[tuple[str, str]], count: int) -> str:
-    """The first three of `count` images and what is wrong with each: `a.png (why), b.png (why) and 7 more`."""
-    shown = ", ".join(f"{name} ({why})" for name, why in problems[:_NAMED])
-    more = count - min(len(problems), _NAMED)
-    return f"{shown} and {more:,} more" if more > 0 else shown
+        notes = [f"{self.corrupt_images}. They were left out."] if self.corrupt.count else []
+        notes += [f"{count:,} {text}" for count, text in found if count]
+        if self.unread_tests.count:
+            notes.append(f"{counted(self.unread_tests.count, 'image')} of the test split cannot be read: {self.unread_tests}.")
+        for (split, kept), count in self.duplicates.items():
+            is_in = "is in the {} split too and was" if count == 1 else "are in the {} split too and were"
+            notes.append(f"{counted(count, 'image')} of the {split} split {is_in.format(kept)} removed from {split}.")
+        return tuple(notes)

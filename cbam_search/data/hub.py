@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from cbam_search.data.columns import Columns, find_columns, image_items
 from cbam_search.data.config import DatasetConfig
-from cbam_search.data.hub_contact import bounded_download, unreachable, why
+from cbam_search.data.hub_contact import bounded_download, reason_with_root, unreachable
 from cbam_search.data.source import IntArray, Item, Source, SourceSplit, recognise_splits
 from cbam_search.errors import DataError
 
@@ -79,7 +79,7 @@ def _download(config: DatasetConfig) -> tuple[datasets.DatasetDict, tuple[str, .
         with bounded_download(offline=bool(absence)):
             found = datasets.load_dataset(config.name, config.subset, revision=config.revision)
     except Exception as error:  # of `datasets`, of the network, of the disk
-        problem = absence or why(error)
+        problem = absence or reason_with_root(error)
         advice = (
             "Check the name, the subset and the network (HF_ENDPOINT, proxies), log in for a private one with `hf auth login`"
         )
@@ -95,8 +95,8 @@ def _download(config: DatasetConfig) -> tuple[datasets.DatasetDict, tuple[str, .
 
 def _unreadable(config: DatasetConfig, error: BaseException) -> DataError:
     return DataError(
-        f"The downloaded copy of the data set '{config.name}' cannot be read: {why(error)}. Delete it from the cache of "
-        "Hugging Face (HF_HOME, by default ~/.cache/huggingface) and start again."
+        f"The downloaded copy of the data set '{config.name}' cannot be read: {reason_with_root(error)}. Delete it from the "
+        "cache of Hugging Face (HF_HOME, by default ~/.cache/huggingface) and start again."
     )
 
 

@@ -6,21 +6,19 @@ Left to itself, `datasets` tries an address that does not answer for many minute
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 
-from cbam_search.safe_text import HIDDEN, reason
+from cbam_search.safe_text import reason, remember_secret
 
 _CONTACT_SECONDS = 15.0
 _SILENT_SECONDS = 8  # huggingface_hub resumes a silent transfer five times, a second apart: 53 s in all
 _REQUEST_SECONDS = 20.0
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERRORS = range(500, 600)
-_TOKEN = re.compile(r"\bhf_[A-Za-z0-9_]{8,}")
 
 
 def unreachable(name: str) -> str:
@@ -60,26 +58,23 @@ def bounded_download(*, offline: bool) -> Iterator[None]:
         yield
 
 
-def why(error: BaseException) -> str:
-    """The error and what lies at its root, without the token."""
+def reason_with_root(error: BaseException) -> str:
+    """The error and what lies at its root, without secrets."""
+    _remember_token()
     root = error
     while root.__cause__ is not None:
         root = root.__cause__
     text, of_root = reason(error).rstrip(".:"), reason(root).rstrip(".:")
-    return without_token(text if of_root in text else f"{text}: {of_root}")
+    return text if of_root in text else f"{text}: {of_root}"
 
 
-def without_token(text: str) -> str:
-    """`text` without anything that looks like a token of the hub, or is the reader's."""
+def _remember_token() -> None:
+    """The reader's, which may lie in a file: no message shows it."""
     from huggingface_hub import get_token
 
-    try:
-        token = get_token()
-    except Exception:
-        token = None
-    if token:
-        text = text.replace(token, HIDDEN)
-    return _TOKEN.sub(HIDDEN, text)
+    with suppress(Exception):  # of a file that cannot be read
+        if token := get_token():
+            remember_secret(token)
 
 
 def _ask(name: str) -> str:
@@ -91,7 +86,7 @@ def _ask(name: str) -> str:
             f"{constants.ENDPOINT}/api/datasets/{name}", timeout=_CONTACT_SECONDS, follow_redirects=False
         )
     except Exception as error:
-        return why(error)
+        return reason_with_root(error)
     if answer.status_code in _SERVER_ERRORS or answer.status_code == _TOO_MANY_REQUESTS:
         return f"it answers {answer.status_code} {answer.reason_phrase}"
     return ""

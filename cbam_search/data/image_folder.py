@@ -21,18 +21,11 @@ import numpy.typing as npt
 
 from cbam_search.data.config import DatasetConfig
 from cbam_search.data.folder_classes import class_folders
-from cbam_search.data.folder_listing import (
-    METADATA,
-    SUFFIXES,
-    Listing,
-    entries_of,
-    is_image,
-    is_passed_over,
-    kind_of,
-    list_folder,
-)
+from cbam_search.data.folder_listing import METADATA, SUFFIXES, Listing, list_folder
 from cbam_search.data.folder_metadata import read_metadata
-from cbam_search.data.source import SPLIT_NAMES, IntArray, Item, Source, SourceSplit, recognise_splits
+from cbam_search.data.folder_splits import beside_the_splits, split_folders
+from cbam_search.data.source import IntArray, Item, Source, SourceSplit, recognise_splits
+from cbam_search.data.split_names import SPLIT_NAMES
 from cbam_search.data.wording import counted, inside, listed
 from cbam_search.errors import DataError
 from cbam_search.safe_text import printable, reason
@@ -62,7 +55,7 @@ def open_image_folder(config: DatasetConfig) -> Source:
     assert config.path is not None
     root = Path(config.path)
     _check_is_folder(root)
-    folders = _split_folders(root)
+    folders = split_folders(root)
     every = [
         _Part(name, folder, listing, listing.images)
         for name, folder in folders.items()
@@ -77,7 +70,7 @@ def open_image_folder(config: DatasetConfig) -> Source:
             raise DataError(f"{printable(root / name)}, the training split, holds no image file, but other folders do.")
     identity = _identity(root, {name: part.images for name, part in found.items()})
     parts, split_notes = recognise_splits(found)
-    notes = [*split_notes, *_beside_the_splits(root, folders)]
+    notes = [*split_notes, *beside_the_splits(root, folders)]
     for part in parts.values():
         notes += part.listing.notes()
     if config.label_column is None:
@@ -112,35 +105,6 @@ def _check_is_folder(root: Path) -> None:
     if exists:
         raise DataError(f"dataset.path: {printable(root)} is a file, not a folder. Unpack an archive first.")
     raise DataError(f"dataset.path: there is no folder {printable(root)}.")
-
-
-def _split_folders(root: Path) -> dict[str, Path]:
-    """The folders in `root` by name where one of them is for training, else `root` itself as `train`."""
-    folders = {
-        entry.name: root / entry.name
-        for entry in entries_of(root)
-        if not is_passed_over(entry.name) and kind_of(entry) == "folder"
-    }
-    named = [name for name in folders if name.lower() in SPLIT_NAMES]
-    training = [name for name in named if SPLIT_NAMES[name.lower()] == "train"]
-    if not training or (named == training and len(folders) > 1 and _is_a_class(folders[training[0]])):
-        return {"train": root}
-    return folders
-
-
-def _is_a_class(folder: Path) -> bool:
-    """Whether a folder named train shows trains, beside one of cars: it holds images, and neither folders nor labels."""
-    entries = entries_of(folder)
-    inner = [entry for entry in entries if not is_passed_over(entry.name) and kind_of(entry) == "folder"]
-    return not inner and METADATA not in [entry.name for entry in entries] and any(is_image(entry.name) for entry in entries)
-
-
-def _beside_the_splits(root: Path, folders: Mapping[str, Path]) -> Iterator[str]:
-    if root in folders.values():
-        return
-    stray = [entry.name for entry in entries_of(root) if is_image(entry.name) and not entry.name.startswith(".")]
-    if stray:
-        yield f"{counted(len(stray), 'image')} outside of the split folders passed over ({listed(stray)})."
 
 
 def _labels_by_folder(

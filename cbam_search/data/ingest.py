@@ -22,10 +22,11 @@ from cbam_search.data.decoding import decode_item, digest_item, no_warnings_of_p
 from cbam_search.data.decoding_pool import DecodingPool
 from cbam_search.data.findings import Findings
 from cbam_search.data.images import ImageSplit
-from cbam_search.data.observations import Observations, SplitWatch, digests_of_test
+from cbam_search.data.observations import Observations
 from cbam_search.data.pixel_statistics import measure
 from cbam_search.data.planning import PlannedSplit, SplitPlan
 from cbam_search.data.same_pictures import SplitDigests, same_picture_notes
+from cbam_search.data.split_watch import SplitWatch, digests_of_test
 from cbam_search.errors import DataError
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -98,7 +99,7 @@ def ingest(
             splits[name] = _decode_split(pool, name, plan, images, pixel_format, findings, kept_in, watch)
             pictures[name] = watch.pictures()
     seen.refuse_all_constant()
-    if findings.corrupt > max_corrupt_fraction * findings.total:
+    if findings.corrupt.count > max_corrupt_fraction * findings.total:
         raise DataError(
             f"{findings.corrupt_images}. That is more than max_corrupt_fraction, {max_corrupt_fraction:g}, allows: mend or "
             "remove them, or allow more."

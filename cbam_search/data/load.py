@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from cbam_search.data.class_counts import class_notes, refuse_lost_classes
 from cbam_search.data.config import DatasetConfig
 from cbam_search.data.decoding import decode_item, no_warnings_of_pillow
 from cbam_search.data.digits import open_digits
-from cbam_search.data.findings import named
+from cbam_search.data.examples import Examples
 from cbam_search.data.function import open_function
 from cbam_search.data.hub import open_hub
 from cbam_search.data.image_folder import open_image_folder
@@ -69,21 +70,21 @@ def open_source(config: DatasetConfig, *, code: CodePermission = NO_CODE) -> Sou
 def _probe(plan: SplitPlan, config: DatasetConfig) -> PixelFormat:
     """Size and channels from the config, else from the first training images that can be decoded."""
     planned = plan.splits["train"]
-    problems: list[tuple[str, str]] = []
+    problems = Examples()
     size: tuple[int, int] | None = None
     all_grey = True
     with no_warnings_of_pillow():
         for place, item in enumerate(islice(planned.items(), _PROBED_IMAGES)):
             image = decode_item(item, 3, config.height_width)
             if image.pixels is None:
-                problems.append((planned.name(place, image.path), image.problem))
+                problems.add(partial(planned.name, place, image.path), image.problem)
                 continue
             size = size or (image.pixels.shape[0], image.pixels.shape[1])
             all_grey &= image.is_grey
             del image  # before the next one is decoded
     if size is None:
-        first = f"first {len(problems)} " if len(problems) < len(planned) else f"{len(problems)} "
-        raise DataError(f"None of the {first}training images can be decoded: {named(problems, len(problems))}.")
+        first = f"first {problems.count} " if problems.count < len(planned) else f"{problems.count} "
+        raise DataError(f"None of the {first}training images can be decoded: {problems}.")
     channels = config.channels
     if channels == "auto":
         channels = 1 if all_grey else 3

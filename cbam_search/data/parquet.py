@@ -14,12 +14,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cbam_search.data.columns import Columns, check_types, find_columns, image_items
-from cbam_search.data.config import DatasetConfig
+from cbam_search.data.config import PATTERN_KEYS, DatasetConfig
 from cbam_search.data.parquet_file import ParquetFile, matching_files
 from cbam_search.data.source import IntArray, Item, Source, SourceSplit
 from cbam_search.errors import DataError
-
-_SPLITS: tuple[Literal["train", "validation", "test"], ...] = ("train", "validation", "test")
 
 
 def open_parquet(config: DatasetConfig) -> Source:
@@ -28,7 +26,7 @@ def open_parquet(config: DatasetConfig) -> Source:
     Class names come from the files' `huggingface` metadata where it is there. Raises DataError for files that are
     missing, unreadable or no parquet, and for columns that cannot be told.
     """
-    found: dict[str, list[ParquetFile]] = {split: files for split in _SPLITS if (files := _files(config, split))}
+    found: dict[str, list[ParquetFile]] = {split: files for split in PATTERN_KEYS if (files := _files(config, split))}
     schema = found["train"][0].schema
     columns = find_columns(schema, _features(schema), config)
     return Source(

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from cbam_search.data.split_names import split_meaning
+from cbam_search.data.split_names import SPLIT_NAMES, split_meaning
 from cbam_search.errors import DataError
 from cbam_search.safe_text import printable
 
@@ -27,16 +27,6 @@ class NoImage:
 Item = bytes | Path | npt.NDArray[Any] | NoImage
 """One image: an encoded file, the path of one, or pixels (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8 or uint16."""
 
-SPLIT_NAMES: dict[str, str] = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-}
 _T = TypeVar("_T")
 
 

@@ -1,9 +1,21 @@
-"""Folder names that mean a split, though not in a spelling that is understood: `training_set`, `eval`, `Prueba`."""
+"""What splits are called: names that are understood, and others that look like a split's: `training_set`, `eval`, `Prueba`."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+
+SPLIT_NAMES: dict[str, str] = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+"""Names that are understood, in lower case."""
 
 _WORDS = {
     "train": "train training trn trainset entrenamiento treino trening apprentissage entrainement addestramento 训练 训练集",

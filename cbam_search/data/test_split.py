@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from cbam_search.data.config import DatasetConfig
 from cbam_search.data.decoding import decode_item, no_warnings_of_pillow
-from cbam_search.data.findings import named
+from cbam_search.data.examples import Examples
 from cbam_search.data.images import ImageData, ImageSplit
 from cbam_search.data.load import open_source
 from cbam_search.data.planning import plan_splits
@@ -37,12 +38,12 @@ def load_test(config: DatasetConfig, data: ImageData, *, seed: int, code: CodePe
         raise DataError("There is no test split: the source has none with labels, and dataset.test_fraction is 0.")
     images = np.empty((len(planned), data.channels, *data.image_size), dtype=np.uint8)
     places: list[int] = []
-    problems: list[tuple[str, str]] = []
+    problems = Examples()
     with no_warnings_of_pillow():
         for place, item in enumerate(planned.items()):
             image = decode_item(item, data.channels, config.height_width)
             if image.pixels is None:
-                problems.append((planned.name(place, image.path), image.problem))
+                problems.add(partial(planned.name, place, image.path), image.problem)
                 continue
             if image.pixels.shape[:2] != data.image_size:
                 raise DataError(
@@ -53,7 +54,7 @@ def load_test(config: DatasetConfig, data: ImageData, *, seed: int, code: CodePe
             images[len(places)] = image.pixels.transpose(2, 0, 1)
             places.append(place)
     if not places:
-        raise DataError(f"No image of the test split can be decoded: {named(problems, len(problems))}.")
+        raise DataError(f"No image of the test split can be decoded: {problems}.")
     split = ImageSplit(images[: len(places)], planned.labels[places])
     hasher = hashlib.sha256(f"{split.images.shape}\n".encode())
     hasher.update(split.images.data)

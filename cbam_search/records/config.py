@@ -9,11 +9,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
+from cbam_search.safe_text import SECRET_WORDS
 from cbam_search.variables import VARIABLE
 
-_SECRET_IN_QUERY = re.compile(
-    r"[?&;][\w.-]*(?:passw(?:or)?d|passphrase|pwd|secret|token|signature|api[-_]?key|access[-_]?key)=(?!\$\{)", re.IGNORECASE
-)
+_SECRET_IN_QUERY = re.compile(rf"[?&;][\w.-]*(?:{SECRET_WORDS})=(?!\$\{{)", re.IGNORECASE)
 
 
 class RecordsConfig(BaseModel):

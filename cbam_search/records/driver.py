@@ -20,6 +20,7 @@ from cbam_search.errors import RecordsError, UserError
 from cbam_search.records.damage import unreadable
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.process import ProcessIdentity, this_process
+from cbam_search.safe_text import reason
 
 HEARTBEAT_SECONDS = 30.0
 SILENT_SECONDS = 600.0
@@ -151,9 +152,9 @@ def not_writable(folder: StudyFolder, consequence: str, error: OSError) -> UserE
     if isinstance(error, PermissionError) or error.errno == errno.EROFS:
         return UserError(
             f"the folder of study {folder.path.name} cannot be written, so that {consequence}: {folder.path}: "
-            f"{error.strerror}. Do it as the user and on the machine that may write there"
+            f"{reason(error, with_file=False)}. Do it as the user and on the machine that may write there"
         )
-    return RecordsError(f"cannot write in {folder.lease}: {error.strerror}. Nothing was changed")
+    return RecordsError(f"cannot write in {folder.lease}: {reason(error, with_file=False)}. Nothing was changed")
 
 
 def _stop_request(folder: StudyFolder, generation: int) -> StopRequest | None:

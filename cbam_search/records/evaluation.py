@@ -22,9 +22,8 @@ from cbam_search.training.numerics import NUMERICS_VERSION
 KEY_VERSION = 2
 """Raised when a key no longer means what it did: no older result is then found."""
 
-
-DIGITS = 9
-"""Of figures of the data that count: the last ones depend on the order in which a processor adds up."""
+SIGNIFICANT_DIGITS = 9
+"""Of figures of the data, such as their mean: the last ones depend on the order in which a processor adds up."""
 
 
 class EvaluationKey(BaseModel):
@@ -57,7 +56,7 @@ class EvaluationKey(BaseModel):
 
     @property
     def digest(self) -> str:
-        """SHA-256 in hexadecimal, of the data's figures to DIGITS digits."""
+        """SHA-256 in hexadecimal, of the data's figures to SIGNIFICANT_DIGITS."""
         return _sha256(self.model_dump(mode="json") | {"data": {name: _rounded(value) for name, value in self.data.items()}})
 
     @property
@@ -73,7 +72,7 @@ def _sha256(document: dict[str, Any]) -> str:
 def _rounded(value: Any) -> Any:
     if isinstance(value, list):
         return [_rounded(entry) for entry in value]
-    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}") if isinstance(value, float) else value
 
 
 class TrainedBy(BaseModel):

@@ -21,6 +21,7 @@ from cbam_search.errors import UserError
 from cbam_search.records.evaluation import Evaluation, EvaluationKey
 from cbam_search.records.older_cache import bring_cache_up_to_date
 from cbam_search.records.trials import TrialState
+from cbam_search.safe_text import reason
 
 Artifact = Literal["weights", "predictions"]
 ARTIFACTS: tuple[Artifact, ...] = ("weights", "predictions")
@@ -44,7 +45,9 @@ def open_cache(setting: bool | str) -> EvaluationCache | None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise UserError(f"search.evaluation_cache: the folder {folder} cannot be written: {error.strerror}") from None
+        raise UserError(
+            f"search.evaluation_cache: the folder {folder} cannot be written: {reason(error, with_file=False)}"
+        ) from None
     cache = EvaluationCache(folder)
     cache.bring_up_to_date()
     return cache
@@ -149,8 +152,7 @@ class EvaluationCache:
         return self.folder / artifact / f"{sha256}.safetensors"
 
     def _note(self, path: Path, error: Exception) -> None:
-        why = (error.strerror if isinstance(error, OSError) else str(error).partition("\n")[0]) or type(error).__name__
-        self._problems[f"evaluation cache: {path} was left aside: {why}"] = None
+        self._problems[f"evaluation cache: {path} was left aside: {reason(error, with_file=False)}"] = None
 
 
 def _as_text(evaluation: Evaluation) -> str:

@@ -18,7 +18,7 @@ from cbam_search.metrics import Measured
 from cbam_search.records.folder import EvaluationFile, StudyFolder
 from cbam_search.records.results import append_epochs, read_measured, take_result, write_measured, write_result
 from cbam_search.records.trials import Outcome
-from cbam_search.safe_text import presentable
+from cbam_search.safe_text import presentable, reason
 from cbam_search.training.epoch import Epoch
 
 if TYPE_CHECKING:
@@ -208,4 +208,4 @@ def _disk() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise HandoverError(f"the study's folder cannot be read or written: {error.strerror}") from error
+        raise HandoverError(f"the study's folder cannot be read or written: {reason(error, with_file=False)}") from error

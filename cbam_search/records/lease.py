@@ -31,6 +31,7 @@ from cbam_search.records.driver import (
 )
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.process import this_process
+from cbam_search.safe_text import reason
 
 _LOOKS = 12
 """At a lease that is watched, within two heartbeats' time."""
@@ -57,7 +58,7 @@ class LeaseGuard:
             taken = lease_file(self.folder, self.generation + 1).exists()
             gone = not self.folder.manifest.exists()
         except OSError as error:
-            raise RecordsError(f"cannot look into {self.folder.lease}: {error.strerror}") from error
+            raise RecordsError(f"cannot look into {self.folder.lease}: {reason(error, with_file=False)}") from error
         if gone:
             raise RecordsError(
                 f"{self.folder.path} was moved or removed while its study ran: nothing more is written there. Put it back, or "

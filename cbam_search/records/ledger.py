@@ -10,8 +10,9 @@ from pathlib import Path
 
 from cbam_search.durable import cut_torn_line
 from cbam_search.errors import RecordsError
-from cbam_search.records.damage import reason, unreadable
+from cbam_search.records.damage import damage_in_words, unreadable
 from cbam_search.records.events import EVENT, Event
+from cbam_search.safe_text import reason
 
 Listener = Callable[[Event], None]
 _MEND = "Put back a copy of it"
@@ -45,7 +46,7 @@ class Ledger:
                 self._file.flush()
                 os.fsync(self._file.fileno())
             except OSError as error:
-                raise RecordsError(f"cannot write {self.path}: {error.strerror}") from error
+                raise RecordsError(f"cannot write {self.path}: {reason(error, with_file=False)}") from error
         for listener in self._listeners:
             listener(event)
 
@@ -77,8 +78,8 @@ def read_events(path: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
             except ValueError as error:
                 raise RecordsError(
                     f"{path} is damaged before byte {offset + len(line)}: line {_line_at(path, offset)} is not an event "
-                    f"({reason(error)}). Put back a copy of the file, or remove that line: how trainings ended stands in the "
-                    f"study's storage too"
+                    f"({damage_in_words(error)}). Put back a copy of the file, or remove that line: how trainings ended stands "
+                    f"in the study's storage too"
                 ) from error
             offset += len(line)
             yield event, offset

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from cbam_search.identity import identity
 from cbam_search.records.evaluation import Evaluation, EvaluationKey, TrainedBy
+from cbam_search.safe_text import reason
 from cbam_search.training.config import TrainingConfig
 from cbam_search.training.numerics import NUMERICS_VERSION
 
@@ -28,7 +29,7 @@ def bring_cache_up_to_date(folder: Path, keep: Callable[[Evaluation], None]) -> 
             old = json.loads(path.read_bytes())
             evaluation = _of_today(old)
         except OSError as error:
-            yield f"{path} was left aside: {error.strerror}"
+            yield f"{path} was left aside: {reason(error, with_file=False)}"
         except (ValueError, KeyError, TypeError, AttributeError):
             yield f"{path} was left aside: it is damaged"
         else:

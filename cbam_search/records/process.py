@@ -49,14 +49,14 @@ class ProcessIdentity(BaseModel):
 
 
 def process_here(process: int) -> ProcessIdentity:
-    """The one of this number on this machine, whenever it started."""
-    return ProcessIdentity(host=socket.gethostname(), process=process, process_started=None)
+    """The one that has this number on this machine now; where there is none, its start is not known."""
+    found = _state_and_start(process)
+    return ProcessIdentity(host=socket.gethostname(), process=process, process_started=found[1] if found else None)
 
 
 def this_process() -> ProcessIdentity:
     """The one that asks."""
-    found = _state_and_start(os.getpid())
-    return ProcessIdentity(host=socket.gethostname(), process=os.getpid(), process_started=found[1] if found else None)
+    return process_here(os.getpid())
 
 
 def _lives(process: int, started: int | None) -> bool:

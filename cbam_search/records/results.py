@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from cbam_search.durable import cut_torn_line, put_aside, write_atomically
 from cbam_search.errors import DamagedFileError
 from cbam_search.metrics import Measured
-from cbam_search.records.damage import reason
+from cbam_search.records.damage import damage_in_words
 from cbam_search.records.older import epoch_of_line
 from cbam_search.records.trials import Outcome
 from cbam_search.training.epoch import EPOCH, Epoch
@@ -36,7 +36,7 @@ def read_result(path: Path) -> Outcome | None:
     try:
         return Outcome.model_validate_json(content)
     except ValueError as error:
-        raise DamagedFileError(f"{path} is damaged ({reason(error)})") from error
+        raise DamagedFileError(f"{path} is damaged ({damage_in_words(error)})") from error
 
 
 def take_result(path: Path) -> Outcome | None:

@@ -18,7 +18,7 @@ from cbam_search.records.damage import unreadable
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.patience import PatientStorage
 from cbam_search.records.sqlite_reading import read_only
-from cbam_search.records.storage_errors import why
+from cbam_search.records.storage_errors import database_reason
 from cbam_search.records.storage_url import server_url, shown, sqlite_file, sqlite_url, storage_name
 
 LOCKED_SECONDS_AT_MOST = 10.0
@@ -94,7 +94,7 @@ def storage_to_read(url: str | None, folder: StudyFolder) -> Iterator[RDBStorage
     except OSError as error:
         raise unreadable(database, error, _PUT_BACK) from error
     except Exception as error:
-        raise RecordsError(f"{database} cannot be read: {why(error)}. {_PUT_BACK}") from error
+        raise RecordsError(f"{database} cannot be read: {database_reason(error)}. {_PUT_BACK}") from error
 
 
 @contextmanager
@@ -104,7 +104,7 @@ def _opening(url: str | None, name: str) -> Iterator[None]:
     except CbamSearchError:
         raise
     except Exception as error:
-        raise UserError(f"records.storage {name} cannot be opened: {why(error, url)}") from None
+        raise UserError(f"records.storage {name} cannot be opened: {database_reason(error, url)}") from None
 
 
 def _close(storage: RDBStorage) -> None:

@@ -30,10 +30,10 @@ def storage_errors(where: object = "") -> Iterator[None]:
         yield
     except (StorageInternalError, SQLAlchemyError) as error:
         place = f" ({where})" if where else ""
-        raise RecordsError(f"the study's storage of trials{place} cannot be written: {why(error)}") from error
+        raise RecordsError(f"the study's storage of trials{place} cannot be written: {database_reason(error)}") from error
 
 
-def why(error: Exception, url: str | None = None) -> str:
+def database_reason(error: Exception, url: str | None = None) -> str:
     """The database's own first line, without what was to be written. url: its password is hidden too."""
     if isinstance(error, ImportError):
         return f"the package {error.name} is not installed"

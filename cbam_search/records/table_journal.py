@@ -81,7 +81,7 @@ class TableJournal:
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise RecordsError(f"cannot write {self._file_path}: {error.strerror}") from error
+            raise RecordsError(f"cannot write {self._file_path}: {reason(error, with_file=False)}") from error
 
     def _read_output(self, identity: TableIdentity) -> None:
         if not self.output.exists():

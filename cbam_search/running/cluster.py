@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import ray
 
 from cbam_search.running.config import ResourcesConfig, cores_here
-from cbam_search.running.executors.ray_job import messages_to_log
+from cbam_search.running.ray_job import messages_to_log
 from cbam_search.running.ray_start import joined_address, ray_joined, ray_started
 
 

@@ -28,7 +28,7 @@ from cbam_search.search.rungs import Rungs
 from cbam_search.training.epoch import Epoch
 from cbam_search.training.numerics import NUMERICS_VERSION
 
-_log = logging.getLogger("ray")
+_log = logging.getLogger(__name__)
 
 SAME_ERROR_AT_MOST = 3
 """After so many failures in a row for the same reason the study stops: the next trial would fail too."""

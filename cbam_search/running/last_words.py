@@ -43,7 +43,7 @@ def death_of(written: str, otherwise: str) -> WorkerDeath:
     """written: what the process wrote to stderr, or the end of it. otherwise: the reason where that says none."""
     lines = _worth_keeping(written)
     last = f"; the last that it wrote: {printable(lines[-1].strip(), _CAUSE_CHARACTERS)}" if lines else ""
-    return WorkerDeath(cause(lines) or otherwise + last, kept(lines))
+    return WorkerDeath(_cause(lines) or otherwise + last, _kept(lines))
 
 
 def end_of_file(path: Path) -> str:
@@ -62,7 +62,7 @@ def end_of(file: IO[bytes]) -> str:
     return file.read().decode(errors="replace")
 
 
-def cause(lines: list[str]) -> str | None:
+def _cause(lines: list[str]) -> str | None:
     """The line that says why: a fatal error with its place, or an exception at the end; None where there is neither."""
     for number, line in enumerate(lines):
         if found := _FATAL.search(line):
@@ -73,7 +73,7 @@ def cause(lines: list[str]) -> str | None:
     return printable(raised[-1].strip(), _CAUSE_CHARACTERS) if raised else None
 
 
-def kept(lines: list[str]) -> str:
+def _kept(lines: list[str]) -> str:
     """A fatal error and what stands before it, else the end."""
     fatal = next((number for number, line in enumerate(lines) if _FATAL.search(line)), None)
     text = "\n".join(lines if fatal is None else lines[max(0, fatal - _LINES_BEFORE) :]).encode(errors="replace")

@@ -17,7 +17,7 @@ import time
 from typing import IO
 from urllib.parse import urlsplit
 
-from cbam_search.errors import ResourceError
+from cbam_search.errors import NobodyListensError, ResourceError
 from cbam_search.running.scratch import file_in_memory
 from cbam_search.safe_text import printable, reason, without_secrets
 
@@ -31,11 +31,10 @@ _SETTINGS = 4
 _LOOK_SECONDS = 0.05
 _MOST_BYTES = 2**16
 _CHILD = "from cbam_search.running.ray_contact import main; main()"
+_HINT = (
+    "Set resources.address or RAY_ADDRESS to the cluster's host:port (6379 unless changed), or leave both out to run Ray here"
+)
 _REFUSED = re.compile(r"Unauthenticated|InvalidAuthToken|invalid auth|auth(entication)? token", re.IGNORECASE)
-
-
-class NobodyListensError(ResourceError):
-    """No connection to the address: no cluster can be there."""
 
 
 def require_answer(given: str | None, address: str, shown: str) -> None:
@@ -61,11 +60,6 @@ def require_answer(given: str | None, address: str, shown: str) -> None:
             f"own RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH) belong in the environment of `cbam-search` too"
         )
     raise ResourceError(f"the Ray cluster at {shown} cannot be joined: {printable(why, 400)}. {_HINT}")
-
-
-_HINT = (
-    "Set resources.address or RAY_ADDRESS to the cluster's host:port (6379 unless changed), or leave both out to run Ray here"
-)
 
 
 def _run(command: list[str]) -> tuple[str, str, int | None]:

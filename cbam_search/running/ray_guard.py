@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 import psutil
 import ray
 
+from cbam_search.records.process import process_here
+
 _GUARD = """
 import os, sys
 def started(process):
@@ -57,12 +59,7 @@ def _agents() -> list[str]:
     raylets = [child for child in psutil.Process().children() if child.name() == "raylet"]
     found: list[str] = []
     for child in (child for raylet in raylets for child in raylet.children()):
-        with suppress(psutil.Error, OSError):
+        with suppress(psutil.Error):
             if "agent" in " ".join(child.cmdline()).lower():
-                found.append(f"{child.pid}:{_start(child.pid)}")
+                found.append(f"{child.pid}:{process_here(child.pid).process_started}")
     return found
-
-
-def _start(process: int) -> str:
-    with open(f"/proc/{process}/stat", "rb") as file:  # noqa: PTH123
-        return file.read().rpartition(b")")[2].split()[19].decode()

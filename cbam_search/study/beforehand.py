@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cbam_search.errors import WeightsError
 from cbam_search.running.cluster import resources_here
+from cbam_search.safe_text import reason
 from cbam_search.study.config import StudyConfig
 from cbam_search.study.start_from import study_to_start_from
 
@@ -14,7 +15,7 @@ def check_beforehand(config: StudyConfig) -> None:
         try:
             file.open("rb").close()
         except OSError as error:
-            raise WeightsError(f"{file}: these weights cannot be read: {error.strerror or error}") from None
+            raise WeightsError(f"{file}: these weights cannot be read: {reason(error, with_file=False)}") from None
     if (asked := config.search.warm_start) is not None:
         study_to_start_from(asked.run)
     if config.resources.executor == "inline":

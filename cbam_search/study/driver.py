@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 
 from cbam_search.errors import CbamSearchError, LeaseLostError, RecordsError
@@ -23,10 +21,11 @@ from cbam_search.running.conductor import Conductor
 from cbam_search.running.interruption import EXIT_CODE_OF_STOP, Interruption
 from cbam_search.running.latency_meter import LatencyJob
 from cbam_search.running.run import run_trials
-from cbam_search.safe_text import presentable, reason, shell_word
+from cbam_search.safe_text import shell_word
 from cbam_search.search.proposer import NoCandidate
 from cbam_search.study.assembly import conductor_of, executor_of
 from cbam_search.study.budgets import Budget, apply
+from cbam_search.study.log_file import messages_kept
 from cbam_search.study.preparation import Preparation
 from cbam_search.study.screen import Screen
 from cbam_search.tracking.uploader import Uploader
@@ -35,7 +34,6 @@ from cbam_search.training.numerics import NUMERICS_VERSION
 UPLOAD_SECONDS_AT_MOST = 60.0
 UPLOAD_SECONDS_WHEN_STOPPED = 5.0
 """After a signal or an error: batch systems kill half a minute after SIGTERM, and a disk that is full may be MLflow's too."""
-CHATTY_LOGGERS = ("ray", "ray.tune", "optuna", "py.warnings")
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def drive(
     closed: StudyClosed | None = None
     uploader = Uploader(folder, config.tracking, check=lease.check)
     with (
-        _chatter_to(folder, verbose=verbose),
+        messages_kept(folder, verbose=verbose),
         Interruption(lease.stop_requested, lambda: screen.reader_is_gone) as interruption,
     ):
         with storage_errors(where):
@@ -201,48 +199,3 @@ def _mlflow_is_behind(uploader: Uploader, folder: StudyFolder) -> str:
         f"MLflow has not got {uploader.remaining()} events yet ({uploader.problem or 'it is slow'}); nothing is lost. "
         f"To send them: cbam-search track {shell_word(folder.run)}"
     )
-
-
-class _Presentable(logging.Formatter):
-    """Writes neither secrets nor control characters."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return presentable(super().format(record))
-
-
-class _SteadyFile(logging.FileHandler):
-    """A log that a full disk cuts short: the study's records say that the disk is full."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Nothing."""
-
-    def close(self) -> None:
-        with suppress(OSError):
-            super().close()
-
-
-def _log_file(folder: StudyFolder) -> logging.Handler:
-    try:
-        return _SteadyFile(folder.log, encoding="utf-8")
-    except OSError as error:
-        raise RecordsError(f"the study's log cannot be written: {reason(error)}") from error
-
-
-@contextmanager
-def _chatter_to(folder: StudyFolder, *, verbose: bool) -> Iterator[None]:
-    """Keep what Ray and Optuna log in the study's own file; with `verbose`, show it too."""
-    handler = _log_file(folder)
-    handler.setFormatter(_Presentable("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    loggers = [logging.getLogger(name) for name in CHATTY_LOGGERS]
-    before = [(logger, list(logger.handlers), logger.propagate) for logger in loggers]
-    logging.captureWarnings(True)
-    for logger in loggers:
-        logger.handlers = [*logger.handlers, handler] if verbose else [handler]
-        logger.propagate = verbose
-    try:
-        yield
-    finally:
-        logging.captureWarnings(False)
-        for logger, handlers, propagate in before:
-            logger.handlers, logger.propagate = handlers, propagate
-        handler.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cbam_search.records.folder import find_study
+from cbam_search.records.studies import find_study
 from cbam_search.safe_text import printable
 from cbam_search.study.config import read_config_of
 from cbam_search.tracking.rebuild import rebuild

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cbam_search.errors import SpaceError, StudyNotFoundError, UserError
-from cbam_search.records.folder import find_study
 from cbam_search.records.manifest import WarmStart, WarmStartMember
+from cbam_search.records.studies import find_study
 from cbam_search.search.evenly_spaced import evenly_spaced
 from cbam_search.search.feasibility import excess
 from cbam_search.search.warm_start import WarmStartMapping

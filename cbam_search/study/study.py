@@ -16,16 +16,17 @@ from cbam_search.export.module import write_module
 from cbam_search.metrics import error_name
 from cbam_search.own_code import CodePermission
 from cbam_search.records.events import TrialStarted
-from cbam_search.records.folder import StudyFolder, find_study
+from cbam_search.records.folder import StudyFolder
 from cbam_search.records.front import Front, front_of, point
 from cbam_search.records.ledger import read_events
 from cbam_search.records.manifest import StudyManifest
 from cbam_search.records.older import weights_path
 from cbam_search.records.storage import storage_to_read
 from cbam_search.records.stored_trials import read_trials, trials_lost
+from cbam_search.records.studies import find_study
 from cbam_search.records.trials import Trial, TrialState
 from cbam_search.report.wording import count
-from cbam_search.safe_text import printable
+from cbam_search.safe_text import printable, reason
 from cbam_search.study.config import StudyConfig, read_config_of
 from cbam_search.study.space_from_config import require_code_permission
 
@@ -88,7 +89,8 @@ class Study:
             ) from None
         except (OSError, SafetensorError) as error:
             raise ExportError(
-                f"the weights of trial {trial.number} cannot be read: {weights}: {_why(error)}. Export another trial"
+                f"the weights of trial {trial.number} cannot be read: {weights}: {reason(error, with_file=False)}. Export "
+                f"another trial"
             ) from None
         data = self.manifest.data
         return write_module(
@@ -126,10 +128,6 @@ def read_study(folder: StudyFolder) -> Study:
 def open_study(run: str | Path = "latest") -> Study:
     """The study that `run` means: its name, its folder, or `latest`; raises StudyNotFoundError."""
     return read_study(find_study(str(run)))
-
-
-def _why(error: Exception) -> str:
-    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
 def _ledger_tells_of_trials(folder: StudyFolder) -> bool:

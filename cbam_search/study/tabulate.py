@@ -23,6 +23,7 @@ from cbam_search.records.table import (
 from cbam_search.records.table_journal import TableJournal, check_output, open_journal, trainings_lost_message
 from cbam_search.report.terminal.tabulation_progress import TabulationProgress
 from cbam_search.running.worker_pool import run_tasks
+from cbam_search.safe_text import reason
 from cbam_search.study.config import read_study_config
 from cbam_search.study.environment import hardware, versions
 from cbam_search.study.table_preparation import PreparedTable, as_read_today, check_recorded, fitting_workers, prepare_table
@@ -133,6 +134,6 @@ def _readable(output: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RecordsError(
-            f"{output} cannot be written: {error.strerror}. What was trained is kept in the folder beside it; the same command "
-            f"goes on from there"
+            f"{output} cannot be written: {reason(error, with_file=False)}. What was trained is kept in the folder beside it; "
+            f"the same command goes on from there"
         ) from error

@@ -20,7 +20,7 @@ from typing import Any, NoReturn, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from cbam_search.safe_text import printable
+from cbam_search.safe_text import printable, reason
 from cbam_search.study.config_errors import KeyPath, config_error, explain
 from cbam_search.study.config_types import keys
 from cbam_search.study.config_words import listed
@@ -56,8 +56,7 @@ def read_text(path: Path) -> str:
     try:
         content = read_bytes(path, MAX_BYTES + 1)
     except (OSError, ValueError) as error:
-        why = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-        raise config_error(printable(path), [f"{printable(path)}: cannot be read: {why}"]) from None
+        raise config_error(printable(path), [f"{printable(path)}: cannot be read: {reason(error, with_file=False)}"]) from None
     if len(content) > MAX_BYTES:
         raise config_error(str(path), [f"{path}: over {MAX_BYTES // 1024} KiB, too large for a configuration"])
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -74,7 +75,7 @@ def bring_artifacts_along(database: Path, experiment_id: str, location: str) -> 
     if new == old or not (not old.parent.parent.is_dir() or (new.is_dir() and was_copied)):
         return location
     leads_to = artifact_location(new)
-    with sqlite3.connect(database, timeout=20) as connection:
+    with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
         connection.execute(
             "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (leads_to, int(experiment_id))
         )
@@ -83,7 +84,6 @@ def bring_artifacts_along(database: Path, experiment_id: str, location: str) -> 
             "WHERE experiment_id = ? AND substr(artifact_uri, 1, ?) = ?",
             (leads_to, len(location) + 1, int(experiment_id), len(location) + 1, f"{location}/"),
         )
-    connection.close()
     return leads_to
 
 

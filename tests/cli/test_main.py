@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from drivers import UNPRIVILEGED, read_only
+from permissions import read_only, unprivileged
 
 from cbam_search import __version__
 
@@ -20,7 +20,7 @@ COMMAND = Path(sys.executable).with_name("cbam-search")
 def shell(text: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run by bash, with $COMMAND as the command."""
     return subprocess.run(
-        [*UNPRIVILEGED, "bash", "-c", text],
+        [*unprivileged(), "bash", "-c", text],
         cwd=cwd,
         env={**os.environ, **environment, "COMMAND": str(COMMAND)},
         capture_output=True,

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from drivers import UNPRIVILEGED, driver_process, read_only, write_lease
+from drivers import driver_process, write_lease
+from permissions import read_only, unprivileged
 from synthetic_study import SyntheticStudy, random_candidates, synthetic_study
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
@@ -94,7 +95,7 @@ def test_a_study_that_cannot_be_written_cannot_be_stopped_but_looked_at(study: S
     with read_only(study.folder.path):
         done = {
             name: subprocess.run(
-                [*UNPRIVILEGED, executable, name, "digits"], cwd=tmp_path, capture_output=True, text=True, check=False
+                [*unprivileged(), executable, name, "digits"], cwd=tmp_path, capture_output=True, text=True, check=False
             )
             for name in ("stop", "status", "logs")
         }

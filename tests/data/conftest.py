@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import shutil
-import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,14 +62,3 @@ def write_parquet(tmp_path: Path) -> Callable[..., str]:
         return str(tmp_path / name)
 
     return write
-
-
-@pytest.fixture
-def as_ordinary_user() -> list[str]:
-    """What goes before a command so that permissions bind it: root passes over them until it drops that right."""
-    if os.geteuid() != 0:
-        return []
-    drop = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
-    if shutil.which("setpriv") is None or subprocess.run([*drop, "true"], check=False, capture_output=True).returncode:
-        pytest.skip("root cannot drop its rights here")
-    return drop

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from permissions import unprivileged
 
 from cbam_search.data.cache import CacheWriter, default_folder
 from cbam_search.data.config import DatasetConfig
@@ -61,9 +62,9 @@ def error_of(config: DatasetConfig, *arguments: str, before: tuple[str, ...] = (
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def test_a_folder_that_may_not_be_written_is_named(config, tmp_path, as_ordinary_user) -> None:
+def test_a_folder_that_may_not_be_written_is_named(config, tmp_path) -> None:
     (tmp_path / "cache").mkdir(mode=0o500)
-    assert f"Permission denied: {tmp_path / 'cache'}" in error_of(config, before=tuple(as_ordinary_user))
+    assert f"Permission denied: {tmp_path / 'cache'}" in error_of(config, before=unprivileged())
 
 
 def test_no_room_for_the_arrays_is_told_before_they_are_written(config, tmp_path) -> None:
@@ -129,5 +130,5 @@ def test_without_a_home_folder_the_reader_learns_what_to_set(monkeypatch) -> Non
 
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", homeless)
-    with pytest.raises(DataError, match=r"no home folder .* Set dataset\.cache_folder"):
+    with pytest.raises(DataError, match=r"no home folder.* set dataset\.cache_folder"):
         default_folder()

@@ -3,16 +3,9 @@ from __future__ import annotations
 import numpy as np
 
 from cbam_search.data.decoding import DecodedImage
-from cbam_search.data.findings import Findings, named
+from cbam_search.data.findings import Findings
 
 PIXELS = np.zeros((2, 2, 1), np.uint8)
-
-
-def test_the_first_three_are_named_and_the_others_counted() -> None:
-    problems = [(f"{number}.png", "torn") for number in range(5)]
-    assert named(problems[:1], 1) == "0.png (torn)"
-    assert named(problems[:3], 3) == "0.png (torn), 1.png (torn), 2.png (torn)"
-    assert named(problems, 1000) == "0.png (torn), 1.png (torn), 2.png (torn) and 997 more"
 
 
 def test_names_are_asked_for_only_where_they_are_shown() -> None:
@@ -34,3 +27,13 @@ def test_large_images_are_named_with_their_size() -> None:
     (note,) = findings.notes(1)
     assert note.startswith("1 of 1 images are so large ")
     assert "map.png (10,000 x 9,000)" in note
+
+
+def test_one_image_is_one() -> None:
+    findings = Findings()
+    findings.add_unread_test(DecodedImage(b"", problem="torn"), lambda: "a.png")
+    findings.duplicates["train", "test"] += 1
+    assert findings.notes(1) == (
+        "1 image of the test split cannot be read: a.png (torn).",
+        "1 image of the train split is in the test split too and was removed from train.",
+    )

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from drivers import UNPRIVILEGED
+from permissions import unprivileged
 
 from cbam_search.data.config import DatasetConfig
 from cbam_search.data.folder_listing import list_folder
@@ -42,13 +42,12 @@ def loaded(path: Path, **settings):
 
 
 @pytest.mark.parametrize("forbidden", ["dog", "metadata.csv"])
-@pytest.mark.skipif(bool(UNPRIVILEGED) and not shutil.which("setpriv"), reason="root passes over permissions; needs setpriv")
 def test_what_may_not_be_read_is_named(photos, forbidden) -> None:
     if forbidden == "metadata.csv":
         (photos / forbidden).write_text("file_name,label\n")
     (photos / forbidden).chmod(0)
     try:
-        command = [*UNPRIVILEGED, sys.executable, "-c", LOAD, str(photos)]
+        command = [*unprivileged(), sys.executable, "-c", LOAD, str(photos)]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     finally:
         (photos / forbidden).chmod(0o755)

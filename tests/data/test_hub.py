@@ -16,10 +16,11 @@ from threading import Thread
 
 import pytest
 
+from cbam_search import safe_text
 from cbam_search.data import hub_contact
 from cbam_search.data.config import DatasetConfig
 from cbam_search.data.hub import source_of
-from cbam_search.data.hub_contact import bounded_download, without_token
+from cbam_search.data.hub_contact import bounded_download, reason_with_root
 from cbam_search.errors import DataError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -146,9 +147,18 @@ def test_time_limits_hold_for_the_download_alone() -> None:
     assert settings() == before
 
 
-def test_a_token_is_hidden_wherever_it_stands(monkeypatch) -> None:
-    monkeypatch.setenv("HF_TOKEN", "my own token")
-    assert without_token(f"Illegal header value b'Bearer {TOKEN}'; my own token") == "Illegal header value b'Bearer ***'; ***"
+def test_a_token_that_lies_in_a_file_is_hidden(monkeypatch, tmp_path) -> None:
+    from huggingface_hub import constants
+
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(safe_text, "_remembered", set())
+    (tmp_path / "token").write_text("of no known form")
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    assert (
+        reason_with_root(ValueError(f"Illegal header value b'Bearer {TOKEN}'; of no known form"))
+        == "Illegal header value b'Bearer ***'; ***"
+    )
 
 
 def test_a_damaged_copy_of_the_hub_is_told(png, tmp_path) -> None:

@@ -84,7 +84,7 @@ def test_test_images_that_cannot_be_read_are_named(loaded, images, png) -> None:
     data = loaded(images, LABELS, test=([png(100), None, png(101)], [0, 1, 0]))
     assert data.test_count == 3
     assert any(
-        re.fullmatch(r"1 images of the test split cannot be read: .*test\.parquet row 1 \(.*\)\.", note) for note in data.notes
+        re.fullmatch(r"1 image of the test split cannot be read: .*test\.parquet row 1 \(.*\)\.", note) for note in data.notes
     )
 
 
@@ -165,9 +165,9 @@ def test_the_same_image_in_two_splits_stays_in_the_more_protected_one(loaded, im
     test = [images[1], validation[1], *[png(200 + seed) for seed in range(8)]]
     data = loaded(images, LABELS, validation=(validation, LABELS[:10]), test=(test, LABELS[:10]))
     assert (len(data.train), len(data.validation), data.test_count) == (38, 9, 10)
-    assert has_note(data, "1 images of the train split are in the test split too")
-    assert has_note(data, "1 images of the train split are in the validation split too")
-    assert has_note(data, "1 images of the validation split are in the test split too")
+    assert has_note(data, "1 image of the train split is in the test split too")
+    assert has_note(data, "1 image of the train split is in the validation split too")
+    assert has_note(data, "1 image of the validation split is in the test split too")
 
 
 def test_carved_splits_do_not_share_images_either(loaded, images) -> None:

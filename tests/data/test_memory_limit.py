@@ -35,7 +35,7 @@ def watch():
     while not done.wait(0.002):
         peak = max(peak, own_mib())
 
-watcher = threading.Thread(target=watch)
+watcher = threading.Thread(target=watch, daemon=True)
 watcher.start()
 data = load(DatasetConfig.model_validate_json(sys.argv[1]), seed=0)
 done.set()
@@ -45,9 +45,11 @@ print(data.storage, data.channels, peak - before)
 
 
 def encoded(seed: int, side: int, *, grey: bool = False, kind: str = "PNG") -> bytes:
-    """One colour, so that it is soon made; kind BMP: not compressed."""
+    """One colour but for a corner, so that it is soon made; kind BMP: not compressed."""
     buffer = io.BytesIO()
-    Image.fromarray(np.full((side, side) if grey else (side, side, 3), seed, np.uint8)).save(buffer, kind)
+    pixels = np.full((side, side) if grey else (side, side, 3), seed, np.uint8)
+    pixels[: side // 2, : side // 2] = 255
+    Image.fromarray(pixels).save(buffer, kind)
     return buffer.getvalue()
 
 

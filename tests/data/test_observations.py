@@ -116,5 +116,5 @@ def test_contradicting_labels_are_counted_over_all_splits(found, pixels) -> None
 
 def test_copies_in_a_split_are_counted(found, pixels) -> None:
     notes = found([*pixels, pixels[0]], [*LABELS, 0], test_fraction=0, validation_fraction=0.05)
-    assert ("1 image of the train split is a copy of another" in notes) != ("1 images of the train split are in the" in notes)
+    assert ("1 image of the train split is a copy of another" in notes) != ("1 image of the train split is in the" in notes)
     assert "contradicting" not in notes

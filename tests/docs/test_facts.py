@@ -12,7 +12,7 @@ from cbam_search.cost.device_lock import LOCKS_VARIABLE
 from cbam_search.cost.latency import LARGE_IMAGE
 from cbam_search.data import decoding, folder_listing
 from cbam_search.data.config import DatasetConfig
-from cbam_search.data.source import SPLIT_NAMES
+from cbam_search.data.split_names import SPLIT_NAMES
 from cbam_search.records.driver import HEARTBEAT_SECONDS, SILENT_SECONDS
 from cbam_search.records.events import Event, StudyClosed
 from cbam_search.records.folder import StudyFolder

@@ -7,11 +7,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from processes import wait_until
 
 from cbam_search.records.events import StudyClosed
 from cbam_search.records.folder import StudyFolder
@@ -38,15 +38,21 @@ Start = Callable[..., subprocess.Popen[str]]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts `cbam-search` in a folder with a YAML; what it leaves is killed at the end."""
+    """Starts `cbam-search` in a folder with a YAML, with these environment variables; what it leaves is killed at the end."""
     (tmp_path / "space.yaml").write_text(YAML)
     away = ("CBAM_SEARCH_STUDIES", "RAY_ADDRESS")
     environment = {name: value for name, value in os.environ.items() if name not in away} | {MARK: str(tmp_path)}
 
-    def begin(*words: str, **streams: int) -> subprocess.Popen[str]:
+    def begin(*words: str, **variables: str) -> subprocess.Popen[str]:
         command = [str(Path(sys.executable).with_name("cbam-search")), *words]
-        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
-        return subprocess.Popen(command, cwd=tmp_path, env=environment, text=True, **streams)  # type: ignore[call-overload]
+        return subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env=environment | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     yield begin
     for process in marked(tmp_path):
@@ -63,13 +69,6 @@ def marked(folder: Path) -> list[int]:
         except OSError:
             continue
     return found
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 180.0) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.2)
 
 
 def check_nothing_is_left(folder: Path, process: subprocess.Popen[str]) -> None:
@@ -121,14 +120,13 @@ def test_nothing_of_ray_outlives_a_driver_that_was_killed(start: Start, tmp_path
     wait_until(lambda: not marked(tmp_path), GONE_WITHIN_SECONDS)
 
 
-def test_a_folder_with_a_long_path_for_ray(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_with_a_long_path_for_ray(start: Start, tmp_path: Path) -> None:
     long = tmp_path / ("x" * 100)
     long.mkdir()
     quick = YAML.replace("epochs: 30", "epochs: 1").replace("trials: 6", "trials: 2")
     (tmp_path / "space.yaml").write_text(quick)
-    environment = os.environ | {MARK: str(tmp_path), "TMPDIR": str(long)}
-    command = [Path(sys.executable).with_name("cbam-search"), "launch", "space.yaml"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    check_nothing_is_left(tmp_path, subprocess.Popen(["true"], text=True))
-    assert not any(long.glob("ray*"))
+    process = start("launch", "space.yaml", TMPDIR=str(long))
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+    check_nothing_is_left(tmp_path, process)
+    assert not [*long.glob("ray*"), *long.glob("cbam-search*")]

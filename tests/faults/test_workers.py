@@ -6,11 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from processes import descendants_named
+from processes import descendants_named, wait_until
 
 from cbam_search.records.events import EpochFinished, StudyClosed
 from cbam_search.records.ledger import read_events
@@ -97,11 +96,8 @@ def test_a_study_whose_ray_is_killed_ends_with_a_sentence(tmp_path: Path) -> Non
         text=True,
     )
     ledger = tmp_path / "studies" / "workers" / "ledger.jsonl"
-    deadline = time.monotonic() + 120
-    while not any(isinstance(event, EpochFinished) for event, _ in read_events(ledger)):
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
+    wait_until(lambda: process.poll() is not None or any(isinstance(event, EpochFinished) for event, _ in read_events(ledger)))
+    assert process.poll() is None, process.communicate()
     [raylet] = descendants_named(process.pid, "raylet/raylet")
     os.kill(raylet, signal.SIGKILL)
     output, errors = process.communicate(timeout=60)

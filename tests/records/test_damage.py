@@ -8,7 +8,7 @@ import pytest
 from studies import new_folder
 
 from cbam_search.errors import DamagedFileError, NewerStudyError, RecordsError
-from cbam_search.records.damage import reason
+from cbam_search.records.damage import damage_in_words
 from cbam_search.records.driver import driver_of
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.ledger import read_events
@@ -35,8 +35,8 @@ def test_a_damaged_event_names_its_field(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_has_the_systems_reason(tmp_path: Path) -> None:
     with pytest.raises(OSError) as caught:
         (tmp_path / "none").read_bytes()
-    assert reason(caught.value) == "No such file or directory"
-    assert reason(ValueError("not JSON")) == "not JSON"
+    assert damage_in_words(caught.value) == "No such file or directory"
+    assert damage_in_words(ValueError("not JSON")) == "not JSON"
 
 
 @pytest.mark.parametrize(

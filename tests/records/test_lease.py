@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from drivers import UNPRIVILEGED, driver_process, put_lease, read_only, write_lease
+from drivers import driver_process, put_lease, write_lease
+from permissions import read_only, unprivileged
 from studies import new_folder
 
 from cbam_search.errors import LeaseLostError, RecordsError, StudyBusyError
@@ -314,7 +315,7 @@ def test_a_folder_that_cannot_be_written_is_the_readers_business(folder: StudyFo
         "except UserError as error: print(error)"
     )
     with read_only(folder.path):
-        command = [*UNPRIVILEGED, sys.executable, "-c", script, str(folder.path)]
+        command = [*unprivileged(), sys.executable, "-c", script, str(folder.path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Permission denied" in done.stdout

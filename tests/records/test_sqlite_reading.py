@@ -10,8 +10,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from drivers import UNPRIVILEGED
-from drivers import read_only as folder_read_only
+from permissions import read_only as folder_read_only
+from permissions import unprivileged
 
 from cbam_search.records.sqlite_reading import read_only
 
@@ -48,7 +48,7 @@ def test_a_database_is_read_where_nothing_may_be_written(tmp_path: Path, in_log:
     database = _database(tmp_path, in_log=in_log)
     before = {path.name: path.read_bytes() for path in database.parent.iterdir()}
     with folder_read_only(database.parent):
-        command = [*UNPRIVILEGED, sys.executable, "-c", READ, str(database)]
+        command = [*unprivileged(), sys.executable, "-c", READ, str(database)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == str(3 + in_log), done.stderr
     assert {path.name: path.read_bytes() for path in database.parent.iterdir()} == before

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from cbam_search.errors import ResourceError
+from cbam_search.errors import NobodyListensError, ResourceError
 from cbam_search.running import ray_contact
-from cbam_search.running.ray_contact import NobodyListensError, require_answer
+from cbam_search.running.ray_contact import require_answer
 from cbam_search.running.ray_start import joined_address
 
 

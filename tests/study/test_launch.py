@@ -216,8 +216,8 @@ class TestOnRay:
         ({"constraints": {"params": {"at_most": 10}}}, SpaceError, "excludes everything: the cheapest architecture has 4,934"),
         (
             {"dataset": {"source": "digits", "limit": 100, "validation_fraction": 0.9999, "test_fraction": 0}},
-            SpaceError,
-            "training needs 2 images at least, and the training split has 1",
+            DataError,
+            "The training split has images of one class only",
         ),
         (
             {"search": {"trials": 5, "scheduler": {"kind": "pareto_asha", "grace_period": 2}}},

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from drivers import UNPRIVILEGED, driver_process, put_lease, read_only, write_lease
+from drivers import driver_process, put_lease, write_lease
+from permissions import read_only, unprivileged
 from synthetic_study import STARTED_SECONDS, SyntheticStudy, manifest, random_candidates, synthetic_study
 
 from cbam_search.records.driver import LeaseRecord, Standing, lease_file, request_stop
@@ -233,7 +234,7 @@ def test_a_read_only_study_is_read_and_left_alone(study: SyntheticStudy) -> None
         "print([name for name in ('torch', 'ray', 'optuna', 'mlflow') if name in sys.modules], file=sys.stderr)"
     )
     with read_only(study.folder.path):
-        command = [*UNPRIVILEGED, sys.executable, "-c", script, str(study.folder.path)]
+        command = [*unprivileged(), sys.executable, "-c", script, str(study.folder.path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["state"] == "interrupted"

@@ -16,14 +16,15 @@ from cbam_search.errors import ExportError, NewerStudyError, RecordsError, UserE
 from cbam_search.metrics import LATENCY, TEST_ACCURACY, Measured
 from cbam_search.records.evaluation_cache import open_cache
 from cbam_search.records.events import EpochFinished, StudyExtended, StudyOpened, TrialFinished, TrialStarted
-from cbam_search.records.folder import StudyFolder, find_study
+from cbam_search.records.folder import StudyFolder
 from cbam_search.records.ledger import read_events
 from cbam_search.records.results import read_measured, read_result, take_result
+from cbam_search.records.studies import find_study
 from cbam_search.records.study_records import open_records
 from cbam_search.records.table import read_table
 from cbam_search.records.trials import TrialState
-from cbam_search.study import api
 from cbam_search.study.config import read_config_of
+from cbam_search.study.same_study import check_same_settings
 from cbam_search.study.screen import Silence
 from cbam_search.study.study import Study, open_study
 from cbam_search.study.tabulate import tabulate
@@ -123,7 +124,7 @@ class TestSettings:
     def check(self, folder: StudyFolder) -> None:
         manifest = folder.read_manifest()
         config = read_config_of(folder)
-        api._check_same_settings(folder, manifest, config)
+        check_same_settings(folder, manifest, config)
 
     def edit(self, path: Path, section: str, **changes: object) -> None:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))

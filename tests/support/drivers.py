@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from cbam_search.records.driver import LeaseRecord, lease_file
 from cbam_search.records.folder import StudyFolder
@@ -56,21 +54,3 @@ def put_lease(folder: StudyFolder, generation: int, record: LeaseRecord) -> None
     path = lease_file(folder, generation)
     path.parent.mkdir(exist_ok=True)
     path.write_text(record.model_dump_json(), encoding="utf-8")
-
-
-@contextmanager
-def read_only(folder: Path) -> Iterator[None]:
-    """Nothing in it can be written; for root, only by a process started with `UNPRIVILEGED`."""
-    paths = [folder, *folder.rglob("*")]
-    modes = [path.stat().st_mode for path in paths]
-    for path, mode in zip(paths, modes, strict=True):
-        path.chmod(mode & ~0o222)
-    try:
-        yield
-    finally:
-        for path, mode in zip(paths, modes, strict=True):
-            path.chmod(mode)
-
-
-UNPRIVILEGED = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search") if os.getuid() == 0 else ()
-"""Put before a command: permissions hold for it, also where the tests run as root."""

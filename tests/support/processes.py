@@ -1,8 +1,10 @@
-"""Which processes run below another."""
+"""Processes that tests start: which run below another, and what is waited for."""
 
 from __future__ import annotations
 
 import subprocess
+import time
+from collections.abc import Callable
 
 
 def descendants_named(ancestor: int, *parts: str) -> list[int]:
@@ -20,3 +22,11 @@ def descendants_named(ancestor: int, *parts: str) -> list[int]:
         return False
 
     return [int(pid) for pid, _, title in rows if all(part in title for part in parts) and below(int(pid))]
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 180.0) -> None:
+    """Return once it holds; fails where it does not within that time, which is far more than a busy machine needs."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)

@@ -18,6 +18,7 @@ from cbam_search.records.events import EpochFinished, Event, TrialFinished
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.manifest import ObjectiveAxis, StudyManifest
 from cbam_search.records.settling import settle
+from cbam_search.records.studies import create_study_folder
 from cbam_search.records.study_records import StudyRecords, open_records
 from cbam_search.records.trials import Outcome, Trial, TrialState
 from cbam_search.running.conductor import Conductor
@@ -47,6 +48,13 @@ Meter = Callable[[Trial], dict[str, Measured]]
 def space_of(**attention: object) -> Space:
     backbone = BackboneConfig(family="cifar_resnet", depth=[8, 14], width=[0.25, 0.5])
     return Space(backbone, AttentionConfig.model_validate({"per": "stage", **attention}), in_channels=1, classes=10)
+
+
+def make_study(parent: Path, name: str, created_seconds: float) -> StudyFolder:
+    """A study in the folder of studies `parent`, of which nothing is there but its manifest."""
+    folder = create_study_folder(parent, name)
+    folder.write_manifest(manifest_of().model_copy(update={"created_seconds": created_seconds}))
+    return folder
 
 
 def manifest_of(objectives: tuple[ObjectiveAxis, ...] = OBJECTIVES, *, trials: int = 20, epochs: int = 2) -> StudyManifest:

@@ -1,18 +1,16 @@
 """Evaluations under Ray Tune: warm actors on the nodes of a Ray cluster, one a trial.
 
-Tune has a loop of its own, which asks for trials and tells of results. It runs in a thread here, and takes turns with the
-driver's thread: from each question on it stands still until the driver asks for `events` again. In between both may work. What
-they share then are flags and sets that one of them changes in a single step, and Tune's thread touches nothing of the study.
+Tune has a loop of its own, which asks for trials and tells of results. It runs in a thread here (its side is `tune_trials`),
+and takes turns with the driver's thread, whose side this is: from each question on Tune stands still until the driver asks for
+`events` again. In between both may work. What they share then are a flag and a set that one of them changes in a single step.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
@@ -29,18 +27,16 @@ from cbam_search.running.executors.executor import (
     WorkerLost,
     WorkersDied,
 )
-from cbam_search.running.executors.ray_deaths import death_in_words
 from cbam_search.running.executors.raylet import raylet_here
 from cbam_search.running.executors.remote_inbox import RemoteInbox
 from cbam_search.running.executors.tune_hooks import NoMoreTasks, TuneScheduler, TuneSearcher, TuneStopper, TuneWorkerDeaths
-from cbam_search.running.executors.tune_trainable import REPORT_KEY, TASK_KEY, CandidateTrainable
+from cbam_search.running.executors.tune_trainable import CandidateTrainable
+from cbam_search.running.executors.tune_trials import WORKER_DEATHS_AT_MOST, Answer, Call, TuneTrials
 from cbam_search.running.executors.turns import Turns
-from cbam_search.running.last_words import WorkerDeath
 from cbam_search.running.scratch import scratch_folder
 from cbam_search.running.worker import WorkerJob
-from cbam_search.running.worker_report import REPORT, TASK, EvaluationTask, WorkerReport
+from cbam_search.running.worker_report import EvaluationTask
 
-WORKER_DEATHS_AT_MOST = 3
 SECONDS_TO_ABANDON = 2.0
 TUNE_SETTINGS = {
     # Tune's CSV, JSON and TensorBoard loggers cost seconds a trial; its snapshots are never read back.
@@ -50,12 +46,6 @@ TUNE_SETTINGS = {
     "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "1000000",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
-
-_NOTHING_KNOWN = WorkerDeath("Ray does not say why; the study's log may")
-
-_Call = str | ExecutorEvent
-"""What Tune's thread asks: a trial is wanted, for Ray's id; or what happened, and whether it goes on."""
-_Answer = EvaluationTask | NoMoreTasks | None
 
 
 class TuneExecutor(Executor):
@@ -72,30 +62,21 @@ class TuneExecutor(Executor):
             tune.with_parameters(CandidateTrainable, data=data, job=job, pretrained=pretrained, inbox=inbox),
             {"cpu": resources.cpus, "gpu": resources.gpus},
         )
-        self._tasks: dict[str, EvaluationTask] = {}
-        """By Ray's id of the trial; those that have not ended."""
-        self._again: list[EvaluationTask] = []
-        """For other trials of Tune's than those that they began as."""
-        self._deaths: Counter[str] = Counter()
-        """Of workers, by evaluation."""
-        self._told: dict[str, str] = {}
-        self._why: dict[str, WorkerDeath] = {}
-        """What Ray said of the last error, and what is known of it, by Ray's id of the trial."""
         self._task: EvaluationTask | None = None
         """For the trial that Tune wants."""
         self._wanted: str | None = None
         self._no_more = False
-        self._interrupted = False
         self._asked = False
         self._folders = ExitStack()
         self._scratch = self._folders.enter_context(scratch_folder("tune"))
         """Where Tune may write; nothing in it is read again."""
         self._raylet = raylet_here()
-        self._turns: Turns[_Call, _Answer] = Turns(self._run, name="ray-tune")
+        self._turns: Turns[Call, Answer] = Turns(self._run, name="ray-tune")
+        self._trials = TuneTrials(self._running, self._turns.ask)
         self._turns.begin()
 
     def capacity(self) -> int:
-        return 1 if self._wanted is not None and self._task is None and not self._interrupted else 0
+        return 1 if self._wanted is not None and self._task is None and not self._trials.is_interrupted else 0
 
     def start(self, task: EvaluationTask) -> None:
         assert self._wanted is not None
@@ -120,7 +101,7 @@ class TuneExecutor(Executor):
             self._inbox.revoke(call.evaluation)
         if isinstance(call, WorkersDied) or (isinstance(call, Reported) and call.report.ended):
             self._running.discard(call.evaluation)
-        elif call is not None and self._interrupted:
+        elif call is not None and self._trials.is_interrupted:
             # Its worker has handed over a checkpoint before it reported.
             self._running.discard(call.evaluation)
         return () if call is None else (call,)
@@ -129,13 +110,13 @@ class TuneExecutor(Executor):
         self._no_more = True
 
     def interrupt(self) -> None:
-        self._interrupted = True
+        self._trials.is_interrupted = True
         # Tune itself waits for seconds, and kills workers whose epochs take longer. Trials that nobody has begun are no loss.
         self._running &= self._inbox.want_checkpoints()
 
     def close(self, *, at_most_seconds: float = SECONDS_TO_CLOSE) -> None:
         """Ends Tune's run. Its events count no more."""
-        self._interrupted = True
+        self._trials.is_interrupted = True
         self._running.clear()
         until = time.monotonic() + (0.0 if self._ray_is_gone else at_most_seconds)
         while not self._turns.ended and time.monotonic() < until:
@@ -162,11 +143,11 @@ class TuneExecutor(Executor):
     def _check_end(self) -> None:
         """Tune's run is over: raise where it failed, or ended before it was to."""
         self._turns.next_call(0.0)
-        if not self._interrupted and (self._running or not self._no_more):
+        if not self._trials.is_interrupted and (self._running or not self._no_more):
             raise StudyFailedError("Ray Tune ended its run before the study was done; the study's log says more")
         self._running.clear()
 
-    def _next_call(self, timeout_seconds: float) -> _Call | None:
+    def _next_call(self, timeout_seconds: float) -> Call | None:
         call = self._turns.next_call(timeout_seconds)
         self._asked = call is not None
         if isinstance(call, str):
@@ -179,89 +160,25 @@ class TuneExecutor(Executor):
         Where nothing runs a "not yet" would have Tune wait for a second, deaf to everything: it stands still until there is a
         task, or none any more.
         """
-        undecided = self._task is None and not (self._interrupted or self._no_more or self._running)
+        undecided = self._task is None and not (self._trials.is_interrupted or self._no_more or self._running)
         if not self._asked or (self._wanted is not None and undecided):
             return
         self._asked = False
         if self._wanted is not None:
             task, self._task, self._wanted = self._task, None, None
             # As long as one runs its worker may die, and another trial goes on with it.
-            none = NoMoreTasks() if self._interrupted or (self._no_more and not self._running) else None
+            none = NoMoreTasks() if self._trials.is_interrupted or (self._no_more and not self._running) else None
             self._turns.answer(task or none)
         else:
             self._turns.answer(None)
-
-    # What follows runs in Tune's thread.
-
-    def wanted(self, ray_id: str) -> dict[str, Any] | NoMoreTasks | None:
-        if self._interrupted:
-            # With None, where nothing runs, Tune would ask again for ten minutes before it looks whether it is to end.
-            return NoMoreTasks()
-        again = [task for task in self._again if task.evaluation in self._running]
-        task, self._again = (again[0], again[1:]) if again else (self._turns.ask(ray_id), [])
-        if not isinstance(task, EvaluationTask):
-            return task
-        self._tasks[ray_id] = task
-        return {TASK_KEY: TASK.dump_json(task).decode()}
-
-    def reported(self, ray_id: str, result: dict[str, Any]) -> bool:
-        task = self._running_task(ray_id)
-        if task is not None:
-            self._turns.ask(Reported(task.evaluation, _report(result)))
-        return self._running_task(ray_id) is not None
-
-    def ended(self, ray_id: str, result: dict[str, Any] | None, *, worker_died: bool) -> None:
-        task = self._running_task(ray_id)
-        self._tasks.pop(ray_id, None)
-        if task is None:
-            return
-        report = _report(result or {})
-        # Where Tune was interrupted the last result may be one that was told before, and ends nothing.
-        if report.ended:
-            self._turns.ask(Reported(task.evaluation, report))
-        elif worker_died:
-            self._died_for_good(ray_id, task)
-        else:
-            self._running.discard(task.evaluation)
-
-    def worker_lost(self, ray_id: str) -> None:
-        task = self._running_task(ray_id)
-        if task is not None:
-            self._lost(ray_id, task)
-
-    def error(self, ray_id: str, told: str) -> None:
-        # Tune says so twice of one death.
-        if told and self._running_task(ray_id) is not None and self._told.get(ray_id) != told:
-            self._told[ray_id] = told
-            self._why[ray_id] = death_in_words(told)
-
-    def _lost(self, ray_id: str, task: EvaluationTask) -> None:
-        self._deaths[task.evaluation] += 1
-        self._turns.ask(WorkerLost(task.evaluation, self._why.get(ray_id, _NOTHING_KNOWN)))
-
-    def _died_for_good(self, ray_id: str, task: EvaluationTask) -> None:
-        """As Tune sees it: a warm worker that died before it could begin is two deaths to it, and it gives up at the second."""
-        if self._deaths[task.evaluation] == 0:
-            self._lost(ray_id, task)
-        if self._deaths[task.evaluation] < WORKER_DEATHS_AT_MOST:
-            self._again.append(task)
-        else:
-            self._turns.ask(WorkersDied(task.evaluation, self._why.get(ray_id, _NOTHING_KNOWN)))
-
-    def interrupted(self) -> bool:
-        return self._interrupted and not self._running
-
-    def _running_task(self, ray_id: str) -> EvaluationTask | None:
-        task = self._tasks.get(ray_id)
-        return task if task is not None and task.evaluation in self._running else None
 
     def _run(self) -> None:
         with _environment(TUNE_SETTINGS):
             Tuner(
                 self._trainable,
                 tune_config=TuneConfig(
-                    search_alg=TuneSearcher(self),
-                    scheduler=TuneScheduler(self),
+                    search_alg=TuneSearcher(self._trials),
+                    scheduler=TuneScheduler(self._trials),
                     num_samples=-1,
                     max_concurrent_trials=self._resources.max_concurrent,
                     reuse_actors=True,
@@ -270,16 +187,12 @@ class TuneExecutor(Executor):
                     name="trials",
                     storage_path=str(self._scratch),
                     verbose=0,
-                    stop=TuneStopper(self),
-                    callbacks=[TuneWorkerDeaths(self)],
+                    stop=TuneStopper(self._trials),
+                    callbacks=[TuneWorkerDeaths(self._trials)],
                     checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
                     failure_config=FailureConfig(max_failures=WORKER_DEATHS_AT_MOST),
                 ),
             ).fit()
-
-
-def _report(result: dict[str, Any]) -> WorkerReport:
-    return REPORT.validate_json(result[REPORT_KEY]) if REPORT_KEY in result else WorkerReport()
 
 
 @contextmanager
