@@ -26,13 +26,15 @@ from cbam_search.running.executors.executor import (
     Executor,
     ExecutorEvent,
     Reported,
+    Waits,
     WorkerLost,
     WorkersDied,
 )
 from cbam_search.running.executors.ray_deaths import death_in_words
+from cbam_search.running.executors.ray_slots import SlotWatch
 from cbam_search.running.executors.raylet import raylet_here
 from cbam_search.running.executors.remote_inbox import RemoteInbox
-from cbam_search.running.executors.tune_hooks import NoMoreTasks, TuneScheduler, TuneSearcher, TuneStopper, TuneWorkerDeaths
+from cbam_search.running.executors.tune_hooks import NoMoreTasks, TuneScheduler, TuneSearcher, TuneStopper, TuneWorkers
 from cbam_search.running.executors.tune_trainable import REPORT_KEY, TASK_KEY, CandidateTrainable
 from cbam_search.running.executors.turns import Turns
 from cbam_search.running.last_words import WorkerDeath
@@ -81,6 +83,9 @@ class TuneExecutor(Executor):
         self._told: dict[str, str] = {}
         self._why: dict[str, WorkerDeath] = {}
         """What Ray said of the last error, and what is known of it, by Ray's id of the trial."""
+        self._slots = SlotWatch(resources)
+        self._waiting: set[str] = set()
+        """Evaluations that were told to wait for a slot."""
         self._task: EvaluationTask | None = None
         """For the trial that Tune wants."""
         self._wanted: str | None = None
@@ -113,17 +118,29 @@ class TuneExecutor(Executor):
         self._check_ray_lives()
         if call is None and self._turns.ended:
             self._check_end()
-        if isinstance(call, str):
-            return ()
+        if call is None or isinstance(call, str):
+            return self._waits()
         if isinstance(call, WorkerLost | WorkersDied):
             # It has no worker now that would hand over anything.
             self._inbox.revoke(call.evaluation)
         if isinstance(call, WorkersDied) or (isinstance(call, Reported) and call.report.ended):
             self._running.discard(call.evaluation)
-        elif call is not None and self._interrupted:
+        elif self._interrupted:
             # Its worker has handed over a checkpoint before it reported.
             self._running.discard(call.evaluation)
-        return () if call is None else (call,)
+        return (call, *self._waits())
+
+    def _waits(self) -> Sequence[Waits]:
+        """Which evaluations have begun to wait for a slot in Ray, and which wait no longer."""
+        if self._interrupted:
+            return ()
+        tasks = dict(self._tasks)
+        asked = {tasks[ray_id].evaluation for ray_id in self._slots.waiting() if ray_id in tasks}
+        waiting = asked & self._running - self._waiting
+        why = self._slots.waits_for() if waiting else None
+        over = {task.evaluation for ray_id, task in tasks.items() if not self._slots.is_wanted(ray_id)} & self._waiting
+        self._waiting = (self._waiting | waiting) - over
+        return [Waits(evaluation, why) for evaluation in waiting] + [Waits(evaluation, None) for evaluation in over]
 
     def no_more_tasks(self) -> None:
         self._no_more = True
@@ -202,6 +219,7 @@ class TuneExecutor(Executor):
         if not isinstance(task, EvaluationTask):
             return task
         self._tasks[ray_id] = task
+        self._slots.wants(ray_id)
         return {TASK_KEY: TASK.dump_json(task).decode()}
 
     def reported(self, ray_id: str, result: dict[str, Any]) -> bool:
@@ -213,6 +231,7 @@ class TuneExecutor(Executor):
     def ended(self, ray_id: str, result: dict[str, Any] | None, *, worker_died: bool) -> None:
         task = self._running_task(ray_id)
         self._tasks.pop(ray_id, None)
+        self._slots.wants_no_more(ray_id)
         if task is None:
             return
         report = _report(result or {})
@@ -224,7 +243,11 @@ class TuneExecutor(Executor):
         else:
             self._running.discard(task.evaluation)
 
+    def has_worker(self, ray_id: str) -> None:
+        self._slots.wants_no_more(ray_id)
+
     def worker_lost(self, ray_id: str) -> None:
+        self._slots.wants(ray_id)
         task = self._running_task(ray_id)
         if task is not None:
             self._lost(ray_id, task)
@@ -271,7 +294,7 @@ class TuneExecutor(Executor):
                     storage_path=str(self._scratch),
                     verbose=0,
                     stop=TuneStopper(self),
-                    callbacks=[TuneWorkerDeaths(self)],
+                    callbacks=[TuneWorkers(self)],
                     checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
                     failure_config=FailureConfig(max_failures=WORKER_DEATHS_AT_MOST),
                 ),
