@@ -121,10 +121,12 @@ def test_mistakes_about_another_study_are_told_before_anything_is_written(
     tmp_path: Path, finished_study: Path, command_line: CommandLine
 ) -> None:
     shutil.copytree(finished_study / "studies", tmp_path / "studies")
-    (tmp_path / "studies" / "tiny" / "optuna.db").unlink()
+    for name in ("optuna.db", "ledger.jsonl"):
+        (tmp_path / "studies" / "tiny" / name).unlink()
     with pytest.raises(UserError, match="study tiny has no complete trial yet"):
         cbam_search.launch(write(tmp_path, search={"start_from": "tiny"}))
-    shutil.copy(finished_study / "studies" / "tiny" / "optuna.db", tmp_path / "studies" / "tiny" / "optuna.db")
+    for name in ("optuna.db", "ledger.jsonl"):
+        shutil.copy(finished_study / "studies" / "tiny" / name, tmp_path / "studies" / "tiny" / name)
     with pytest.raises(SpaceError, match=r"none of the . designs on the front of study tiny keeps within the constraints"):
         # The narrower backbone is within the bound, and no member is mapped to it.
         cbam_search.launch(
