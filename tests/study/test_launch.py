@@ -268,8 +268,6 @@ def test_paths_start_at_the_yaml_wherever_it_is_launched_from(tmp_path: Path) ->
     path = write(tmp_path / "sub", dataset={"source": "parquet", "train": "train.parquet"})
     config, _ = read_study_config(path)
     assert config.dataset.train == str(tmp_path / "sub" / "train.parquet")
-    moved, _ = read_study_config(path, base=tmp_path)
-    assert moved.dataset.train == str(tmp_path / "train.parquet")
 
 
 def test_a_grid_that_fits_after_its_constraint_is_taken(tmp_path: Path) -> None:
