@@ -22,12 +22,20 @@ def write_once(path: Path, content: bytes | str) -> bool:
     if path.exists():
         return False
     with _temporary(path, content) as temporary:
-        try:
-            path.hardlink_to(temporary)
-        except FileExistsError:
-            return False
-        except OSError:  # a file system without hard links
-            temporary.replace(path)
+        return put_once(temporary, path)
+
+
+def put_once(part: Path, path: Path) -> bool:
+    """Put a file that is whole, `part`, in the place of `path` in the same folder, unless one is there; returns whether it was.
+
+    Whether `part` is still there afterwards depends on the file system.
+    """
+    try:
+        path.hardlink_to(part)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
+        part.replace(path)
     sync_folder(path.parent)
     return True
 

@@ -11,13 +11,16 @@ Processes that do not see the same folder do not see each other: containers on o
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 LOCKS_VARIABLE = "CBAM_SEARCH_LOCKS"
+_LOOK_SECONDS = 0.02
 
 
 def locks_folder() -> Path:
@@ -32,36 +35,89 @@ class DeviceLock:
         self._device_id = device_id
         self._folder = folder or locks_folder()
 
+    def for_training(self) -> Place:
+        """A place in line for the device together with others that hold it so."""
+        return Place(self._folder, self._device_id, alone=False)
+
+    def for_measuring(self) -> Place:
+        """A place in line for the device alone, once all who hold it now are done."""
+        return Place(self._folder, self._device_id, alone=True)
+
     @contextmanager
     def shared(self) -> Iterator[None]:
         """Hold the device together with others that hold it so."""
-        with self._held("turnstile", fcntl.LOCK_EX):
-            room = self._acquired("room", fcntl.LOCK_SH)
-        try:
+        with self.for_training().held():
             yield
-        finally:
-            _release(room)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Hold the device alone, once all who hold it now are done."""
-        with self._held("turnstile", fcntl.LOCK_EX), self._held("room", fcntl.LOCK_EX):
+        with self.for_measuring().held():
             yield
+
+
+class Place:
+    """One process's place in line for a device, then its hold on it. Let go of it, whatever happens.
+
+    waits_for: in words, what it is in line behind.
+    """
+
+    def __init__(self, folder: Path, device_id: str, *, alone: bool) -> None:
+        self._folder = folder
+        self._device_id = device_id
+        self._alone = alone
+        self._turnstile: int | None = None
+        self._room: int | None = None
+        under_way = "epochs and measurements" if alone else "a measurement of latency"
+        self.waits_for = f"{under_way} of other processes on the same device"
+
+    def had_within(self, seconds: float) -> bool:
+        """Whether the device is ours, so long from now at the latest. Asked again it keeps its place in line.
+
+        Raises OSError where the lock's files cannot be made or opened.
+        """
+        until = time.monotonic() + seconds
+        while not self._had():
+            if time.monotonic() >= until:
+                return False
+            time.sleep(_LOOK_SECONDS)
+        return True
+
+    def let_go(self) -> None:
+        """Of the device, or of the place in line."""
+        for descriptor in (self._room, self._turnstile):
+            if descriptor is not None:
+                _release(descriptor)
+        self._room = self._turnstile = None
 
     @contextmanager
-    def _held(self, name: str, how: int) -> Iterator[None]:
-        descriptor = self._acquired(name, how)
+    def held(self) -> Iterator[None]:
+        """Wait however long it takes, and hold the device."""
         try:
+            self.had_within(math.inf)
             yield
         finally:
-            _release(descriptor)
+            self.let_go()
 
-    def _acquired(self, name: str, how: int) -> int:
+    def _had(self) -> bool:
+        if self._room is None and self._turnstile is None:
+            self._turnstile = self._locked("turnstile", fcntl.LOCK_EX)
+        if self._room is None and self._turnstile is not None:
+            self._room = self._locked("room", fcntl.LOCK_EX if self._alone else fcntl.LOCK_SH)
+            if self._room is not None and not self._alone:
+                _release(self._turnstile)
+                self._turnstile = None
+        return self._room is not None
+
+    def _locked(self, name: str, how: int) -> int | None:
+        """The open file; None while another process is in the way."""
         descriptor = self._opened(self._folder / f"{self._device_id}.{name}")
         try:
-            fcntl.flock(descriptor, how)
-        except BaseException:
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+        except BaseException as error:
             os.close(descriptor)
+            if isinstance(error, BlockingIOError):
+                return None
             raise
         return descriptor
 

@@ -44,7 +44,7 @@ class TrialStarted(_Event):
     """A training was started, or started again (attempt above 1) after its worker or driver died.
 
     seed: of the training. anew: whether it begins again at its first epoch although epochs of it are recorded, which do not
-    count any more.
+    count any more. died: why its last worker died; None where it has lost none, or its driver.
     """
 
     event: Literal["trial_started"] = "trial_started"
@@ -56,6 +56,18 @@ class TrialStarted(_Event):
     parameters: dict[str, str | int | float]
     seed: int | None = None
     anew: bool = False
+    died: Annotated[str, AfterValidator(presentable)] | None = None
+
+
+class TrialWaits(_Event):
+    """A training waits for something outside of the study, after a few seconds of it; it holds until the trial's next event.
+
+    why: what for, behind `waits for`; None: it goes on.
+    """
+
+    event: Literal["trial_waits"] = "trial_waits"
+    trial: int
+    why: Annotated[str, AfterValidator(presentable)] | None
 
 
 class TrialSkipped(_Event):
@@ -159,6 +171,7 @@ Event = Annotated[
     StudyOpened
     | StudyExtended
     | TrialStarted
+    | TrialWaits
     | TrialSkipped
     | ArchitectureMeasured
     | EpochFinished

@@ -22,7 +22,12 @@ class StudyState(StrEnum):
 
 
 class RunningTrial(BaseModel):
-    """A trial in training. epoch: the last one recorded, 0 before the first; accuracy: of it, on the validation images."""
+    """A trial in training.
+
+    epoch: the last one recorded, 0 before the first; accuracy: of it, on the validation images.
+    attempt: 1, and one more for each worker or driver that died with it. died: why its last worker died.
+    waits_for: what it waits for outside of the study; None where it trains.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -30,6 +35,9 @@ class RunningTrial(BaseModel):
     label: str
     epoch: int
     accuracy: float | None
+    attempt: int = 1
+    died: str | None = None
+    waits_for: str | None = None
 
 
 class LastError(BaseModel):

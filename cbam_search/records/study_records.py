@@ -29,6 +29,7 @@ from cbam_search.records.events import (
     TrialFinished,
     TrialSkipped,
     TrialStarted,
+    TrialWaits,
     WeightsRemoved,
 )
 from cbam_search.records.folder import StudyFolder
@@ -118,12 +119,21 @@ class StudyRecords:
         evaluations = (evaluation_id(candidate.digest, self.manifest.seed),)
         return self._note_start(Trial(number, candidate, evaluations=evaluations), parameters)
 
-    def start_again(self, number: int, parameters: Mapping[str, Any], *, anew: bool = False) -> Trial:
-        """A training that died with its worker or driver goes on, under the same number. anew: from its first epoch."""
+    def start_again(self, number: int, parameters: Mapping[str, Any], *, anew: bool = False, died: str | None = None) -> Trial:
+        """A training that died with its worker or driver goes on, under the same number.
+
+        anew: from its first epoch. died: why its worker died.
+        """
         trial = self.trials[number]
         trial = replace(trial, attempts=trial.attempts + 1)
         self._set(number, ATTEMPTS, trial.attempts)
-        return self._note_start(trial, parameters, anew=anew)
+        return self._note_start(trial, parameters, anew=anew, died=died)
+
+    def waits(self, number: int, why: str | None) -> None:
+        """A trial waits for something outside of the study; why: what for, None where it goes on. Noted once."""
+        waiting = self.view.waiting.get(number)
+        if (waiting.why if waiting else None) != why:
+            self.ledger.append(TrialWaits(trial=number, why=why))
 
     def skip(self, number: int, candidate: Candidate, outcome: Outcome) -> None:
         """A proposal that needs no training: infeasible, or a duplicate."""
@@ -211,7 +221,7 @@ class StudyRecords:
     def _take(self, event: Event) -> None:
         self.view.apply(event)
 
-    def _note_start(self, trial: Trial, parameters: Mapping[str, Any], *, anew: bool = False) -> Trial:
+    def _note_start(self, trial: Trial, parameters: Mapping[str, Any], *, anew: bool = False, died: str | None = None) -> Trial:
         self.ledger.append(
             TrialStarted(
                 trial=trial.number,
@@ -222,6 +232,7 @@ class StudyRecords:
                 parameters=dict(parameters),
                 seed=self.manifest.seed,
                 anew=anew,
+                died=died,
             )
         )
         return self.trials[trial.number]

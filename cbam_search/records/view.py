@@ -25,6 +25,7 @@ from cbam_search.records.events import (
     TrialFinished,
     TrialSkipped,
     TrialStarted,
+    TrialWaits,
     WeightsRemoved,
 )
 from cbam_search.records.time_spent import TimeSpent
@@ -37,6 +38,8 @@ class StudyView(Curves):
 
     trials: by number.
     running: numbers of the trials that this session has started and that have not ended.
+    waiting: those of them that wait for something outside of the study, by number: since when, and what for.
+    died: why the last worker of a trial in training died, by number.
     front, hypervolume: as last noted; hypervolume is None while undefined.
     hypervolumes: after each training that ended, since the study was last extended.
     stood_still: whether the study ended because its hypervolume stood still. It holds whatever trainings that were under way
@@ -57,6 +60,8 @@ class StudyView(Curves):
         self.seed = seed
         self.trials: dict[int, Trial] = {}
         self.running: set[int] = set()
+        self.waiting: dict[int, TrialWaits] = {}
+        self.died: dict[int, str] = {}
         self.front: tuple[int, ...] = ()
         self.hypervolume: float | None = None
         self.hypervolumes: list[float | None] = []
@@ -85,6 +90,8 @@ class StudyView(Curves):
         return news
 
     def _apply(self, event: Event) -> bool:
+        if isinstance(event, ArchitectureMeasured | EpochFinished | TrialStarted | TrialFinished):
+            self.waiting.pop(event.trial, None)
         match event:
             case EpochFinished():
                 return self.add_epoch(event)
@@ -95,6 +102,8 @@ class StudyView(Curves):
                 first = event.trial not in self.trials
                 self.put(Trial(event.trial, event.candidate, event.outcome, attempts=0))
                 return first
+            case TrialWaits():
+                return self._wait(event)
             case ArchitectureMeasured():
                 return self.add_measured(event.trial, event.metrics)
             case TrialFinished():
@@ -108,6 +117,8 @@ class StudyView(Curves):
             case StudyOpened():
                 self.closed = None
                 self.running.clear()
+                self.waiting.clear()
+                self.died.clear()
                 self.numerics_version = event.numerics_version
             case StudyExtended():
                 # What stood still before says nothing of the trainings to come.
@@ -177,13 +188,24 @@ class StudyView(Curves):
             self.forget_epochs(event.trial)
         self.put(Trial(event.trial, event.candidate, attempts=event.attempt, evaluations=(own, *others)))
         self.running.add(event.trial)
+        if event.died is not None:
+            self.died[event.trial] = event.died
         self._noted_ends.discard(event.trial)
         self._numerics[event.trial] = self.numerics_version
         return known is None or known.attempts != event.attempt
 
+    def _wait(self, event: TrialWaits) -> bool:
+        """Whether that is news: a trial that goes on had waited."""
+        if event.why is None:
+            return self.waiting.pop(event.trial, None) is not None
+        before = self.waiting.get(event.trial)
+        self.waiting[event.trial] = event
+        return before is None or before.why != event.why
+
     def _finish(self, event: TrialFinished) -> bool:
         self._noted_ends.add(event.trial)
         self.running.discard(event.trial)
+        self.died.pop(event.trial, None)
         trial = self.trials.get(event.trial)
         if trial is None:  # the storage knows nothing of it, and it knows better
             return False

@@ -122,10 +122,11 @@ class Conductor:
             self.proposer.observe(self.records.trials[proposal.number])
         return None
 
-    def _start_again(self, number: int, *, lost: bool = False) -> Trial:
-        """A training that lost its worker or its driver goes on, as the next attempt."""
-        anew = number in self._begin_anew and not lost
-        return self.records.start_again(number, self.proposer.parameters_of(number), anew=anew)
+    def _start_again(self, number: int, *, death: WorkerDeath | None = None) -> Trial:
+        """A training that lost its worker (death: why), or its driver, goes on, as the next attempt."""
+        anew = number in self._begin_anew and death is None
+        died = death.reason if death else None
+        return self.records.start_again(number, self.proposer.parameters_of(number), anew=anew, died=died)
 
     def _stopped_late(self, trial: Trial) -> bool:
         """Whether a trial ended now because a driver had died between its arrival at a rung and its verdict."""
@@ -152,6 +153,7 @@ class Conductor:
             # It may be that another driver has taken over: then that is the reason.
             self.records.check()
             raise RecordsError(report.problem)
+        self.waits(number, report.waits)
         self.measured(number, report.measured)
         if report.epoch is not None:
             self.epoch(number, report.epoch)
@@ -174,6 +176,11 @@ class Conductor:
             candidate, measured = self.records.trials[number].candidate, self.records.view.measured(number)
             self.rungs.epoch(number, candidate, epoch.epoch, epoch.metrics, measured, self.records.manifest.objectives)
         self.records.epoch(number, epoch, replayed=replayed)
+
+    def waits(self, number: int, why: str | None) -> None:
+        """A running trial waits for something outside of the study, as others do; why: what for, None where it goes on."""
+        if self.records.trials[number].state is TrialState.RUNNING:
+            self.records.waits(number, why)
 
     def epochs_recorded(self, number: int) -> int:
         """The last epoch of a trial that is in the ledger; 0 before the first."""
@@ -214,7 +221,7 @@ class Conductor:
         """A worker died and the trial goes on elsewhere."""
         self._note_death(number, death)
         self._catch_up(number)
-        return self._start_again(number, lost=True)
+        return self._start_again(number, death=death)
 
     def workers_died(self, number: int, death: WorkerDeath) -> None:
         """So many workers died with a trial that it is given up."""

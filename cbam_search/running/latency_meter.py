@@ -10,12 +10,33 @@ from typing import Protocol
 from cbam_search.architecture import Architecture
 from cbam_search.cost.config import LatencyConfig
 from cbam_search.cost.device import Device, device_meant, devices_of_a_trial, physical_id
-from cbam_search.cost.device_lock import DeviceLock
+from cbam_search.cost.device_lock import LOCKS_VARIABLE, DeviceLock, Place
 from cbam_search.cost.latency import LatencyBench, LatencySetting, Ratio
 from cbam_search.cost.latency_cache import LatencyCache, default_folder
-from cbam_search.errors import ResourceError
+from cbam_search.errors import RecordsError, ResourceError
 from cbam_search.metrics import LATENCY, Measured
 from cbam_search.own_code import NO_CODE, CodePermission
+from cbam_search.safe_text import reason
+
+WAIT_SECONDS = 5.0
+"""For a device, before it is told that it is waited for."""
+
+
+class DeviceTakenError(Exception):
+    """A device was not to be had within WAIT_SECONDS. Try again: the place in line is kept. Its message: what is waited for."""
+
+
+def wait_for(place: Place) -> None:
+    """Until the device is ours. Raises DeviceTakenError, and RecordsError where the lock cannot be had at all."""
+    try:
+        had = place.had_within(WAIT_SECONDS)
+    except OSError as error:
+        raise RecordsError(
+            f"the lock that keeps measurements and epochs apart cannot be had: {reason(error)}. {LOCKS_VARIABLE} names another "
+            f"folder for it"
+        ) from error
+    if not had:
+        raise DeviceTakenError(place.waits_for)
 
 
 @dataclass(frozen=True)
@@ -61,15 +82,28 @@ class LatencyMeter:
         self._code = code
         self._setting = LatencySetting.of(job.config, job.device, channels=channels, image_size=image_size, threads=threads)
         self._cache = cache or LatencyCache(default_folder())
+        self._place: Place | None = None
 
     def metrics(self, architecture: Architecture) -> dict[str, Measured]:
-        """latency_ms. Raises ResourceError on a device that the study is not for, DeviceMemoryError."""
+        """latency_ms. Raises ResourceError on a device that the study is not for, DeviceMemoryError, and what `wait_for` does:
+        after DeviceTakenError call it again, or `give_up`.
+        """
         ratio, nominal_ms = self._known(architecture)
         if ratio is None or nominal_ms is None:
             self._check_device()
-            with DeviceLock(physical_id(self._job.device.torch_device())).exclusive():
+            self._place = self._place or DeviceLock(physical_id(self._job.device.torch_device())).for_measuring()
+            wait_for(self._place)
+            try:
                 ratio, nominal_ms = self._measured(architecture)
+            finally:
+                self.give_up()
         return self._in_milliseconds(ratio, nominal_ms)
+
+    def give_up(self) -> None:
+        """Let go of the device, or of the place in line for it."""
+        if self._place is not None:
+            self._place.let_go()
+            self._place = None
 
     def known(self, architecture: Architecture) -> dict[str, Measured] | None:
         """The same where nothing needs to be measured: this very setting was measured before; else None."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from cbam_search.records.trials import Trial
 from cbam_search.running.conductor import Conductor
-from cbam_search.running.executors.executor import Executor, Reported, WorkerLost
+from cbam_search.running.executors.executor import Executor, Reported, Waits, WorkerLost
 from cbam_search.running.worker_report import EvaluationTask
 
 LOOK_UP_EVERY_SECONDS = 0.5
@@ -52,6 +52,8 @@ def _take_events(conductor: Conductor, executor: Executor, trials: dict[str, int
         if isinstance(event, Reported):
             if conductor.take(number, event.report):
                 executor.stop(event.evaluation)
+        elif isinstance(event, Waits):
+            conductor.waits(number, event.why)
         elif isinstance(event, WorkerLost):
             conductor.lost(number, event.death)
         else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from traceback import extract_tb, format_exception
@@ -20,7 +20,7 @@ from torch import nn
 
 from cbam_search.backbones.pretrained import Pretrained, build_start
 from cbam_search.cost.device import physical_id
-from cbam_search.cost.device_lock import DeviceLock
+from cbam_search.cost.device_lock import DeviceLock, Place
 from cbam_search.data.images import ImageData, ImageSplit
 from cbam_search.errors import (
     CheckpointError,
@@ -37,7 +37,7 @@ from cbam_search.own_code import NO_CODE, CodePermission
 from cbam_search.records.folder import EvaluationFile
 from cbam_search.records.trials import Outcome, TrialState
 from cbam_search.running.delivery import Delivery, InboxCalls
-from cbam_search.running.latency_meter import LatencyJob, LatencyMeter
+from cbam_search.running.latency_meter import DeviceTakenError, LatencyJob, LatencyMeter, wait_for
 from cbam_search.running.worker_report import EvaluationTask, WorkerReport
 from cbam_search.safe_text import printable, without_secrets
 from cbam_search.training.batches import DataOnDevice
@@ -118,14 +118,22 @@ class Worker:
         )
         measured_on = [job.latency.device.torch_device()] if job.latency else []
         self._locks = [DeviceLock(name) for name in sorted({physical_id(device) for device in (self._device, *measured_on)})]
+        self._places: list[Place] = []
+        """In line for the devices of the next epoch."""
         self._run: _Run | None = None
 
     def begin(self, task: EvaluationTask) -> None:
         """Take up an evaluation; nothing is computed before the first step."""
+        self.drop()
         self._run = _Run(task)
 
+    def drop(self) -> None:
+        """Let go of what was under way, and of its place in line for a device."""
+        self._leave_line()
+        self._run = None
+
     def step(self) -> WorkerReport:
-        """Train one epoch more, or find that there is none to train; the report says which."""
+        """Train one epoch more, or find that there is none to train, or wait a while for the device; the report says which."""
         run = self._run
         assert run is not None, "begin comes before step"
         try:
@@ -135,7 +143,7 @@ class Worker:
         except ClaimLostError as error:
             report = WorkerReport(outcome=Outcome(state=TrialState.FAILED, reason=str(error)))
         if report.ended:
-            self._run = None
+            self.drop()
         return report
 
     def save(self) -> None:
@@ -157,6 +165,10 @@ class Worker:
                 run.last = next(run.training or self._start(run, run.delivery))
         except (RecordsError, ClaimLostError):
             raise
+        except DeviceTakenError as taken:
+            if run.delivery.checkpoint_wanted():
+                self._save(run)
+            return WorkerReport(measured=run.measured, waits=str(taken))
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt) and not self._own_process:
                 raise
@@ -185,10 +197,20 @@ class Worker:
     @contextmanager
     def _device_shared(self) -> Iterator[None]:
         """An epoch makes way for measurements, this study's or another's: see `DeviceLock`."""
-        with ExitStack() as held:
-            for lock in self._locks:
-                held.enter_context(lock.shared())
+        self._places = self._places or [lock.for_training() for lock in self._locks]
+        for place in self._places:
+            wait_for(place)
+        try:
             yield
+        finally:
+            self._leave_line()
+
+    def _leave_line(self) -> None:
+        for place in self._places:
+            place.let_go()
+        self._places = []
+        if self._meter:
+            self._meter.give_up()
 
     def _start(self, run: _Run, delivery: Delivery) -> Training:
         """From the driver's last checkpoint, or the first epoch."""

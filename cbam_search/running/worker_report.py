@@ -32,6 +32,7 @@ class WorkerReport:
 
     epoch: the epoch that was trained; None where none was.
     measured: of the architecture, before its training.
+    waits: what it has waited for in vain so far, behind `waits for`; None where it did something.
     outcome: how the evaluation ended; None while it goes on.
     problem: why the driver could not keep what was handed over. The evaluation is then neither ended nor lost: it goes on from
     the last checkpoint that the driver has.
@@ -41,6 +42,7 @@ class WorkerReport:
     measured: dict[str, Measured] = field(default_factory=dict)
     outcome: Outcome | None = None
     problem: str | None = None
+    waits: str | None = None
 
     @property
     def ended(self) -> bool:

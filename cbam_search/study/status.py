@@ -153,7 +153,16 @@ def _message(state: StudyState, driver: Driver | None, view: StudyView, *, told_
 
 
 def _running(tally: Tally) -> tuple[RunningTrial, ...]:
+    view = tally.view
     return tuple(
-        RunningTrial(trial=number, label=training.trial.candidate.label, epoch=training.epoch, accuracy=training.accuracy)
+        RunningTrial(
+            trial=number,
+            label=training.trial.candidate.label,
+            epoch=training.epoch,
+            accuracy=training.accuracy,
+            attempt=training.trial.attempts,
+            died=view.died.get(number),
+            waits_for=view.waiting[number].why if number in view.waiting else None,
+        )
         for number, training in tally.running.items()
     )

@@ -12,9 +12,11 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from sqlalchemy import create_engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from cbam_search.durable import put_once
 from cbam_search.records.project import Project
 
 _ARTIFACTS = "mlruns"
@@ -32,6 +34,28 @@ def database_of(uri: str) -> Path | None:
     if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:" or url.query:
         return None
     return Path(url.database).absolute()
+
+
+def make_whole(database: Path) -> None:
+    """Make MLflow's tables where there is no database, in one step.
+
+    MLflow itself makes them one by one. Cut off in between, as by a signal, it leaves a file that it can never use again.
+    """
+    if database.exists():
+        return
+    from mlflow.store.db.utils import _initialize_tables
+
+    database.parent.mkdir(parents=True, exist_ok=True)
+    part = database.with_name(f".{database.name}.{os.urandom(8).hex()}")
+    try:
+        engine = create_engine(URL.create("sqlite", database=str(part)))
+        try:
+            _initialize_tables(engine)  # type: ignore[no-untyped-call]
+        finally:
+            engine.dispose()
+        put_once(part, database)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def moved(uri: str, project: Project | None) -> str:

@@ -15,7 +15,7 @@ from mlflow.tracking import MlflowClient, get_tracking_uri
 from cbam_search.errors import UserError
 from cbam_search.records.project import Project
 from cbam_search.safe_text import printable
-from cbam_search.tracking.local_store import bring_artifacts_along, database_of, moved, new_location
+from cbam_search.tracking.local_store import bring_artifacts_along, database_of, make_whole, moved, new_location
 from cbam_search.tracking.run_changes import NewRun, RunChanges
 
 STUDY_ID_TAG = "cbam_search.study_id"
@@ -39,6 +39,8 @@ class MlflowStore:
         """uri: None for MLflow's default. project: of the study, for a store that has moved with it."""
         self.uri: str = moved(uri or get_tracking_uri(), project)
         self._database = database_of(self.uri)
+        if self._database:
+            make_whole(self._database)
         self.client = MlflowClient(tracking_uri=self.uri)
         self.study_id = study_id
         self.artifacts_moved_to: str | None = None

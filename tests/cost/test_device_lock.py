@@ -157,3 +157,30 @@ def test_other_users_can_lock_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         pass
     assert stat.S_IMODE(locks_folder().stat().st_mode) == 0o1777
     assert {stat.S_IMODE(path.stat().st_mode) for path in locks_folder().iterdir()} == {0o644}
+
+
+def test_a_place_in_line_is_kept_between_two_looks(tmp_path: Path, start: Start) -> None:
+    start(HOLD, tmp_path, "shared", "under-way")
+    wait_for(tmp_path / "under-way.holds")
+    place = DeviceLock("cpu", tmp_path / "locks").for_measuring()
+    assert not place.had_within(0.05)
+    start(HOLD, tmp_path, "shared", "later")
+    wait_for(tmp_path / "later.waits")
+    assert stays_away(tmp_path / "later.holds")
+    (tmp_path / "under-way.release").touch()
+    assert place.had_within(60)
+    assert stays_away(tmp_path / "later.holds")
+    place.let_go()
+    wait_for(tmp_path / "later.holds")
+
+
+def test_who_gives_its_place_up_is_in_nobody_s_way(tmp_path: Path) -> None:
+    lock = DeviceLock("cpu", tmp_path)
+    with lock.shared():
+        place = lock.for_measuring()
+        assert not place.had_within(0.0)
+        other = lock.for_training()
+        assert not other.had_within(0.0)
+        place.let_go()
+        assert other.had_within(60)
+        other.let_go()

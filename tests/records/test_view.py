@@ -21,6 +21,7 @@ from synthetic_study import ACCURACY, GFLOPS, STARTED_SECONDS, random_candidates
 from cbam_search.metrics import LATENCY, Measured
 from cbam_search.records.evaluation import Evaluation
 from cbam_search.records.events import (
+    EVENT,
     ArchitectureMeasured,
     EpochFinished,
     EvaluationFinished,
@@ -32,6 +33,7 @@ from cbam_search.records.events import (
     TrialFinished,
     TrialSkipped,
     TrialStarted,
+    TrialWaits,
     WeightsRemoved,
 )
 from cbam_search.records.folder import StudyFolder
@@ -632,3 +634,33 @@ def test_a_reader_in_another_thread_sees_whole_events_only() -> None:
         sys.setswitchinterval(before)
     assert problems == []
     assert len(set(seen)) > 3
+
+
+# What trainings wait for, and why their workers died.
+
+
+def test_a_wait_holds_until_the_training_goes_on() -> None:
+    before = [StudyOpened(resumed=False), started(0), started(1)]
+    waits = TrialWaits(trial=0, why="1 CPU")
+    view = fold([*before, waits])
+    assert view.waiting == {0: waits}
+    assert not view.apply(TrialWaits(trial=0, why="1 CPU"))
+    assert view.apply(TrialWaits(trial=0, why="1 GPU"))
+    for goes_on in (TrialWaits(trial=0, why=None), epoch(0, 1), measured(0), started(0, 2), StudyOpened(resumed=True)):
+        assert fold([*before, waits, goes_on]).waiting == {}
+    assert not fold(before).apply(TrialWaits(trial=0, why=None))
+
+
+def test_why_a_worker_died_is_known_while_its_trial_is_in_training() -> None:
+    view = fold([StudyOpened(resumed=False), started(0), started(0, 2, died="killed"), epoch(0, 1)])
+    assert view.died == {0: "killed"}
+    view.apply(StudyOpened(resumed=True))
+    assert view.died == {}
+
+
+def test_a_start_of_an_earlier_ledger_has_no_reason() -> None:
+    line = started(0, 2, died="password=abc1234567 killed").model_dump_json()
+    assert "abc1234567" not in line
+    read = EVENT.validate_json(line.replace(',"died":"password=*** killed"', ""))
+    assert isinstance(read, TrialStarted)
+    assert read.died is None

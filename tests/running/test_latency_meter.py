@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -57,13 +55,21 @@ class FakeBench:
 
 
 class FakeLock:
+    """And the place in line for it."""
+
+    waits_for = "nothing"
+
     def __init__(self, device_id: str) -> None:
         assert device_id == "cpu"
 
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def for_measuring(self) -> FakeLock:
+        return self
+
+    def had_within(self, _seconds: float) -> bool:
         FakeBench.held += 1
-        yield
+        return True
+
+    def let_go(self) -> None:
         FakeBench.held -= 1
 
 
@@ -105,13 +111,11 @@ def test_what_another_worker_measured_while_this_one_waited_is_taken(
     tmp_path: Path, bench: type[FakeBench], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Waits(FakeLock):
-        @contextmanager
-        def exclusive(self) -> Iterator[None]:
+        def had_within(self, seconds: float) -> bool:
             monkeypatch.setattr(latency_module, "DeviceLock", FakeLock)
             meter(tmp_path, study="another").metrics(CANDIDATE)
             bench.asked.clear()
-            with super().exclusive():
-                yield
+            return super().had_within(seconds)
 
     monkeypatch.setattr(latency_module, "DeviceLock", Waits)
     assert meter(tmp_path).metrics(CANDIDATE)[LATENCY].value == 3.0

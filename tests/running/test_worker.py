@@ -12,6 +12,7 @@ import pytest
 import torch
 from workers import job_of, task_of, worker_of
 
+from cbam_search.cost.device_lock import LOCKS_VARIABLE, DeviceLock
 from cbam_search.data.config import DatasetConfig
 from cbam_search.data.images import ImageData
 from cbam_search.data.load import load
@@ -21,6 +22,7 @@ from cbam_search.records.folder import StudyFolder
 from cbam_search.records.inbox import Inbox
 from cbam_search.records.results import read_epochs, read_result
 from cbam_search.records.trials import Outcome, TrialState
+from cbam_search.running import latency_meter as meter_module
 from cbam_search.running import worker as worker_module
 from cbam_search.running.delivery import NoInbox
 from cbam_search.running.worker import Worker
@@ -324,3 +326,48 @@ def test_a_damaged_result_or_checkpoint_is_put_aside_and_trained_again(digits: I
     assert [timeless(worker.step()) for _ in range(2)] == [timeless(fresh.step()) for _ in range(2)]
     assert folder.result("0").with_name("result.json.damaged").exists()
     assert folder.checkpoint("0").with_name("checkpoint.safetensors.damaged").exists()
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> DeviceLock:
+    """The lock of the CPU, of which workers say soon that they wait for it."""
+    monkeypatch.setattr(meter_module, "WAIT_SECONDS", 0.05)
+    monkeypatch.setenv(LOCKS_VARIABLE, str(tmp_path / "locks"))
+    return DeviceLock("cpu")
+
+
+def test_a_wait_for_the_device_is_reported_and_ends(digits: ImageData, tmp_path: Path, device: DeviceLock) -> None:
+    worker = worker_of(digits, tmp_path)
+    with device.exclusive():
+        waits = worker.step()
+        assert (waits.ended, waits.epoch, waits.waits) == (False, None, device.for_training().waits_for)
+        assert worker.step() == waits
+    assert epoch_of(worker.step()) == 1
+    with device.exclusive():
+        assert worker.step().waits
+        worker.begin(task_of("1"))  # as after a stop
+    assert epoch_of(worker.step()) == 1
+
+
+def test_a_driver_that_stops_gets_a_checkpoint_of_a_training_that_waits(
+    digits: ImageData, tmp_path: Path, device: DeviceLock
+) -> None:
+    inbox = Inbox(StudyFolder(tmp_path))
+    worker = Worker(job_of(recipe={"epochs": 3}), digits, inbox)
+    worker.begin(task_of())
+    worker.step()
+    with device.exclusive():
+        inbox.want_checkpoints()
+        assert worker.step().waits
+    assert [epoch.epoch for epoch in read_epochs(StudyFolder(tmp_path).epochs("0"))] == [1]
+
+
+def test_a_lock_that_cannot_be_had_is_a_problem_of_the_study(
+    digits: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(LOCKS_VARIABLE, str(tmp_path / "file"))
+    report = worker_of(digits, tmp_path).step()
+    assert report.outcome is None
+    assert report.problem is not None
+    assert LOCKS_VARIABLE in report.problem

@@ -22,6 +22,7 @@ from cbam_search.records.events import (
     TrialFinished,
     TrialSkipped,
     TrialStarted,
+    TrialWaits,
 )
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.front import front_of
@@ -120,7 +121,14 @@ class SyntheticStudy:
     def open(self, *, resumed: bool = False) -> None:
         self._append(StudyOpened(resumed=resumed))
 
-    def start(self, number: int, proposed: Candidate, attempt: int = 1, **parameters: str | int | float) -> None:
+    def start(
+        self,
+        number: int,
+        proposed: Candidate,
+        attempt: int = 1,
+        died: str | None = None,
+        **parameters: str | int | float,
+    ) -> None:
         self.trials[number] = Trial(number, proposed, attempts=attempt)
         self._append(
             TrialStarted(
@@ -130,8 +138,12 @@ class SyntheticStudy:
                 label=proposed.label,
                 digest=proposed.digest,
                 parameters=parameters,
+                died=died,
             )
         )
+
+    def wait(self, number: int, why: str | None) -> None:
+        self._append(TrialWaits(trial=number, why=why))
 
     def skip(self, number: int, proposed: Candidate, state: TrialState) -> None:
         outcome = Outcome(state=state, reason="as told")

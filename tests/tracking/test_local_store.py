@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from pathlib import Path
 
 import mlflow
 import pytest
 from mlflow_contents import StoreContents
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 from synthetic_study import candidate, synthetic_study
 
 from cbam_search.records.folder import StudyFolder
 from cbam_search.tracking.config import TrackingConfig
-from cbam_search.tracking.local_store import database_of, moved
+from cbam_search.tracking.local_store import database_of, make_whole, moved
 from cbam_search.tracking.rebuild import rebuild
 
 
@@ -102,3 +105,34 @@ def test_other_stores_have_no_database_here() -> None:
     for uri in ("http://host:5000", "postgresql://me@host/db", "sqlite://", "sqlite:///:memory:", "databricks"):
         assert database_of(uri) is None
         assert moved(uri, None) == uri
+
+
+def test_a_signal_while_the_store_is_made_leaves_none_half_made(tmp_path: Path) -> None:
+    statements: list[str] = []
+
+    def interrupt(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        statements.append(statement)
+        if statement.startswith("ALTER TABLE"):
+            raise KeyboardInterrupt
+
+    event.listen(Engine, "before_cursor_execute", interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            make_whole(tmp_path / "mlflow.db")
+    finally:
+        event.remove(Engine, "before_cursor_execute", interrupt)
+    assert any(statement.strip().startswith("CREATE TABLE") for statement in statements)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a", "my%20project", "really?"])
+def test_a_store_is_made_once_and_then_left_alone(name: str, tmp_path: Path) -> None:
+    database = tmp_path / name / "mlflow.db"
+    make_whole(database)
+    made = database.read_bytes()
+    make_whole(database)
+    assert [path.name for path in database.parent.iterdir()] == ["mlflow.db"]
+    assert database.read_bytes() == made
+    with sqlite3.connect(database) as connection:
+        assert connection.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
+    connection.close()

@@ -18,12 +18,13 @@ from cbam_search.records.events import (
     TrialFinished,
     TrialSkipped,
     TrialStarted,
+    TrialWaits,
     WeightsRemoved,
 )
 from cbam_search.records.manifest import StudyManifest
 from cbam_search.records.trials import Trial
 from cbam_search.records.view import StudyView
-from cbam_search.report.terminal.progress_lines import again_text, outcome_text
+from cbam_search.report.terminal.progress_lines import again_text, outcome_text, waits_text
 from cbam_search.report.wording import count, duration, hypervolume_text, inline, with_spread
 
 
@@ -75,7 +76,7 @@ class EventLines:
                 return self._epoch(event) if event.trial == number else None
             case EvaluationFinished():
                 return self._of_training(event) if event.evaluation.trial == number else None
-            case TrialStarted() | TrialSkipped() | ArchitectureMeasured() | TrialFinished():
+            case TrialStarted() | TrialWaits() | TrialSkipped() | ArchitectureMeasured() | TrialFinished():
                 return self._of_training(event) if event.trial == number else None
             case _:
                 return None
@@ -86,6 +87,8 @@ class EventLines:
                 again = event.attempt > 1
                 text = again_text(event, self.view, self._manifest) if again else f"trial {event.trial} starts"
                 return f"{text} - {event.label}"
+            case TrialWaits():
+                return waits_text(event)
             case TrialSkipped():
                 return f"trial {event.trial} skipped, {_skipped(event)} - {event.label}"
             case ArchitectureMeasured():

@@ -75,7 +75,8 @@ class LiveView:
         ended = states_text(view, always=(TrialState.COMPLETE, TrialState.STOPPED, TrialState.FAILED))
         skipped = f"; skipped: {skipped_text(view)}" if view.skipped else ""
         text = replayed_text(view.trials.values())
-        return f"{len(view.running)} running, {ended}{skipped}" + (f"; {text}" if text else "")
+        waiting = f" ({len(view.waiting)} waiting)" if view.waiting else ""
+        return f"{len(view.running)} running{waiting}, {ended}{skipped}" + (f"; {text}" if text else "")
 
     def _running_table(self, rows: int) -> Table:
         table = _table("running", ["epoch", "accuracy", heading("gflops"), "params"])

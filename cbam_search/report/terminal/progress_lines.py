@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cbam_search.records.events import TrialStarted
+from cbam_search.records.events import TrialStarted, TrialWaits
 from cbam_search.records.manifest import StudyManifest
 from cbam_search.records.trials import Origin, Outcome, Trial, TrialState
 from cbam_search.records.view import StudyView
@@ -60,14 +60,27 @@ def end_line(tally: Tally, elapsed_seconds: float) -> str:
 
 
 def again_text(event: TrialStarted, view: StudyView, manifest: StudyManifest) -> str:
-    """`trial 4 goes on, attempt 2: 20 of 30 epochs are recorded`, of a trial whose worker or driver died.
+    """`trial 4 goes on, attempt 2: 20 of 30 epochs are recorded`, of a trial whose worker or driver died, and why that died.
 
     Its last checkpoint may be older than its last recorded epoch: what lies between is trained again.
     """
     recorded = view.epochs_recorded(event.trial)
-    if not recorded:
-        return f"trial {event.trial} starts again, attempt {event.attempt}, from its first epoch"
-    return f"trial {event.trial} goes on, attempt {event.attempt}: {recorded} of {count(manifest.epochs, 'epoch')} are recorded"
+    again = (
+        f"trial {event.trial} goes on, attempt {event.attempt}: {recorded} of {count(manifest.epochs, 'epoch')} are recorded"
+        if recorded
+        else f"trial {event.trial} starts again, attempt {event.attempt}, from its first epoch"
+    )
+    return f"{again}; its worker died: {shortened(event.died)}" if event.died else again
+
+
+def waits_text(event: TrialWaits) -> str:
+    """`trial 4 waits for 1 CPU of the Ray cluster (0 of 8 CPUs free)`, or that it goes on."""
+    return f"trial {event.trial} waits for {event.why}" if event.why else f"trial {event.trial} waits no longer"
+
+
+def shortened(reason: str) -> str:
+    """A reason on one line, its beginning where it is long."""
+    return " ".join(reason.split())[:_REASON_LENGTH]
 
 
 def outcome_text(trial: Trial, manifest: StudyManifest) -> str:
@@ -90,7 +103,7 @@ def skipped_text(view: StudyView) -> str:
 def _particulars(outcome: Outcome, manifest: StudyManifest) -> list[str]:
     if outcome.values is not None:
         return [inline(objective.name, outcome.values[objective.name]) for objective in manifest.objectives]
-    words = [" ".join((outcome.reason or "no reason given").split())[:_REASON_LENGTH]]
+    words = [shortened(outcome.reason or "no reason given")]
     if "accuracy" in outcome.metrics:
         words.append(inline("accuracy", outcome.metrics["accuracy"].value))
     return words

@@ -9,6 +9,7 @@ from cbam_search.records.driver import AHEAD_SECONDS, Driver, Standing
 from cbam_search.records.status import RunningTrial, StudyState, StudyStatus, UnreadableStudy
 from cbam_search.records.trials import TrialState
 from cbam_search.report.terminal.next_commands import command_lines
+from cbam_search.report.terminal.progress_lines import shortened
 from cbam_search.report.wording import count, duration, hypervolume_text, inline, moment, table
 from cbam_search.safe_text import printable, shell_word
 
@@ -119,6 +120,10 @@ def _running(trials: Sequence[RunningTrial], epochs: int) -> Iterator[str]:
     for trial in trials:
         accuracy = f", {inline('accuracy', trial.accuracy)}" if trial.accuracy is not None else ""
         yield f"trial {trial.trial}: epoch {trial.epoch} of {epochs}{accuracy} - {trial.label}"
+        if trial.waits_for:
+            yield f"  waits for {trial.waits_for}"
+        if trial.died:
+            yield f"  attempt {trial.attempt}; its worker died: {shortened(trial.died)}"
 
 
 def _front(status: StudyStatus) -> str:

@@ -25,6 +25,14 @@ class Reported:
 
 
 @dataclass(frozen=True)
+class Waits:
+    """It has no worker yet. why: what it waits for, behind `waits for`; None: it waits no longer."""
+
+    evaluation: str
+    why: str | None
+
+
+@dataclass(frozen=True)
 class WorkerLost:
     """A worker died. Its evaluation goes on elsewhere, from the last checkpoint that the driver has."""
 
@@ -40,7 +48,7 @@ class WorkersDied:
     death: WorkerDeath
 
 
-ExecutorEvent = Reported | WorkerLost | WorkersDied
+ExecutorEvent = Reported | Waits | WorkerLost | WorkersDied
 
 
 class Executor(ABC):

@@ -55,3 +55,4 @@ class InlineExecutor(Executor):
 
     def close(self, *, at_most_seconds: float = SECONDS_TO_CLOSE) -> None:  # noqa: ARG002
         self._running.clear()
+        self._worker.drop()

@@ -24,12 +24,14 @@ from cbam_search.running.executors.executor import (
     Executor,
     ExecutorEvent,
     Reported,
+    Waits,
     WorkerLost,
     WorkersDied,
 )
+from cbam_search.running.executors.ray_slots import SlotWatch
 from cbam_search.running.executors.raylet import raylet_here
 from cbam_search.running.executors.remote_inbox import RemoteInbox
-from cbam_search.running.executors.tune_hooks import NoMoreTasks, TuneScheduler, TuneSearcher, TuneStopper, TuneWorkerDeaths
+from cbam_search.running.executors.tune_hooks import NoMoreTasks, TuneScheduler, TuneSearcher, TuneStopper, TuneWorkers
 from cbam_search.running.executors.tune_trainable import CandidateTrainable
 from cbam_search.running.executors.tune_trials import WORKER_DEATHS_AT_MOST, Answer, Call, TuneTrials
 from cbam_search.running.executors.turns import Turns
@@ -72,7 +74,10 @@ class TuneExecutor(Executor):
         """Where Tune may write; nothing in it is read again."""
         self._raylet = raylet_here()
         self._turns: Turns[Call, Answer] = Turns(self._run, name="ray-tune")
-        self._trials = TuneTrials(self._running, self._turns.ask)
+        self._slots = SlotWatch(resources)
+        self._waiting: set[str] = set()
+        """Evaluations that were told to wait for a slot."""
+        self._trials = TuneTrials(self._running, self._turns.ask, self._slots)
         self._turns.begin()
 
     def capacity(self) -> int:
@@ -94,17 +99,30 @@ class TuneExecutor(Executor):
         self._check_ray_lives()
         if call is None and self._turns.ended:
             self._check_end()
-        if isinstance(call, str):
-            return ()
+        if call is None or isinstance(call, str):
+            return self._waits()
         if isinstance(call, WorkerLost | WorkersDied):
             # It has no worker now that would hand over anything.
             self._inbox.revoke(call.evaluation)
         if isinstance(call, WorkersDied) or (isinstance(call, Reported) and call.report.ended):
             self._running.discard(call.evaluation)
-        elif call is not None and self._trials.is_interrupted:
+        elif self._trials.is_interrupted:
             # Its worker has handed over a checkpoint before it reported.
             self._running.discard(call.evaluation)
-        return () if call is None else (call,)
+        return (call, *self._waits())
+
+    def _waits(self) -> Sequence[Waits]:
+        """Which evaluations have begun to wait for a slot in Ray, and which wait no longer."""
+        if self._trials.is_interrupted:
+            return ()
+        evaluations = self._trials.evaluations()
+        asked = {evaluations[ray_id] for ray_id in self._slots.waiting() if ray_id in evaluations}
+        waiting = asked & self._running - self._waiting
+        why = self._slots.waits_for() if waiting else None
+        served = {evaluation for ray_id, evaluation in evaluations.items() if not self._slots.is_wanted(ray_id)}
+        over = served & self._waiting
+        self._waiting = (self._waiting | waiting) - over
+        return [Waits(evaluation, why) for evaluation in waiting] + [Waits(evaluation, None) for evaluation in over]
 
     def no_more_tasks(self) -> None:
         self._no_more = True
@@ -188,7 +206,7 @@ class TuneExecutor(Executor):
                     storage_path=str(self._scratch),
                     verbose=0,
                     stop=TuneStopper(self._trials),
-                    callbacks=[TuneWorkerDeaths(self._trials)],
+                    callbacks=[TuneWorkers(self._trials)],
                     checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
                     failure_config=FailureConfig(max_failures=WORKER_DEATHS_AT_MOST),
                 ),

@@ -41,6 +41,10 @@ class TuneListener(Protocol):
         """Its worker died, and it goes on elsewhere."""
         ...
 
+    def has_worker(self, ray_id: str) -> None:
+        """A worker begins with it, or goes on with it."""
+        ...
+
     def error(self, ray_id: str, told: str) -> None:
         """What Ray says of an error that the trial came to; `worker_lost` or `ended` follows."""
         ...
@@ -100,11 +104,14 @@ class TuneScheduler(_Hook, FIFOScheduler):
         return FIFOScheduler, ()
 
 
-class TuneWorkerDeaths(_Hook, Callback):
-    """Ray's `Callback`, told when a trial starts again after its worker died."""
+class TuneWorkers(_Hook, Callback):
+    """Ray's `Callback`, told when a trial gets a worker, and when it starts again after its worker died."""
 
     def __init__(self, listener: TuneListener) -> None:
         self._listener = listener
+
+    def on_trial_start(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:  # noqa: ARG002
+        self._listener.has_worker(trial.trial_id)
 
     def on_trial_recover(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:  # noqa: ARG002
         self._listener.worker_lost(trial.trial_id)

@@ -43,3 +43,4 @@ class CandidateTrainable(tune.Trainable):
         """The run ends in the middle of it. Where the driver has stopped the evaluation, or is gone, nothing is to be kept."""
         with suppress(CbamSearchError, RayError):
             self._worker.save()
+        self._worker.drop()

@@ -11,6 +11,7 @@ from typing import Any
 
 from cbam_search.running.executors.executor import ExecutorEvent, Reported, WorkerLost, WorkersDied
 from cbam_search.running.executors.ray_deaths import death_in_words
+from cbam_search.running.executors.ray_slots import SlotWatch
 from cbam_search.running.executors.tune_hooks import NoMoreTasks, TuneListener
 from cbam_search.running.executors.tune_trainable import REPORT_KEY, TASK_KEY
 from cbam_search.running.last_words import WorkerDeath
@@ -28,13 +29,15 @@ Answer = EvaluationTask | NoMoreTasks | None
 class TuneTrials(TuneListener):
     """Called in Tune's thread. running: the driver's own set of evaluations that were started and are to go on.
 
-    ask: stands still until the driver has answered. is_interrupted: set by the driver, once no trial is to begin any more.
+    ask: stands still until the driver has answered. slots: told which trials want a worker and which have one.
+    is_interrupted: set by the driver, once no trial is to begin any more.
     """
 
-    def __init__(self, running: set[str], ask: Callable[[Call], Answer]) -> None:
+    def __init__(self, running: set[str], ask: Callable[[Call], Answer], slots: SlotWatch) -> None:
         self.is_interrupted = False
         self._running = running
         self._ask = ask
+        self._slots = slots
         self._tasks: dict[str, EvaluationTask] = {}
         """By Ray's id of the trial; those that have not ended."""
         self._again: list[EvaluationTask] = []
@@ -54,6 +57,7 @@ class TuneTrials(TuneListener):
         if not isinstance(task, EvaluationTask):
             return task
         self._tasks[ray_id] = task
+        self._slots.wants(ray_id)
         return {TASK_KEY: TASK.dump_json(task).decode()}
 
     def reported(self, ray_id: str, result: dict[str, Any]) -> bool:
@@ -65,6 +69,7 @@ class TuneTrials(TuneListener):
     def ended(self, ray_id: str, result: dict[str, Any] | None, *, worker_died: bool) -> None:
         task = self._running_task(ray_id)
         self._tasks.pop(ray_id, None)
+        self._slots.wants_no_more(ray_id)
         if task is None:
             return
         report = _report(result or {})
@@ -76,7 +81,15 @@ class TuneTrials(TuneListener):
         else:
             self._running.discard(task.evaluation)
 
+    def evaluations(self) -> dict[str, str]:
+        """By Ray's id of the trial, as they are now; for the driver's thread."""
+        return {ray_id: task.evaluation for ray_id, task in dict(self._tasks).items()}
+
+    def has_worker(self, ray_id: str) -> None:
+        self._slots.wants_no_more(ray_id)
+
     def worker_lost(self, ray_id: str) -> None:
+        self._slots.wants(ray_id)
         task = self._running_task(ray_id)
         if task is not None:
             self._lost(ray_id, task)

@@ -48,7 +48,10 @@ def test_the_life_of_a_study(tmp_path: Path) -> None:
         )
     )
     study.start(5, PROPOSALS[6])
-    study.start(5, PROPOSALS[6], attempt=2)
+    study.wait(5, "1 CPU")
+    study.wait(5, "1 CPU")  # again, as after a crash
+    study.wait(5, None)
+    study.start(5, PROPOSALS[6], attempt=2, died="Fatal\n error")
     study.epoch(5, 1, 0.4)
     study.open(resumed=True)
     study.start(5, PROPOSALS[6], attempt=3)
@@ -70,7 +73,9 @@ def test_the_life_of_a_study(tmp_path: Path) -> None:
         f"trial 3 skipped, infeasible: as told - {LABELS[5]}",
         f"trial 4 skipped, duplicate of trial 0 - {LABELS[3]}",
         f"trial 5 starts - {LABELS[6]}",
-        f"trial 5 starts again, attempt 2, from its first epoch - {LABELS[6]}",
+        "trial 5 waits for 1 CPU",
+        "trial 5 waits no longer",
+        f"trial 5 starts again, attempt 2, from its first epoch; its worker died: Fatal error - {LABELS[6]}",
         "resumed, with 3 of 24 trainings finished",
         f"trial 5 goes on, attempt 3: 1 of 8 epochs are recorded - {LABELS[6]}",
         f"trial 5 failed: failed on purpose, accuracy 50.00 % - {LABELS[6]}, after 1 epoch (0:03)",

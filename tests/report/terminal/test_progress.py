@@ -165,6 +165,21 @@ def test_a_reason_is_printed_as_it_is_on_one_line(study: SyntheticStudy, is_term
     assert "trial 0 failed: RuntimeError: [red] [/bold] :smile:" in text_of(console)
 
 
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_wait_is_said_once(study: SyntheticStudy, is_terminal: bool) -> None:
+    console = terminal() if is_terminal else piped()
+    proposals = random_candidates(15)
+    with Progress(study.manifest, followed(study), console=console, concurrent=2) as progress:
+        study.ledger.subscribe(progress)
+        study.open()
+        for number in (0, 1):
+            study.start(number, proposals[number])
+            study.wait(number, "1 CPU")
+            study.wait(number, None)
+        study.wait(1, "1 GPU")
+    assert text_of(console).count("waits for 1 CPU") == text_of(console).count("trial 1 waits for 1 GPU") == 1
+
+
 def test_no_color_is_respected(study: SyntheticStudy) -> None:
     console = Console(
         file=io.StringIO(), force_terminal=True, width=100, height=30, _environ={"NO_COLOR": "1", "TERM": "xterm"}

@@ -102,6 +102,13 @@ def test_a_study_with_a_damaged_lease_is_not_to_be_resumed_yet(state: StudyState
     assert statuses_text([damaged]).splitlines()[-1] == "  digits: lease/1.json is damaged"
 
 
+def test_what_a_trial_waits_for_and_why_its_worker_died() -> None:
+    trial = RunningTrial(trial=1, label="resnet18", epoch=2, accuracy=None, attempt=2, died="killed", waits_for="1 CPU")
+    lines = status_text(status(running=(trial,))).splitlines()
+    first = lines.index("  running     trial 1: epoch 2 of 8 - resnet18")
+    assert [line.strip() for line in lines[first + 1 : first + 3]] == ["waits for 1 CPU", "attempt 2; its worker died: killed"]
+
+
 def test_what_is_known_of_a_driver() -> None:
     assert "that process is gone" in status_text(status(driver=driver(Standing.DEAD)))
     assert "by its own clock" in status_text(status(driver=driver(heartbeat_seconds=NOW + 3600.0)))

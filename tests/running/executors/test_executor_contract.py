@@ -31,7 +31,7 @@ from cbam_search.records.results import read_epochs, read_result
 from cbam_search.records.trials import Outcome, TrialState
 from cbam_search.running.cluster import TrialResources
 from cbam_search.running.delivery import InboxCalls
-from cbam_search.running.executors.executor import Executor, ExecutorEvent, Reported, WorkerLost, WorkersDied
+from cbam_search.running.executors.executor import Executor, ExecutorEvent, Reported, Waits, WorkerLost, WorkersDied
 from cbam_search.running.executors.inline import InlineExecutor
 from cbam_search.running.executors.ray_tune import TuneExecutor
 from cbam_search.running.executors.remote_inbox import inbox_beside_driver
@@ -466,6 +466,25 @@ def test_after_a_worker_s_death_only_epochs_beyond_the_checkpoint_are_trained_ag
     after = happened[first_death(happened) :]
     assert epochs_of(after, "deadly") == list(range(known.epoch + 1, EPOCHS + 1))
     assert [epoch.epoch for epoch in read_epochs(bench.folder.epochs("deadly"))] == list(range(1, EPOCHS + 1))
+
+
+@RAY
+def test_a_wait_for_a_slot_that_others_hold_is_told_and_ends(bench: RealBench) -> None:
+    @ray.remote(num_cpus=2)
+    class Others:
+        def hold(self) -> None:
+            pass
+
+    others = Others.remote()
+    ray.get(others.hold.remote())
+    with bench.executor() as executor:
+        start(executor, bench, "a")
+        happened = follow(executor, lambda happened: bool(happened))
+        assert happened == [Waits("a", "1 CPU of the Ray cluster (0 of 2 CPUs free)")]
+        ray.kill(others)
+        happened = until_idle(executor)
+    assert [event for event in happened if isinstance(event, Waits)] == [Waits("a", None)]
+    check_complete(happened, "a")
 
 
 @RAY

@@ -20,7 +20,7 @@ from cbam_search.running.executors.tune_hooks import (
     TuneScheduler,
     TuneSearcher,
     TuneStopper,
-    TuneWorkerDeaths,
+    TuneWorkers,
 )
 
 RESULT = {"report": "{}", "done": False}
@@ -50,6 +50,9 @@ class Listener:
     def worker_lost(self, ray_id: str) -> None:
         self.heard.append(("worker_lost", ray_id))
 
+    def has_worker(self, ray_id: str) -> None:
+        self.heard.append(("has_worker", ray_id))
+
     def error(self, ray_id: str, told: str) -> None:
         self.heard.append(("error", ray_id, told))
 
@@ -73,7 +76,7 @@ def listener() -> Listener:
 HOOKS: list[tuple[Callable[[TuneListener], Any], type]] = [
     (TuneSearcher, Searcher),
     (TuneScheduler, FIFOScheduler),
-    (TuneWorkerDeaths, Callback),
+    (TuneWorkers, Callback),
     (TuneStopper, Stopper),
 ]
 
@@ -122,8 +125,13 @@ def test_the_scheduler_does_as_it_is_told(listener: Listener, goes_on: bool, dec
 
 
 def test_a_worker_that_is_replaced_is_told_of(listener: Listener) -> None:
-    TuneWorkerDeaths(listener).on_trial_recover(3, [], RayTrial("a"))  # type: ignore[arg-type]
+    TuneWorkers(listener).on_trial_recover(3, [], RayTrial("a"))  # type: ignore[arg-type]
     assert listener.heard == [("worker_lost", "a")]
+
+
+def test_a_trial_that_gets_a_worker_is_told_of(listener: Listener) -> None:
+    TuneWorkers(listener).on_trial_start(3, [], RayTrial("a"))  # type: ignore[arg-type]
+    assert listener.heard == [("has_worker", "a")]
 
 
 def test_the_last_error_of_a_trial_is_told_of(listener: Listener, tmp_path: Path) -> None:
