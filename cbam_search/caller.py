@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 
 @contextmanager
 def left_as_found() -> Iterator[None]:
-    """Put back at the end: environment variables, filters of warnings, the current folder, and random numbers.
+    """Put back at the end: environment variables, filters of warnings, the current folder, and the state of random numbers.
 
-    Of numpy and torch too, and torch's number of threads, where the caller had them imported.
+    Those are Python's, and where they were imported before numpy's and torch's, with torch's number of threads.
     """
     environment, drawn, folder = dict(os.environ), random.getstate(), os.getcwd()  # noqa: PTH109
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")

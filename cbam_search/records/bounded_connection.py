@@ -25,7 +25,7 @@ _CONNECTION = {
 
 
 def bounded(url: URL) -> dict[str, Any]:
-    """What SQLAlchemy's `create_engine` takes for it; nothing for other databases. What the URL says itself stays so."""
+    """Time limits, as options of SQLAlchemy's `create_engine`; none for other databases. Those in the URL stay."""
     driver = url.get_dialect().driver if url.get_backend_name() == "postgresql" else ""
     options = {name: value for name, value in _CONNECTION.items() if name not in url.query}
     if driver == "psycopg2":

@@ -31,8 +31,8 @@ class Project:
 def project_of(study: Path, manifest: StudyManifest) -> Project:
     """study: the study's folder, as it is now.
 
-    A YAML that lies where it lay relative to the study is the one. Else the folder it was launched from counts, and where that
-    is gone, the place relative to the study all the same. Version 0.1 kept no relative place: its studies lie in `studies`,
+    The YAML's folder is, in this order: its place relative to the study, if the YAML is there; the folder it lay in at launch;
+    where that is gone, the relative place all the same. Version 0.1 kept no relative place: its studies lie in `studies`,
     beside the YAML.
     """
     remembered = Path(manifest.yaml_folder)

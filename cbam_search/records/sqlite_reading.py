@@ -19,7 +19,7 @@ _COPIES = 3
 
 @contextmanager
 def read_only(database: Path) -> Iterator[Connect]:
-    """What opens connections to the database; none of them changes it or leaves files beside it.
+    """A function that opens connections to the database; none of them changes it or leaves files beside it.
 
     It may be written meanwhile. Where SQLite cannot follow that without writing itself, a copy is read, as it is now. Raises
     sqlite3.Error where the file is not a database, OSError where it is not there or may not be read.

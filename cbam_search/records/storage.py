@@ -67,9 +67,9 @@ def require_server(url: str | None) -> None:
 
 @contextmanager
 def storage_to_read(url: str | None, folder: StudyFolder) -> Iterator[RDBStorage | None]:
-    """The storage at `url`, for who changes nothing in it; None where its SQLite file is not made yet.
+    """The storage at `url`, only to be read, also where nothing may be written; None where its SQLite file is not made yet.
 
-    Also where nothing may be written. Raises RecordsError where the storage is damaged, UserError where it cannot be reached.
+    Raises RecordsError where the storage is damaged, UserError where it cannot be reached.
     """
     database = sqlite_file(url, folder)
     if database is None:

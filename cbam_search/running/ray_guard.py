@@ -1,7 +1,7 @@
 """Ray's agents on this machine do not outlive the driver, however it ends.
 
-Ray's own processes end with the driver, even where it is killed. Only the agents first tell a server that is gone, for a
-minute or two. A small process waits for the driver's end instead, and kills them.
+Ray's other processes end with the driver, even where it is killed. Its agents stay for a minute or two: they try to tell a
+server that is gone. A small process waits for the driver's end and kills them.
 """
 
 from __future__ import annotations

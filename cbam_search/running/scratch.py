@@ -1,4 +1,4 @@
-"""Temporary folders of one process: gone when it is done with them, or when the next one starts if it was killed."""
+"""Temporary folders: removed when their process is done with them, and at the next start where it was killed."""
 
 from __future__ import annotations
 

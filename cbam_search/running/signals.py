@@ -14,10 +14,10 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def heeded(numbers: Iterable[signal.Signals]) -> list[signal.Signals]:
-    """Those that this process is to act on: signals that whoever started it has it ignore are left alone.
+    """The signals of these that this process acts on: one that it was started to ignore stays ignored.
 
-    But a script's shell has what it puts into the background ignore Ctrl-C, and a `kill -INT` means it all the same. Only
-    `nohup`, which has it ignore SIGHUP, says that nothing typed at a terminal is meant for it.
+    Ctrl-C is an exception. A shell script starts its background commands with Ctrl-C ignored, and yet a `kill -INT` is meant
+    for them. Only where SIGHUP is ignored too, as by `nohup`, nothing typed at a terminal counts.
     """
     # None: a handler that was not installed from Python, which could not be put back.
     found = [number for number in numbers if signal.getsignal(number) not in (signal.SIG_IGN, None)]

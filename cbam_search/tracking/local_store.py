@@ -73,12 +73,12 @@ def moved(uri: str, project: Project | None) -> str:
 
 
 def artifact_location(folder: Path) -> str:
-    """As MLflow reads it."""
+    """What MLflow is to be given for this folder: a URI where it would take a character of the path for a URL's."""
     return folder.as_uri() if _MEANS_SOMETHING_IN_A_URL.search(str(folder)) else str(folder)
 
 
 def new_location() -> str | None:
-    """Of an experiment's artifacts; None where MLflow's own choice, `mlruns` here, is read as it is written."""
+    """Where a new experiment keeps its artifacts; None leaves it to MLflow, which makes `mlruns` here."""
     here = Path(_ARTIFACTS).absolute()
     if not _MEANS_SOMETHING_IN_A_URL.search(str(here)):
         return None

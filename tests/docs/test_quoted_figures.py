@@ -25,7 +25,7 @@ WITHOUT_A_SOURCE_HERE = (
     "0: done",
     "1: the study failed",
     "2: something you can fix",
-    "130: Ctrl-C, or ; 143: SIGTERM; 129: SIGHUP",
+    "130: Ctrl-C, or ; 143: SIGTERM; 129: SIGHUP; 141: nobody reads",
     "1 GFLOP is 1e9 multiply-adds",
     "from 0 to 1",
 )
