@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 from cbam_search.errors import CodeNotAllowedError, OwnCodeError
 from cbam_search.own_source import INSTALLED, did_you_mean, digest_of, importing_from, own_place, source_files
 
+_PYTHONS_OWN = Path(sysconfig.get_path("stdlib"))
 _imported: dict[str, str] = {}
 """What was imported here, by module: the digest of its file then."""
 
@@ -70,13 +72,12 @@ def import_function(name: str, folder: Path) -> Callable[..., Any]:
 
 
 def in_words(error: BaseException) -> str:
-    """Type and message of an error in the user's code, and the line it came from: of that code, where it has one."""
+    """Type and message of an error in the user's code, and the line of that code that it came from, where there is one."""
     everything = traceback.extract_tb(error.__traceback__)
     package = Path(__file__).parent
     theirs = [frame for frame in everything if not (_is_installed(frame.filename) or package in Path(frame.filename).parents)]
-    frames = theirs or everything
-    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{where}{_hidden_hint(error, frames)}"
+    where = f" ({Path(theirs[-1].filename).name}:{theirs[-1].lineno})" if theirs else ""
+    return f"{type(error).__name__}: {error}{where}{_hidden_hint(error, theirs or everything)}"
 
 
 def _hidden_hint(error: BaseException, frames: list[traceback.FrameSummary]) -> str:
@@ -95,4 +96,4 @@ def _hidden_hint(error: BaseException, frames: list[traceback.FrameSummary]) -> 
 
 
 def _is_installed(file: str) -> bool:
-    return file.startswith("<") or bool(INSTALLED & set(Path(file).parts))
+    return file.startswith("<") or _PYTHONS_OWN in Path(file).parents or bool(INSTALLED & set(Path(file).parts))

@@ -81,6 +81,11 @@ def check_defined(name: str, folder: Path) -> None:
         raise OwnCodeError(f"{module_name} has no function '{function_name}'.{did_you_mean(function_name, defined)}")
 
 
+def check_found(module: str, folder: Path) -> None:
+    """Raise OwnCodeError where there is no such module, or another one of its name is found first; nothing is run."""
+    _required(module, folder)
+
+
 def source_digest(name: str, folder: Path) -> str:
     """SHA-256 over all that `source_files` finds; nothing is run. Raises OwnCodeError."""
     return digest_of(source_files(name, folder))
@@ -92,20 +97,30 @@ def source_files(name: str, folder: Path) -> dict[str, Path]:
     Raises OwnCodeError when the module is not found, or is no Python source.
     """
     module = name.partition(":")[0]
-    check_not_hidden(module, folder)
+    found = _required(module, folder)
     with importing_from(folder):
-        found = _find(module)
-        if found is None or found.file is None:
-            problem = "is not found" if found is None else "is a folder, not a module"
-            raise OwnCodeError(
-                f"the module '{module}' {problem}: modules are looked for on the Python path and in {folder}. Run the command "
-                f"in the folder that holds it"
-            )
+        if found.file is None:
+            raise OwnCodeError(f"the module '{module}' is a folder, not a module: {_looked_for(folder)}")
         if found.file.suffix != ".py" or module == "__main__":
             raise OwnCodeError(
                 f"the module '{module}' has no source of its own: write the function into a file, such as net.py"
             )
         return dict(sorted(_imported_files(module).items()))
+
+
+def _required(module: str, folder: Path) -> _Found:
+    check_not_hidden(module, folder)
+    with importing_from(folder):
+        found = _find(module)
+    if found is None:
+        without = module.removesuffix(".py")
+        hint = f" A module's name has no .py: write {without}:..., if that is meant." if without != module else ""
+        raise OwnCodeError(f"the module '{module}' is not found: {_looked_for(folder)}.{hint}".removesuffix("."))
+    return found
+
+
+def _looked_for(folder: Path) -> str:
+    return f"modules are looked for on the Python path and in {folder}. Run the command in the folder that holds it"
 
 
 @dataclass(frozen=True)

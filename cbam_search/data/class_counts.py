@@ -89,7 +89,10 @@ def _warnings(names: tuple[str, ...], counts: Mapping[str, IntArray]) -> Iterato
         have = "class has" if len(unmeasured) == 1 else "classes have"
         shown = listed([names[place] for place in unmeasured])
         yield f"{len(unmeasured):,} {have} no validation image, so that nothing tells how well it is learnt ({shown})."
-    for odd, what in ((_NO_VALUES, "a missing label"), (_NO_CONTENT, "files that belong to images")):
+    for odd, what in ((_NO_VALUES, "no label at all"), (_NO_CONTENT, "files that belong to images")):
         found = [name for name in names if name.strip().lower() in odd]
         if found:
-            yield f"Class {listed(found)} looks like {what}, not like a class: take it out if so."
+            if len(found) == 1:
+                yield f"Class {listed(found)} looks like {what}, not like a class: take it out if so."
+            else:
+                yield f"Classes {listed(found)} look like {what}, not like classes: take them out if so."

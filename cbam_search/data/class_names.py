@@ -15,9 +15,7 @@ def check_class_names(names: Sequence[str]) -> Iterator[str]:
     Raises DataError for names that nobody can tell apart: of the same letters in another Unicode form, or with blanks or
     invisible characters more.
     """
-    if any(not _visible(name) for name in names):
-        raise DataError("A label consists of blanks alone. Give the images their class, or leave the label empty.")
-    for fold, what in ((_nfc, "in their Unicode form (a letter with its accent, or both apart)"), (_visible, "in blanks")):
+    for fold, what in ((_nfc, "in their Unicode form (a letter with its accent, or both apart)"), (visible, "in blanks")):
         for alike in _alike(names, fold):
             escaped = " and ".join(ascii(name) for name in alike)
             raise DataError(
@@ -41,14 +39,14 @@ def _nfc(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _visible(name: str) -> str:
+def visible(name: str) -> str:
     """Without format characters, such as a space of no width, and blanks of any kind as one."""
     return " ".join("".join(letter for letter in _nfc(name) if unicodedata.category(letter) != "Cf").split())
 
 
 def without_case(name: str) -> str:
     """Names that are equal by this differ in case, or in the form of letters."""
-    return unicodedata.normalize("NFKC", _visible(name)).casefold()
+    return unicodedata.normalize("NFKC", visible(name)).casefold()
 
 
 def _number(name: str) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from pydantic_core import PydanticCustomError
 
+from cbam_search.architecture.own_backbone import FunctionName
 from cbam_search.identity import DECIDES_NOTHING
 from cbam_search.variables import VARIABLE, with_known_variables
 
@@ -31,8 +33,20 @@ _KEYS_OF_SOURCE: dict[str, frozenset[str]] = {
 _REQUIRED_KEY = {"hub": "name", "parquet": "train", "image_folder": "path", "function": "function"}
 _SOURCE_KEYS = frozenset[str]().union(*_KEYS_OF_SOURCE.values())
 
-HubName = Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")]
-FunctionName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")]
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_HUB_PAGE = re.compile(r"(?:https?://)?(?:huggingface\.co|hf\.co)/datasets/([\w.-]+(?:/[\w.-]+)?)/?")
+
+
+def _hub_name(name: str) -> str:
+    if _HUB_NAME.fullmatch(name):
+        return name
+    page = _HUB_PAGE.fullmatch(name)
+    raise ValueError(
+        f"'{name}' names no data set of the hub: write {page[1] if page else 'owner/name, such as uoft-cs/cifar10'}"
+    )
+
+
+HubName = Annotated[str, AfterValidator(_hub_name)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 

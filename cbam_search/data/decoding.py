@@ -24,8 +24,9 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from cbam_search.data.byte_budget import ByteBudget
 from cbam_search.data.item_content import content_of, digest_of
+from cbam_search.data.other_formats import described
 from cbam_search.data.source import Item, NoImage
-from cbam_search.safe_text import printable, reason
+from cbam_search.safe_text import reason
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 _GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"})
@@ -132,10 +133,10 @@ def _absence(item: Item | None) -> str:
 def _why(error: BaseException, content: bytes | npt.NDArray[Any] = b"") -> str:
     """For a reader who sees the image's name beside it."""
     if isinstance(error, UnidentifiedImageError):
-        start = content[:12] if isinstance(content, bytes) else b""
+        start = content if isinstance(content, bytes) else b""
         if start.startswith(_SIGNATURES):
             return "damaged or incomplete"
-        return f"none of {', '.join(_FORMATS)}: it begins with {printable(start)[2:-1]}"
+        return f"none of {', '.join(_FORMATS)}: {described(start)}"
     if isinstance(error, MemoryError):
         return "there is not enough memory to decode it"
     if isinstance(error, Image.DecompressionBombError):

@@ -25,7 +25,7 @@ from cbam_search.data.config import DatasetConfig
 from cbam_search.data.source import IntArray, Item, Source, SourceSplit, recognise_splits
 from cbam_search.errors import DataError
 from cbam_search.own_code import NO_CODE, CodePermission, in_words
-from cbam_search.own_source import check_not_hidden, importing_from
+from cbam_search.own_source import check_found, importing_from
 from cbam_search.safe_text import printable, reason
 
 _KEYS = ("images", "labels", "groups", "splits", "class_names")
@@ -34,8 +34,9 @@ _KEYS = ("images", "labels", "groups", "splits", "class_names")
 def open_function(config: DatasetConfig, *, code: CodePermission = NO_CODE) -> Source:
     """Call the function and take what it returns.
 
-    Raises CodeNotAllowedError without permission, before anything is imported; OwnCodeError where another module of the same
-    name is found first; DataError where the function cannot be found, raises, or returns something else than documented.
+    Raises CodeNotAllowedError without permission, before anything is imported; OwnCodeError where the module is not found, or
+    another one of its name is found first; DataError where it has no such function, or that raises or returns something else
+    than documented.
     """
     assert config.function is not None
     folder = code.require(f"The data come from the Python function {config.function}.")
@@ -69,7 +70,7 @@ def array_split(
 
 def _call(name: str, folder: Path) -> object:
     module_name, function_name = name.split(":")
-    check_not_hidden(module_name, folder)
+    check_found(module_name, folder)
     try:
         with importing_from(folder):
             function = getattr(importlib.import_module(module_name), function_name)

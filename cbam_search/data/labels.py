@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from functools import partial
+from math import isfinite
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cbam_search.data.class_names import check_class_names
+from cbam_search.data.class_names import check_class_names, visible
 from cbam_search.data.source import IntArray
 from cbam_search.data.wording import listed
 from cbam_search.errors import DataError
@@ -29,15 +33,20 @@ class EncodedLabels:
     notes: tuple[str, ...]
 
 
-def encode_labels(raw: Mapping[str, npt.NDArray[Any]], names: tuple[str, ...] | None) -> EncodedLabels:
+def encode_labels(
+    raw: Mapping[str, npt.NDArray[Any]],
+    names: tuple[str, ...] | None,
+    place: Callable[[str, int], str] = lambda split, row: f"{split} row {row}",
+) -> EncodedLabels:
     """Number the classes densely, in the order of their values over all splits.
 
-    raw: by split, (N,) integers, integral floats or strings; negative, NaN, None and "" are missing.
+    raw: by split, (N,) integers, integral floats or decimals, or strings; negative, NaN, None and "" are missing.
     names: the name of integer label i at place i, where the source has names. A label that no image has gets no class.
+    place: where a reader finds the label of a split and row.
     Raises DataError for a label that is not a whole number or a string, has no name, or is the only one; for words that differ
     invisibly, and for labels that number the images.
     """
-    values = {split: _values(array) for split, array in raw.items()}
+    values = {split: _values(array, partial(place, split)) for split, array in raw.items()}
     counts = Counter(value for found in values.values() for value in found if value is not None)
     present = sorted(counts, key=_order)
     _refuse_no_classes(present, counts)
@@ -93,8 +102,14 @@ def _order(value: int | str) -> tuple[int, str]:
     return (value, "") if isinstance(value, int) else (0, value)
 
 
-def _values(array: npt.NDArray[Any]) -> list[int | str | None]:
-    return [_value(value) for value in array.tolist()]
+def _values(array: npt.NDArray[Any], place: Callable[[int], str]) -> list[int | str | None]:
+    values: list[int | str | None] = []
+    try:
+        for value in array.tolist():
+            values.append(_value(value))  # noqa: PERF401 - so that an error knows its row
+    except DataError as error:
+        raise DataError(f"{place(len(values))}: {error}") from None
+    return values
 
 
 def _value(value: object) -> int | str | None:
@@ -103,11 +118,14 @@ def _value(value: object) -> int | str | None:
     if value is None or value == "" or value != value:  # NaN alone differs from itself
         return None
     if isinstance(value, str):
+        if not visible(value):
+            raise DataError("its label consists of blanks alone. Give the image its class, or leave the label empty.")
         return value
-    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+    if isinstance(value, int) or (isinstance(value, float | Decimal) and isfinite(value) and value % 1 == 0):
         return int(value) if value >= 0 else None
+    shown = value if isinstance(value, Decimal | date) else repr(value)
     raise DataError(
-        f"A label is {printable(repr(value))}; labels are whole numbers from 0 on, or words. Name another label column?"
+        f"its label is {printable(shown)}; labels are whole numbers from 0 on, or words. Name another label column?"
     )
 
 

@@ -18,6 +18,7 @@ from cbam_search.data.config import DatasetConfig
 from cbam_search.data.labels import MISSING, encode_labels
 from cbam_search.data.source import IntArray, Item, Source, SourceSplit
 from cbam_search.data.splits import apportion, carve, subsample
+from cbam_search.data.wording import listed
 from cbam_search.errors import DataError
 from cbam_search.safe_text import printable
 
@@ -59,7 +60,8 @@ class SplitPlan:
 
 def plan_splits(source: Source, config: DatasetConfig, seed: int) -> SplitPlan:
     """Decide the rows of every split. Raises DataError for unusable labels and for a split that would be empty."""
-    encoded = encode_labels({name: split.labels for name, split in source.splits.items()}, source.label_names)
+    labels = {name: split.labels for name, split in source.splits.items()}
+    encoded = encode_labels(labels, source.label_names, lambda name, row: _place(name, source.splits[name], row))
     notes = [*source.notes, *encoded.notes]
     splits: dict[str, PlannedSplit] = {}
     for name, split in source.splits.items():
@@ -74,7 +76,7 @@ def plan_splits(source: Source, config: DatasetConfig, seed: int) -> SplitPlan:
     if "train" not in splits:
         raise DataError("The training split has no labels.")
     notes += _shared_groups(splits)
-    splits, carved = _carve_missing(splits, config, seed)
+    splits, carved = _carve_missing(splits, config, seed, encoded.class_names)
     splits = _limited(splits, config.limit, seed)
     empty = [name for name in ("train", "validation") if not len(splits[name])]
     if empty:
@@ -84,13 +86,18 @@ def plan_splits(source: Source, config: DatasetConfig, seed: int) -> SplitPlan:
         )
     unseen = np.setdiff1d(np.arange(len(encoded.class_names)), splits["train"].labels)
     if len(unseen):
-        shown = ", ".join(encoded.class_names[label] for label in unseen[:5])
-        notes.append(f"{len(unseen)} classes have no training image and cannot be learnt ({shown}).")
+        have = "class has" if len(unseen) == 1 else "classes have"
+        shown = listed([encoded.class_names[label] for label in unseen])
+        notes.append(f"{len(unseen):,} {have} no training image and cannot be learnt ({shown}).")
     return SplitPlan(splits, encoded.class_names, (*notes, *carved))
 
 
+def _place(name: str, split: SourceSplit, row: int) -> str:
+    return printable(f"{name} row {row}" if split.name is None else split.name(row), limit=1000)
+
+
 def _carve_missing(
-    splits: dict[str, PlannedSplit], config: DatasetConfig, seed: int
+    splits: dict[str, PlannedSplit], config: DatasetConfig, seed: int, class_names: tuple[str, ...]
 ) -> tuple[dict[str, PlannedSplit], list[str]]:
     fractions = {
         "validation": 0.0 if "validation" in splits else config.validation_fraction,
@@ -105,9 +112,10 @@ def _carve_missing(
     carved = {name: pool.take(part) for name, part in zip(("train", "validation", "test"), parts, strict=True)}
     how = "stratified, seeded" if groups is None else "stratified, seeded, groups kept together"
     notes = [f"{' and '.join(missing).capitalize()} carved from the source's training split ({how})."]
-    single = int((np.bincount(pool.labels) == 1).sum())
+    single = [class_names[label] for label in np.flatnonzero(np.bincount(pool.labels) == 1)]
     if single and groups is None:
-        notes.append(f"{single} classes have a single image, which stays in the training split.")
+        have = "class has" if len(single) == 1 else "classes have"
+        notes.append(f"{len(single):,} {have} a single image, which stays in the training split ({listed(single)}).")
     return {"train": carved["train"], **{name: carved[name] for name in missing}, **_without_train(splits)}, notes
 
 

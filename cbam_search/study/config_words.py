@@ -36,10 +36,10 @@ _WORDS: dict[Any, str] = {
 _PLURALS = {int: "whole numbers", float: "numbers", str: "names"}
 
 BEYOND_LIMIT: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    "greater_than": lambda limit: f"must be more than {limit['gt']}",
-    "greater_than_equal": lambda limit: f"must be at least {limit['ge']}",
-    "less_than": lambda limit: f"must be less than {limit['lt']}",
-    "less_than_equal": lambda limit: f"must be at most {limit['le']}",
+    "greater_than": lambda limit: f"must be more than {_plain(limit['gt'])}",
+    "greater_than_equal": lambda limit: f"must be at least {_plain(limit['ge'])}",
+    "less_than": lambda limit: f"must be less than {_plain(limit['lt'])}",
+    "less_than_equal": lambda limit: f"must be at most {_plain(limit['le'])}",
     "multiple_of": lambda limit: f"must be a multiple of {limit['multiple_of']}",
     "finite_number": lambda _: "must be a finite number",
     "too_short": lambda limit: f"of {limit['actual_length']} entries is too short; at least {limit['min_length']} needed",
@@ -48,6 +48,11 @@ BEYOND_LIMIT: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "string_too_long": lambda limit: f"must have at most {limit['max_length']} characters",
 }
 """Kind of pydantic error -> what follows the value found, given the error's context."""
+
+
+def _plain(number: Any) -> Any:
+    """A whole number without the `.0` that pydantic gives it."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
 def not_allowed(value: Any, allowed: Sequence[Any], otherwise: str = "") -> str:

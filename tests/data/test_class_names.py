@@ -28,11 +28,6 @@ def test_names_that_nobody_can_tell_apart_are_refused(other, what) -> None:
     assert ascii(other) in str(refused.value)
 
 
-def test_a_label_of_blanks_is_refused() -> None:
-    with pytest.raises(DataError, match="blanks alone"):
-        list(check_class_names(["cat", "  "]))
-
-
 def test_names_that_may_be_one_are_said() -> None:
     assert list(check_class_names(["a", "A", "b"])) == [
         "Classes that differ only in case or the form of letters: A and a. Name them alike if they are one."

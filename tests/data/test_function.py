@@ -11,7 +11,7 @@ import pytest
 from cbam_search.data.config import DatasetConfig
 from cbam_search.data.function import open_function
 from cbam_search.data.load import load
-from cbam_search.errors import DataError
+from cbam_search.errors import DataError, OwnCodeError
 from cbam_search.own_code import CodePermission
 
 HEADER = """
@@ -88,3 +88,22 @@ def test_the_identity_is_that_of_the_whole_array(written) -> None:
     assert hashlib.sha256(images.tobytes()).hexdigest() in plain.identity
     assert hashlib.sha256(images[:, ::-1].tobytes()).hexdigest() in strided.identity
     assert len(load(written("(x, y)"), seed=0, code=CodePermission.of(True)).train) == 32
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("nowhere_at_all:load", "the module 'nowhere_at_all' is not found: modules are looked for .* Run the command in the"),
+        ("load.py:load", r"the module 'load.py' is not found.* has no \.py: write load:"),
+    ],
+)
+def test_a_module_that_is_not_found_is_told_with_where_it_was_looked_for(function, message, tmp_path) -> None:
+    (tmp_path / "load.py").write_text("def load():\n    return None\n")
+    with pytest.raises(OwnCodeError, match=message):
+        open_function(DatasetConfig(source="function", function=function), code=CodePermission(tmp_path))
+
+
+def test_the_line_that_is_named_is_one_of_the_users_code(written) -> None:
+    config = written("__import__('json').loads('{')")
+    with pytest.raises(DataError, match=r"JSONDecodeError: .* \(own_.*\.py:\d+\)$"):
+        open_function(config, code=CodePermission(Path.cwd()))

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from datetime import date
+from decimal import Decimal
+
 import numpy as np
 import pytest
 
@@ -44,8 +47,23 @@ def test_negative_and_nan_labels_are_missing() -> None:
         ([0, 1, 2], ("a", "b"), "Label 2 has no name"),
         (["cat", 1], None, "Some labels are words"),
         ([[0], [1]], None, r"\[0\]"),
+        ([1.0, float("inf")], None, "inf"),
+        (["cat", " \t"], None, "train row 1: .*blanks alone"),
+        ([date(2020, 1, 2)], None, "2020-01-02"),
+        ([b"cat"], None, "b'cat'"),
     ],
 )
 def test_refuses_labels_that_are_no_classes(labels, names, message) -> None:
     with pytest.raises(DataError, match=message):
-        encode_labels({"train": np.array(labels, dtype=object if isinstance(labels[0], str) else None)}, names)
+        encode_labels({"train": np.array(labels, dtype=object if isinstance(labels[0], str | bytes) else None)}, names)
+
+
+def test_a_label_that_is_no_class_is_named_by_its_place() -> None:
+    raw = {"train": np.array([0, 1]), "test": np.array([1, 0.5])}
+    with pytest.raises(DataError, match=r"^test of 1: its label is 0\.5"):
+        encode_labels(raw, None, lambda split, row: f"{split} of {row}")
+
+
+def test_whole_decimals_are_numbers() -> None:
+    raw = np.array([Decimal(1), Decimal("0.00"), None], dtype=object)
+    assert encode_labels({"train": raw}, None).labels["train"].tolist() == [1, 0, -1]

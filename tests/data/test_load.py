@@ -157,7 +157,7 @@ def test_the_image_of_a_one_member_class_stays_in_training(loaded, images, seed)
     data = loaded(images, [2, *LABELS[1:]], seed=seed)
     assert 2 in data.train.labels
     assert 2 not in data.validation.labels
-    assert has_note(data, "1 classes have a single image")
+    assert has_note(data, "1 class has a single image")
 
 
 def test_the_same_image_in_two_splits_stays_in_the_more_protected_one(loaded, images, png) -> None:
