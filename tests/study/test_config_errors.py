@@ -358,7 +358,7 @@ def test_a_key_that_is_there_already_is_not_suggested() -> None:
 def test_what_cannot_be_printed_is_escaped() -> None:
     message = "\n".join(complaints('training: {epochs: "\\u202e"}\n"a\\nb": 1'))
 
-    assert "; found '\\u202e'" in message
+    assert "epochs: '\\u202e' is not allowed" in message
     assert "'a\\nb': unknown key" in message
     message.encode()
 
