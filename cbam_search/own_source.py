@@ -83,7 +83,10 @@ def check_defined(name: str, folder: Path) -> None:
 
 def check_found(module: str, folder: Path) -> None:
     """Raise OwnCodeError where there is no such module, or another one of its name is found first; nothing is run."""
-    _required(module, folder)
+    if module in sys.modules:  # made by a program, as in a notebook, it may have no file
+        check_not_hidden(module, folder)
+    else:
+        _required(module, folder)
 
 
 def source_digest(name: str, folder: Path) -> str:

@@ -11,10 +11,17 @@ from cbam_search.safe_text import remember_secret
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 """Its first group is the name."""
 
+_WITHOUT_BRACES = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 _PASSWORD = re.compile(
     rf"(?:(?<=:)|(?<=password=)|(?<=passwd=)|(?<=pwd=)|(?<=token=)|(?<=secret=)){VARIABLE.pattern}(?=@|&|$)", re.IGNORECASE
 )
 """A variable that stands where a URL has its password."""
+
+
+def brace_hint(text: str) -> str:
+    """A sentence, with the blank before it, on `$NAME` in `text`, which stays as it is; empty where there is none."""
+    found = _WITHOUT_BRACES.search(text)
+    return f" An environment variable is written ${{{found[1]}}}." if found else ""
 
 
 def with_known_variables(text: str) -> str:

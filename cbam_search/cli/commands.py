@@ -26,6 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (launch, resume, status, stop, logs, front, export, track, validate, plan, tabulate, cost, tables, schema):
     app.command()(ending(command))

@@ -43,7 +43,10 @@ def find_columns(schema: pa.Schema, features: Mapping[str, Any], config: Dataset
             raise DataError(f"There are several columns '{printable(name)}'. Give each a name of its own.")
     of_images = _of_type(features, "Image") or _image_like(schema)
     if not of_images and config.image_column is None:
-        raise DataError(f"No column holds images, as bytes or as a struct of bytes and path. Columns: {_listed_types(schema)}.")
+        raise DataError(
+            f"No column holds images, as bytes or as a struct of bytes and path. Columns: {_listed_types(schema)}."
+            f"{_instead(schema)}"
+        )
     image = _choose("image", config.image_column, of_images, _IMAGE_NAMES, schema)
     label = _choose("label", config.label_column, _of_type(features, "ClassLabel") or schema.names, _LABEL_NAMES, schema)
     group = config.group_column
@@ -61,6 +64,7 @@ def check_types(schema: pa.Schema, columns: Columns) -> None:
     if columns.image in schema.names and not _is_image(kind := schema.field(columns.image).type):
         raise DataError(
             f"Column '{printable(columns.image)}' holds {printable(kind)}; images are bytes, or a struct of bytes and path."
+            f"{_instead(pa.schema([schema.field(columns.image)]))}"
         )
     for role, name in (("label", columns.label), ("group", columns.group)):
         if name in schema.names and pa.types.is_nested(kind := schema.field(name).type):
@@ -118,6 +122,18 @@ def _of_type(features: Mapping[str, Any], kind: str) -> list[str]:
 
 def _image_like(schema: pa.Schema) -> list[str]:
     return [field.name for field in schema if _is_image(field.type)]
+
+
+def _instead(schema: pa.Schema) -> str:
+    """What to do where images may be there, as names of files, in base64, or as lists of numbers."""
+    if any(_is_text(field.type) for field in schema if field.name not in _LABEL_NAMES):
+        return (
+            " Text is not read as images: replace names of files by a struct of bytes (null) and path, or use "
+            "`source: image_folder` with a metadata.csv; decode base64."
+        )
+    if any(pa.types.is_list(field.type) or pa.types.is_large_list(field.type) for field in schema):
+        return " Lists of numbers are not read as images: encode them, as PNG for instance, or use `source: function`."
+    return ""
 
 
 def _is_image(kind: pa.DataType) -> bool:

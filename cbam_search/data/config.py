@@ -18,7 +18,6 @@ from cbam_search.identity import DECIDES_NOTHING
 from cbam_search.variables import VARIABLE, with_known_variables
 
 SourceName = Literal["digits", "hub", "parquet", "image_folder", "function"]
-Paths = str | tuple[str, ...]
 
 _COLUMNS = frozenset({"image_column", "label_column", "group_column"})
 PATTERN_KEYS: tuple[Literal["train", "validation", "test"], ...] = ("train", "validation", "test")
@@ -47,6 +46,17 @@ def _hub_name(name: str) -> str:
 
 
 HubName = Annotated[str, AfterValidator(_hub_name)]
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def _local(path: str) -> str:
+    if _ADDRESS.match(path):
+        raise ValueError(f"'{path}' is an address, not a path: download the data first, and give the path of the copy")
+    return path
+
+
+LocalPath = Annotated[str, AfterValidator(_local)]
+Paths = LocalPath | tuple[LocalPath, ...]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -69,7 +79,7 @@ class DatasetConfig(BaseModel):
     validation: Paths | None = Field(default=None, description="parquet: the same for validation, where there is one.")
     test: Paths | None = Field(default=None, description="parquet: the same for the test split, where there is one.")
 
-    path: str | None = Field(default=None, description="image_folder: the folder.")
+    path: LocalPath | None = Field(default=None, description="image_folder: the folder.")
     # Of no identity: data are compared by their fingerprint, and an older study may be told how to read its folders.
     class_folder: Annotated[Literal["first", "last"] | None, DECIDES_NOTHING] = Field(
         default=None,
@@ -113,7 +123,7 @@ class DatasetConfig(BaseModel):
         description="Decoded images above this size (GiB) are streamed from a memory-mapped cache. "
         "Default: a quarter of the machine's memory.",
     )
-    cache_folder: str | None = Field(
+    cache_folder: LocalPath | None = Field(
         default=None, description="Folder of the memory-mapped cache. Default: ~/.cache/cbam-search/datasets."
     )
 

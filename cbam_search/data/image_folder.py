@@ -29,6 +29,7 @@ from cbam_search.data.split_names import SPLIT_NAMES
 from cbam_search.data.wording import counted, inside, listed
 from cbam_search.errors import DataError
 from cbam_search.safe_text import printable, reason
+from cbam_search.variables import brace_hint
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def _check_is_folder(root: Path) -> None:
         raise DataError(f"dataset.path: the folder cannot be reached: {reason(error)}.") from error
     if exists:
         raise DataError(f"dataset.path: {printable(root)} is a file, not a folder. Unpack an archive first.")
-    raise DataError(f"dataset.path: there is no folder {printable(root)}.")
+    raise DataError(f"dataset.path: there is no folder {printable(root)}.{brace_hint(str(root))}")
 
 
 def _labels_by_folder(

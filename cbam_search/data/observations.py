@@ -110,7 +110,8 @@ class Observations:
 
     def _constant_note(self) -> str:
         values = ", ".join(f"{number:,} {value}" for value, number in self.constant_values.most_common())
-        of_all = f"{self.constant.count:,} of {self.kept:,} images constant"
+        are = "is" if self.constant.count == 1 else "are"
+        of_all = f"{self.constant.count:,} of {self.kept:,} images {are} constant"
         return f"{of_all}, every pixel of one value ({values}): {self.constant}"
 
     def _dark_notes(self) -> Iterator[str]:
@@ -144,4 +145,4 @@ class Observations:
 def _value(channels: npt.NDArray[np.uint8]) -> str:
     if not channels.any():
         return "black"
-    return "white" if (channels == 255).all() else "of another value"
+    return "white" if (channels == 255).all() else "neither black nor white"

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from cbam_search.errors import DataError
 from cbam_search.safe_text import printable, reason
+from cbam_search.variables import brace_hint
 
 _BATCH_ROWS = 256
 _BATCH_BYTES = 2**24
@@ -81,7 +82,9 @@ def matching_files(pattern: str, key: str) -> list[Path]:
         return [Path(pattern)]
     if found := sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207
         return [Path(path) for path in found]
-    raise DataError(f"{key}: no file matches '{printable(pattern, limit=1000)}'{_unreadable_folder(pattern)}.")
+    raise DataError(
+        f"{key}: no file matches '{printable(pattern, limit=1000)}'{_unreadable_folder(pattern)}.{brace_hint(pattern)}"
+    )
 
 
 def _unreadable_folder(pattern: str) -> str:

@@ -24,6 +24,18 @@ def server_url(url: str) -> URL | None:
     return None if resolved.get_backend_name() == "sqlite" else resolved
 
 
+def require_sqlite_folder(url: str | None, yaml_folder: Path) -> None:
+    """Raise UserError where a new study's SQLite file would lie in a folder that is not there."""
+    try:
+        if url is None or server_url(url) is not None:
+            return
+    except ArgumentError:
+        return  # told when it is opened
+    resolved = make_url(resolve_variables(url))
+    if _names_file(resolved) and not (folder := (yaml_folder / str(resolved.database)).parent).is_dir():
+        raise UserError(f"{_SETTING}: there is no folder {printable(folder, 1000)} for the database. Make it first")
+
+
 def sqlite_url(url: str | None, folder: StudyFolder) -> URL:
     """Of a SQLite storage; a relative file starts at the YAML's folder."""
     if url is None:

@@ -50,3 +50,8 @@ def _too_few_trials(plan: Plan) -> Iterator[str]:
 def _too_few_images(plan: Plan) -> Iterator[str]:
     if plan.data.train is not None and plan.data.train < FEWEST_TRAINING_IMAGES:
         yield f"training needs {FEWEST_TRAINING_IMAGES} images at least, and the training split has {plan.data.train}"
+    if plan.data.validation_classes == 1:
+        yield (
+            "the validation images are all of one class, so that no candidate could be told from a constant answer. Raise "
+            "dataset.validation_fraction, or use more images"
+        )

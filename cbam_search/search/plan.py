@@ -18,13 +18,16 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 @dataclass(frozen=True)
 class PlannedData:
-    """The images. train, validation: number of images; None where the data were not loaded. notes: what was found in them."""
+    """The images. train, validation: number of images; None where the data were not loaded. validation_classes: how many
+    classes the validation images have. notes: what was found in them.
+    """
 
     image_size: tuple[int, int]
     channels: int
     classes: int
     train: int | None = None
     validation: int | None = None
+    validation_classes: int | None = None
     notes: tuple[str, ...] = ()
 
 

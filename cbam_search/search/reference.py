@@ -37,7 +37,10 @@ def objective_axes(
     largest = {name: costs.range(name)[1] for name in known} if costs else {}
     majority = majority_scores(validation_labels)
     if majority["accuracy"] == 1.0:
-        raise DataError("the validation images are all of one class, so that no candidate could be told from a constant answer")
+        raise DataError(
+            "the validation images are all of one class, so that no candidate could be told from a constant answer. Raise "
+            "dataset.validation_fraction, or use more images"
+        )
     references = {name: BEYOND_THE_WORST * min(largest[name], bounds.get(name, largest[name])) for name in known}
     ends = {"known": references, "measured": bounds, "trained": majority}
     return tuple(

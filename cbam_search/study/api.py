@@ -15,6 +15,7 @@ from cbam_search.own_code import CodePermission
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.lease import take_lease
 from cbam_search.records.storage import require_server
+from cbam_search.records.storage_url import require_sqlite_folder
 from cbam_search.records.studies import find_study
 from cbam_search.running.cluster import TrialResources, cluster_running
 from cbam_search.running.latency_meter import LatencyJob
@@ -24,6 +25,7 @@ from cbam_search.study.beforehand import check_beforehand
 from cbam_search.study.budgets import budget_asked
 from cbam_search.study.config import StudyConfig, read_config_of, read_study_config
 from cbam_search.study.driver import Driven, drive
+from cbam_search.study.input_file import folder_of
 from cbam_search.study.new_study import create_study
 from cbam_search.study.places import require_files, require_utf8
 from cbam_search.study.preparation import prepare
@@ -58,6 +60,7 @@ def _launch(space: str | Path, code: CodePermission, verbose: bool, screen: Scre
     require_utf8(Path(space).resolve(), config.records.folder.absolute())
     require_code_permission(config, code)
     check_beforehand(config)
+    require_sqlite_folder(config.records.storage, folder_of(Path(space)))
     require_server(config.records.storage)
     prepared = prepare(config, code=code)
     warm_start = resolve_warm_start(prepared)

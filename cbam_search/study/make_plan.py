@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from cbam_search.errors import DataError, ResourceError, UserError
 from cbam_search.own_code import CodePermission
 from cbam_search.search.impossible import impossible
 from cbam_search.search.plan import Plan, PlannedData
+from cbam_search.study.beforehand import check_beforehand
 from cbam_search.study.config import StudyConfig, read_study_config
 from cbam_search.study.memory_need import FEWEST_IMAGES, check_image_size, check_memory
 from cbam_search.study.planned import planned, planned_data
@@ -63,7 +65,8 @@ def make_plan(space: str | Path, *, allow_code: bool = False, probe: bool = True
     check_memory(config, searched, images.image_size, images=images.train or FEWEST_IMAGES)
     cost = CostModel(images.image_size, code=code)
     plan = planned(config, searched, cost, images, published_of(config, searched, cost))
-    plan = replace(plan, notes=(*plan.notes, *cost_notes(searched, cost), *notes_of(pretrained_of(config, searched))))
+    notes = (*_not_here(config), *plan.notes, *cost_notes(searched, cost), *notes_of(pretrained_of(config, searched)))
+    plan = replace(plan, notes=notes)
     if data is None or not probe:
         return replace(plan, untimed="the data were not loaded" if data is None else "it was not asked for")
     if impossible(plan):
@@ -72,6 +75,14 @@ def make_plan(space: str | Path, *, allow_code: bool = False, probe: bool = True
         return replace(plan, estimate=estimate_time(plan, config, searched, cost, data, code=code))
     except ResourceError as error:
         return replace(plan, untimed=str(error))
+
+
+def _not_here(config: StudyConfig) -> Iterator[str]:
+    """What `launch` would refuse on this machine, as it is now; the search may be meant for another."""
+    try:
+        check_beforehand(config)
+    except UserError as error:
+        yield f"launch will refuse this file here: {error}"
 
 
 def _load(config: StudyConfig, code: CodePermission) -> ImageData:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from cbam_search.cost.model import CostModel
 from cbam_search.data.images import ImageData
 from cbam_search.metrics import LATENCY
@@ -22,7 +24,15 @@ COUNTED_OF_A_GRID = 100
 
 def planned_data(data: ImageData) -> PlannedData:
     """What a plan says of images that were loaded."""
-    return PlannedData(data.image_size, data.channels, data.classes, len(data.train), len(data.validation), notes=data.notes)
+    return PlannedData(
+        data.image_size,
+        data.channels,
+        data.classes,
+        train=len(data.train),
+        validation=len(data.validation),
+        validation_classes=len(np.unique(data.validation.labels)),
+        notes=data.notes,
+    )
 
 
 def planned(config: StudyConfig, space: Space, cost: CostModel, data: PlannedData, published: PublishedDesigns) -> Plan:

@@ -105,7 +105,7 @@ def test_the_schema_is_json_and_knows_every_section(tmp_path: Path, command_line
     assert set(schema["properties"]) == sections | {"resources", "records", "tracking"}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["validate", "space.yaml"], ["schema"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["launch", "-h"], ["--version"], ["validate", "space.yaml"], ["schema"]])
 def test_light_commands_import_nothing_heavy(tmp_path: Path, arguments: list[str]) -> None:
     (tmp_path / "space.yaml").write_text("name: a\ndataset: {source: digits}\nbackbone: {family: resnet, depth: 18}\n")
     code = (

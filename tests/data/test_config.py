@@ -26,6 +26,8 @@ from cbam_search.identity import differences
         ({"source": "function", "function": "os.system('x')"}, "names no function: write package.module:function"),
         ({"source": "hub", "name": "../../somewhere"}, "names no data set of the hub: write owner/name"),
         ({"source": "hub", "name": "https://huggingface.co/datasets/uoft-cs/cifar10"}, "of the hub: write uoft-cs/cifar10"),
+        ({"source": "image_folder", "path": "s3://bucket/photos"}, "is an address, not a path: download the data first"),
+        ({"source": "parquet", "train": ["a.parquet", "https://a.b/c.parquet"]}, "is an address, not a path"),
         ({"source": "digits", "validation_fraction": 0.6, "test_fraction": 0.5}, "must add up to less than 1"),
         ({"source": "digits", "validation_fraction": 0}, "greater than 0"),
         ({"source": "digits", "limit": 0}, "greater than or equal to 2"),

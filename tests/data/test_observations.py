@@ -51,13 +51,13 @@ def test_constant_images_are_counted_and_named(found, pixels) -> None:
     for place, value in ((3, 0), (10, 0), (11, 255), (20, 7)):
         pixels[place] = np.full((8, 8, 3), value, dtype=np.uint8)
     notes = found(pixels, test_fraction=0)
-    assert "of 40 images constant, every pixel of one value (2 black, 1 " in notes
+    assert "of 40 images are constant, every pixel of one value (2 black, 1 " in notes
     assert "and 1 more" in notes
 
 
 def test_one_colour_in_an_image_is_constant_too(found, pixels) -> None:
     pixels[3] = np.full((8, 8, 3), (10, 200, 30), dtype=np.uint8)
-    assert "1 of 40 images constant, every pixel of one value (1 of another value)" in found(pixels, test_fraction=0)
+    assert "1 of 40 images is constant, every pixel of one value (1 neither black nor white)" in found(pixels, test_fraction=0)
 
 
 def test_a_constant_channel_is_said(found, pixels) -> None:
@@ -67,7 +67,7 @@ def test_a_constant_channel_is_said(found, pixels) -> None:
 
 
 def test_nothing_but_constant_images_is_refused(found) -> None:
-    with pytest.raises(DataError, match=r"36 of 36 images constant, .*There is nothing to learn"):
+    with pytest.raises(DataError, match=r"36 of 36 images are constant, .*There is nothing to learn"):
         found([np.full((8, 8), value, dtype=np.uint8) for value in range(40)])
 
 

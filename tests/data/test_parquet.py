@@ -139,7 +139,7 @@ def test_another_schema_in_a_later_file_is_named(write_parquet, images, tmp_path
 
 def test_columns_without_any_image_are_listed_with_their_types(tmp_path) -> None:
     pq.write_table(pa.table({"image": ["1.png", "2.png"], "label": [0, 1]}), tmp_path / "t.parquet")
-    with pytest.raises(DataError, match=r"No column holds images, .* image \(string\), label \(int64\)"):
+    with pytest.raises(DataError, match=r"No column holds images, .* image \(string\), label \(int64\)\. Text is not read"):
         loaded(tmp_path / "t.parquet")
 
 
@@ -150,7 +150,7 @@ def test_every_kind_of_image_that_is_none_is_named_by_file_and_row(write_parquet
     reasons = [
         "it is empty",
         "there is no image",
-        "none of JPEG, .* begins with <!DOCTYPE ht",
+        "none of JPEG, .* a web page",
         "not downloaded",
         "No such file",
     ]

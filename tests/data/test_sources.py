@@ -173,9 +173,10 @@ def test_image_folder_explains_names_and_tables_that_are_not_utf8(tmp_path, png)
 
 
 def test_image_folder_empty_or_absent(tmp_path) -> None:
-    for path, message in ((tmp_path, "holds no image file"), (tmp_path / "nowhere", "there is no folder")):
+    refusals = {"": "holds no image file", "nowhere": "there is no folder", "$HOME/a": r"no folder .*written \$\{HOME\}\.$"}
+    for name, message in refusals.items():
         with pytest.raises(DataError, match=message):
-            loaded(source="image_folder", path=str(path))
+            loaded(source="image_folder", path=str(tmp_path / name))
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ SPACE = {"name": "x", "dataset": DATASET, "backbone": BACKBONE, "resources": {"e
         ({"search": {"start_from": "nowhere"}}, StudyNotFoundError, "search.start_from"),
         ({"backbone": BACKBONE | {"weights": "none.pt"}}, WeightsError, r"none\.pt: .*cannot be read: No such file"),
         ({"backbone": BACKBONE | {"weights": "."}}, WeightsError, "cannot be read: Is a directory"),
+        ({"records": {"storage": "sqlite:///none/trials.db"}}, UserError, r"records\.storage: there is no folder .*none"),
+        ({"tracking": {"uri": "./mlruns"}}, UserError, r"tracking\.uri: \./mlruns is a folder of files"),
         ({"resources": {"executor": "inline", "cpus_per_trial": 100_000}}, ResourceError, "100000 CPUs"),
         ({"dataset": DATASET | {"image_size": 1_000_000}, "resources": {"gpus_per_trial": 0}}, SpaceError, "image_size"),
     ],

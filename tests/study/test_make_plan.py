@@ -168,3 +168,15 @@ def test_what_no_trial_can_have_here_is_not_timed(plan_of) -> None:
     assert plan.estimate is None
     assert "100000 CPUs" in str(plan.untimed)
     assert plan_of(DIGITS, probe=False).untimed == "it was not asked for"
+
+
+def test_what_launch_would_refuse_on_this_machine_is_said(plan_of) -> None:
+    plan = plan_of(DIGITS + "search: {start_from: nowhere}\n", stand_in=StandIn(image_size=8, classes=10))
+    assert warned(plan, "launch will refuse this file here", "search.start_from", "nowhere")
+    assert not warned(plan_of(DIGITS, stand_in=StandIn(image_size=8, classes=10)), "refuse")
+
+
+def test_validation_images_of_one_class_are_refused_beforehand(plan_of) -> None:
+    plan = plan_of(DIGITS.replace("source: digits", "source: digits, validation_fraction: 0.0001"), probe=False)
+    assert plan.data.validation_classes == 1
+    assert warned(plan, "launch will refuse this file", "validation images are all of one class", "validation_fraction")
