@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
@@ -29,6 +30,10 @@ from cbam_search.safe_text import printable, reason
 START_WITHIN_SECONDS = 60.0
 LONGEST_FOLDER_BYTES = 41
 """Of Ray's folder: its sockets lie in it under a session's name of 42 characters, and may have 107 in all (103 on macOS)."""
+
+
+LEAST_FREE_BYTES = 512 * 1024
+"""On the disk of Ray's folder: with less its processes do not come up, and it takes Ray a minute to say so."""
 
 
 class _TooLong(BaseException):
@@ -76,6 +81,7 @@ def ray_started(*, verbose: bool) -> Iterator[None]:
     """Ray on this machine, for this process alone."""
     try:
         with _short_folder() as folder:
+            _require_room(Path(folder) if folder else _default_folder())
             _init("local", folder, verbose=verbose)
             with agents_guarded():
                 try:
@@ -110,6 +116,17 @@ def _short_folder() -> Iterator[str | None]:
         yield str(folder)
     finally:
         made.__exit__(None, None, None)
+
+
+def _require_room(folder: Path) -> None:
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    with suppress(OSError):
+        free = shutil.disk_usage(there).free
+        if free < LEAST_FREE_BYTES:
+            raise ResourceError(
+                f"the disk of Ray's folder, {printable(folder)}, is full: {free // 1024:,} KiB are free. Make room there, let "
+                f"RAY_TMPDIR name a folder on another disk, or train without Ray with `resources: {{executor: inline}}`"
+            )
 
 
 def _default_folder() -> Path:

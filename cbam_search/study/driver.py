@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from cbam_search.errors import CbamSearchError, LeaseLostError, RecordsError
+from cbam_search.errors import CbamSearchError, LeaseLostError, RecordsError, StudyFailedError
 from cbam_search.records.events import StudyClosed
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.lease import Lease
@@ -35,6 +36,8 @@ from cbam_search.training.numerics import NUMERICS_VERSION
 UPLOAD_SECONDS_AT_MOST = 60.0
 UPLOAD_SECONDS_WHEN_STOPPED = 5.0
 """After a signal or an error: batch systems kill half a minute after SIGTERM, and a disk that is full may be MLflow's too."""
+SIGNAL_SECONDS = 1.0
+"""Between the end of another process by a signal and the same signal to this one."""
 CHATTY_LOGGERS = ("ray", "ray.tune", "optuna", "py.warnings")
 
 
@@ -126,7 +129,8 @@ def _run(
     except LeaseLostError:
         raise
     except Exception as error:
-        if interruption() and isinstance(error, RecordsError):  # what was waited for may be why it was interrupted
+        # What was waited for may be why it was interrupted; or the signal ended Ray's processes too.
+        if isinstance(error, RecordsError | StudyFailedError) and _was_interrupted(interruption):
             screen.note(str(error))
             return _interrupted(interruption)
         message = str(error) if isinstance(error, CbamSearchError) else f"{type(error).__name__}: {error}"
@@ -137,6 +141,14 @@ def _run(
         )
         raise
     return _interrupted(interruption) if interrupted else _ended(conductor)
+
+
+def _was_interrupted(interruption: Interruption) -> bool:
+    """Whether the study was to stop anyway. Batch systems and `timeout` signal Ray's processes and this one in any order."""
+    until = time.monotonic() + SIGNAL_SECONDS
+    while not interruption() and time.monotonic() < until:
+        time.sleep(0.05)
+    return interruption()
 
 
 def _interrupted(interruption: Interruption) -> StudyClosed:
