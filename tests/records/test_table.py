@@ -213,7 +213,7 @@ class TestJournal:
             pytest.raises(RecordsError, match=r"cannot write .*trainings\.jsonl: No space left"),
             open_journal(output, IDENTITY, ARCHITECTURES) as journal,
         ):
-            journal._file = Path("/dev/full").open("ab")
+            journal._file = Path("/dev/full").open("ab")  # noqa: SIM115
             journal.add(ALL[0])
         with open_journal(output, IDENTITY, ARCHITECTURES) as journal:
             assert journal.evaluations == {}
