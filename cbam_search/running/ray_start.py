@@ -141,8 +141,9 @@ def _init(address: str | None, folder: str | None, *, verbose: bool) -> None:
     handler = signal.getsignal(signal.SIGTERM)
     said = nullcontext(None) if verbose else _stderr_aside()
     try:
-        # A terminal that is closed sends SIGHUP to Ray's processes too, whose trainings are to end as the driver says.
-        with said as aside, kept_from_children(signal.SIGHUP), _at_most(START_WITHIN_SECONDS):
+        # A terminal that is closed sends SIGHUP to Ray's processes too, and batch systems SIGTERM. Trainings are to end as the
+        # driver says.
+        with said as aside, kept_from_children(signal.SIGHUP, signal.SIGTERM), _at_most(START_WITHIN_SECONDS):
             ray.init(
                 address=address,
                 include_dashboard=False if local else None,
