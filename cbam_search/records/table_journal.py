@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -68,7 +68,9 @@ class TableJournal:
         self._append(_Line(evaluation=evaluation))
 
     def close(self) -> None:
-        self._file.close()
+        # What is still unwritten has been reported: each append writes its own line or raises.
+        with suppress(OSError):
+            self._file.close()
 
     def remove(self) -> None:
         """The table holds all that the journal does; the folder goes when the journal is closed."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import ray
@@ -19,6 +20,10 @@ from cbam_search.safe_text import printable, reason
 
 LONGEST_FOLDER_BYTES = 41
 """Of Ray's folder: its sockets lie in it under a session's name of 42 characters, and may have 107 in all (103 on macOS)."""
+
+
+LEAST_FREE_BYTES = 512 * 1024
+"""On the disk of Ray's folder: with less its processes do not come up, and it takes Ray a minute to say so."""
 
 
 def joined_address(given: str | None) -> str | None:
@@ -62,6 +67,7 @@ def ray_started(*, verbose: bool) -> Iterator[None]:
     """Ray on this machine, for this process alone. Raises ResourceError."""
     with ExitStack() as stack:
         folder = _folder_of_our_own(stack)
+        _require_room(folder or default_folder())
         init_ray(HERE, folder, verbose=verbose)
         stack.enter_context(agents_guarded())
         stack.callback(ray.shutdown)
@@ -81,3 +87,14 @@ def _folder_of_our_own(stack: ExitStack) -> Path | None:
             f"Ray needs a folder with a path of at most {LONGEST_FOLDER_BYTES} bytes for its sockets and logs, and none can be "
             f"made: {reason(error)}. TMPDIR or RAY_TMPDIR names one"
         ) from None
+
+
+def _require_room(folder: Path) -> None:
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    with suppress(OSError):
+        free = shutil.disk_usage(there).free
+        if free < LEAST_FREE_BYTES:
+            raise ResourceError(
+                f"the disk of Ray's folder, {printable(folder)}, is full: {free // 1024:,} KiB are free. Make room there, let "
+                f"RAY_TMPDIR name a folder on another disk, or train without Ray with `resources: {{executor: inline}}`"
+            )

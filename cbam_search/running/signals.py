@@ -55,13 +55,13 @@ def ended_by_signals() -> Iterator[None]:
 
 
 @contextmanager
-def kept_from_children(number: signal.Signals) -> Iterator[None]:
-    """Processes that start meanwhile never get the signal; this one does, at once."""
+def kept_from_children(*numbers: signal.Signals) -> Iterator[None]:
+    """Processes that start meanwhile never get these signals; this one does, at once."""
     over = threading.Event()
-    # It takes the signal in place of this thread; what handles it runs in the main thread all the same.
-    stand_in = threading.Thread(target=over.wait, name=f"takes {number.name}", daemon=True)
+    # It takes the signals in place of this thread; what handles them runs in the main thread all the same.
+    stand_in = threading.Thread(target=over.wait, name="takes signals", daemon=True)
     stand_in.start()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield
     finally:

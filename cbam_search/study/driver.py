@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-from cbam_search.errors import CbamSearchError, LeaseLostError, RecordsError
+from cbam_search.errors import CbamSearchError, LeaseLostError, RecordsError, StudyFailedError
 from cbam_search.records.events import StudyClosed
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.lease import Lease
@@ -33,7 +34,10 @@ from cbam_search.training.numerics import NUMERICS_VERSION
 
 UPLOAD_SECONDS_AT_MOST = 60.0
 UPLOAD_SECONDS_WHEN_STOPPED = 5.0
-"""After a signal or an error: batch systems kill half a minute after SIGTERM, and a disk that is full may be MLflow's too."""
+"""After a signal or an error: batch systems kill half a minute after SIGTERM, and a disk that is full may be MLflow's too. Nor is a
+server worth a minute that never answered while the study ran."""
+SIGNAL_SECONDS = 1.0
+"""Between the end of another process by a signal and the same signal to this one."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ def drive(
                 screen.note(_weights_removed(records, config.records.keep_gib))
         finally:
             in_time = closed is not None and closed.reason != "interrupted"
-            seconds = UPLOAD_SECONDS_AT_MOST if in_time else UPLOAD_SECONDS_WHEN_STOPPED
+            seconds = UPLOAD_SECONDS_AT_MOST if in_time and not uploader.never_answered else UPLOAD_SECONDS_WHEN_STOPPED
             if not uploader.stop(seconds, unless=interruption) and not uploader.taken_over:
                 screen.note(_mlflow_is_behind(uploader, folder))
             records.close()
@@ -124,7 +128,8 @@ def _run(
     except LeaseLostError:
         raise
     except Exception as error:
-        if interruption() and isinstance(error, RecordsError):  # what was waited for may be why it was interrupted
+        # What was waited for may be why it was interrupted; or the signal ended Ray's processes too.
+        if isinstance(error, RecordsError | StudyFailedError) and _was_interrupted(interruption):
             screen.note(str(error))
             return _interrupted(interruption)
         message = str(error) if isinstance(error, CbamSearchError) else f"{type(error).__name__}: {error}"
@@ -135,6 +140,14 @@ def _run(
         )
         raise
     return _interrupted(interruption) if interrupted else _ended(conductor)
+
+
+def _was_interrupted(interruption: Interruption) -> bool:
+    """Whether the study was to stop anyway. Batch systems and `timeout` signal Ray's processes and this one in any order."""
+    until = time.monotonic() + SIGNAL_SECONDS
+    while not interruption() and time.monotonic() < until:
+        time.sleep(0.05)
+    return interruption()
 
 
 def _interrupted(interruption: Interruption) -> StudyClosed:

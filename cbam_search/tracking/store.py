@@ -15,6 +15,7 @@ from mlflow.tracking import MlflowClient, get_tracking_uri
 from cbam_search.errors import UserError
 from cbam_search.records.project import Project
 from cbam_search.safe_text import printable
+from cbam_search.tracking.address import NOT_MLFLOW
 from cbam_search.tracking.local_store import bring_artifacts_along, database_of, make_whole, moved, new_location
 from cbam_search.tracking.run_changes import NewRun, RunChanges
 
@@ -104,6 +105,8 @@ class MlflowStore:
         if experiment is None:
             location = new_location() if self._database else None
             return str(self.client.create_experiment(name, artifact_location=location, tags=_EXPERIMENT_TAGS))
+        if not experiment.experiment_id:
+            raise UserError(NOT_MLFLOW)
         if experiment.lifecycle_stage != "active":
             raise UserError(
                 f"the MLflow experiment '{printable(name)}' was deleted: restore it with `mlflow experiments restore "

@@ -52,6 +52,7 @@ class Uploader:
         """Why MLflow cannot be written to now; None while it can."""
         self.taken_over = False
         """Whether another driver has taken over, and its uploader with it."""
+        self._has_answered = False
         self._folder = folder
         self._config = config
         self._poll_seconds = poll_seconds
@@ -82,6 +83,11 @@ class Uploader:
             self._abandoned.set()
         return self._drained.is_set()
 
+    @property
+    def never_answered(self) -> bool:
+        """Whether MLflow was asked, and gave no answer yet."""
+        return self.problem is not None and not self._has_answered
+
     def remaining(self) -> int:
         """Events of the ledger that MLflow does not have yet."""
         if self._thread is None:
@@ -104,6 +110,7 @@ class Uploader:
                 try:
                     self._check()
                     session = session or self._connect()
+                    self._has_answered = True
                     self._catch_up(session, to_the_end=stopping)
                 except LeaseLostError:
                     self.taken_over = True

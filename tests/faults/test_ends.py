@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from processes import wait_until
 
-from cbam_search.records.events import StudyClosed
+from cbam_search.records.events import EpochFinished, StudyClosed
 from cbam_search.records.folder import StudyFolder
 from cbam_search.records.ledger import read_events
 
@@ -81,6 +81,12 @@ def closed(folder: Path) -> StudyClosed | None:
     return next((event for event in reversed(events) if isinstance(event, StudyClosed)), None)
 
 
+def has_trained(folder: Path) -> bool:
+    """Whether an epoch is recorded."""
+    ledger = StudyFolder(folder / "studies" / "ends").ledger
+    return any(isinstance(event, EpochFinished) for event, _ in read_events(ledger))
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_while_ray_starts(start: Start, tmp_path: Path, number: signal.Signals) -> None:
     process = start("launch", "space.yaml")
@@ -90,6 +96,22 @@ def test_a_signal_while_ray_starts(start: Start, tmp_path: Path, number: signal.
     _, err = process.communicate(timeout=120)
     assert process.returncode in (128 + number, 128 + signal.SIGTERM)
     assert err == ""
+    check_nothing_is_left(tmp_path, process)
+
+
+def test_a_signal_to_all_processes_of_a_job_stops_the_study(start: Start, tmp_path: Path) -> None:
+    """As batch systems and services send it, to Ray's processes too."""
+    process = start("launch", "space.yaml")
+    wait_until(lambda: has_trained(tmp_path) or process.poll() is not None)
+    for each in sorted(marked(tmp_path), reverse=True):
+        os.kill(each, signal.SIGTERM)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert err == "stopping after the epochs under way (SIGTERM)\n"
+    end = closed(tmp_path)
+    assert end is not None
+    assert (end.reason, end.message) == ("interrupted", "stopped by SIGTERM")
+    assert list((tmp_path / "studies" / "ends" / "evaluations").glob("*/checkpoint.safetensors"))
     check_nothing_is_left(tmp_path, process)
 
 

@@ -206,6 +206,18 @@ class TestJournal:
             assert journal_folder(output).exists()
         assert not journal_folder(output).exists()
 
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+    def test_a_full_disk_is_told_with_the_file(self, tmp_path: Path) -> None:
+        output = tmp_path / "table.parquet"
+        with (
+            pytest.raises(RecordsError, match=r"cannot write .*trainings\.jsonl: No space left"),
+            open_journal(output, IDENTITY, ARCHITECTURES) as journal,
+        ):
+            journal._file = Path("/dev/full").open("ab")  # noqa: SIM115
+            journal.add(ALL[0])
+        with open_journal(output, IDENTITY, ARCHITECTURES) as journal:
+            assert journal.evaluations == {}
+
     @pytest.mark.parametrize("where", ["journal", "table"])
     @pytest.mark.parametrize(
         ("change", "words"),

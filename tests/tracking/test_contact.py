@@ -10,6 +10,7 @@ import pytest
 
 from cbam_search.errors import UserError
 from cbam_search.tracking import contact
+from cbam_search.tracking.address import problem_of
 from cbam_search.tracking.contact import require_answer
 
 
@@ -59,3 +60,20 @@ def test_someone_listens_and_says_nothing(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("uri", ["sqlite:///mlflow.db", "file:/tmp/x", "databricks", "./mlruns"])
 def test_stores_without_a_server_are_not_looked_at(uri: str) -> None:
     require_answer(uri)
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        ("(Caused by SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED]')))", "SERVER_CERT_PATH"),
+        ("endpoint /api failed with error code 403 != 200. Response body: 'Invalid Host header'", "--allowed-hosts"),
+        ("endpoint /api failed with error code 401 != 200. Response body: 'no'", "MLFLOW_TRACKING_USERNAME"),
+        ("the response body was not in a valid JSON format. Response body: '<html>'", "a proxy, a login page"),
+    ],
+)
+def test_what_mlflow_says_leads_to_what_can_be_done(said: str, hint: str) -> None:
+    told = problem_of(RuntimeError(f"{said}\nmore"))
+    assert told.startswith(said)
+    assert hint in told
+    assert "more" not in told
+    assert problem_of(RuntimeError("away")) == "away"

@@ -21,7 +21,7 @@ _ADDRESS = re.compile(r"^\s*ip: (\S+)$", re.MULTILINE)
 _LOW_MEMORY = re.compile(r"[^\n]*\b(low on memory|OutOfMemory|memory usage threshold)\b[^\n]*", re.IGNORECASE)
 _EXIT_CODE = re.compile(r"exits? with an? exit code ([^\n]*?)\.?$", re.MULTILINE)
 
-_WITHOUT_A_WORD = "its process ended without a word, as one does that was killed, often for want of memory"
+_WITHOUT_A_WORD = "its process ended without a word: it was killed, often for want of memory, or left by os._exit"
 
 
 def death_in_words(told: str) -> WorkerDeath:

@@ -24,6 +24,8 @@ class SlotWatch:
         self._resources = resources
         self._wanted_since: dict[str, float] = {}
         self._looked_at = 0.0
+        self._pending: set[str] = set()
+        """Places that Ray had not found at the last look."""
 
     def wants(self, ray_id: str) -> None:
         """A trial wants a worker."""
@@ -44,8 +46,10 @@ class SlotWatch:
         if not overdue or now - self._looked_at < _LOOK_SECONDS:
             return []
         self._looked_at = now
-        # Without one of ours that is pending they have their slots, and their workers are starting.
-        return overdue if _slots_pending() else []
+        # Without one of ours that is pending they have their slots, and their workers are starting. One look may fall between
+        # a worker's death and the place for the next.
+        before, self._pending = self._pending, _slots_pending()
+        return overdue if before & self._pending else []
 
     def waits_for(self) -> str:
         """`1 CPU of the Ray cluster (0 of 8 CPUs are free)`."""
@@ -60,11 +64,11 @@ class SlotWatch:
         return f"{asked}{' on one node' if fits else ''} of the Ray cluster ({left} free)"
 
 
-def _slots_pending() -> bool:
-    """Whether Ray has not placed what Tune asked for; ids of placement groups end with that of the job."""
+def _slots_pending() -> set[str]:
+    """What Tune asked for and Ray has not placed: ids of placement groups, which end with that of the job."""
     job = ray.get_runtime_context().get_job_id()
     groups: dict[str, dict[str, Any]] = placement_group_table()
-    return any(name.endswith(job) and group["state"] == "PENDING" for name, group in groups.items())
+    return {name for name, group in groups.items() if name.endswith(job) and group["state"] == "PENDING"}
 
 
 def _many(amount: float, name: str) -> str:

@@ -129,6 +129,8 @@ class TuneExecutor(Executor):
 
     def interrupt(self) -> None:
         self._trials.is_interrupted = True
+        # What ended Ray may be what interrupts.
+        self._check_ray_lives()
         # Tune itself waits for seconds, and kills workers whose epochs take longer. Trials that nobody has begun are no loss.
         self._running &= self._inbox.want_checkpoints()
 
