@@ -50,7 +50,8 @@ _KNOWN_TOKENS = re.compile(
 )
 _remembered: set[str] = set()
 _LINE_ENDS = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+.!|~$^-])")
+_MARKDOWN = re.compile(r"(?P<mark>[\\`*_\[\]|~$^{}]|^\s*[#+=-])|(?P<number>^\s*\d+)(?P<point>[.)])")
+"""What formats text anywhere; and what makes a heading, a list or a line of it at its start."""
 
 
 def printable(text: object, limit: int = 200) -> str:
@@ -120,7 +121,13 @@ def shell_word(text: str | os.PathLike[str]) -> str:
 
 def markdown(text: object, limit: int = 200) -> str:
     """`text` as it is read in Markdown: nothing in it is formatting, a link, a table's edge or HTML."""
-    return _MARKDOWN.sub(r"\\\1", html.escape(printable(text, limit), quote=False))
+    return _MARKDOWN.sub(_escaped_mark, html.escape(printable(text, limit), quote=False))
+
+
+def _escaped_mark(found: re.Match[str]) -> str:
+    if found["number"]:
+        return f"{found['number']}\\{found['point']}"
+    return f"{found['mark'][:-1]}\\{found['mark'][-1]}"
 
 
 def _shown(character: str) -> str:

@@ -153,3 +153,17 @@ def test_markdown_shows_a_text_as_it_is(text: str) -> None:
     children = tokens[0].children or []
     assert {token.type for token in children} <= {"text", "text_special"}
     assert "".join(token.content for token in children).strip() == shown.strip()
+
+
+@pytest.mark.parametrize(
+    "text", ["# a", "- a", "+ a", "1. a", "12) a", "> a", "---", "===", "* a", "```", "<b>a", "a | b", "net(width=0.5)+se"]
+)
+def test_markdown_is_a_plain_paragraph_also_at_the_start_of_a_line(text: str) -> None:
+    blocks = MarkdownIt("commonmark").enable("table").parse(f"before\n\n{markdown(text)}\n")
+    assert [block.type for block in blocks if block.nesting >= 0] == ["paragraph_open", "inline"] * 2
+    children = blocks[4].children or []
+    assert "".join(child.content for child in children) == text
+
+
+def test_markdown_leaves_alone_what_formats_nothing_there() -> None:
+    assert markdown("net(width=0.5)+cbam, layer1.0") == "net(width=0.5)+cbam, layer1.0"

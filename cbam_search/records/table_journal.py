@@ -142,9 +142,9 @@ def journal_folder(output: Path) -> Path:
 def check_output(output: Path) -> None:
     """Raises UserError where no table can be written; the folder that `output` is to lie in is made."""
     try:
-        probe = output.with_name(f".{output.name}.writable")
         if output.is_dir():
             raise UserError(f"{printable(output)} is a folder; --output names the parquet file to write")
+        probe = output.with_name(f".{output.name}.writable")
         output.parent.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()

@@ -43,8 +43,9 @@ def init_ray(address: str | None, folder: Path | None, *, verbose: bool) -> None
     stderr = nullcontext(None) if verbose else _stderr_aside()
     written: IO[bytes] | None = None
     try:
-        # A terminal that is closed sends SIGHUP to Ray's processes too, whose trainings are to end as the driver says.
-        with stderr as written, kept_from_children(signal.SIGHUP), _at_most(START_WITHIN_SECONDS):
+        # A terminal that is closed sends SIGHUP to Ray's processes too, and batch systems SIGTERM; trainings are to end as the
+        # driver says.
+        with stderr as written, kept_from_children(signal.SIGHUP, signal.SIGTERM), _at_most(START_WITHIN_SECONDS):
             ray.init(
                 address=address,
                 include_dashboard=False if address == HERE else None,

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import ray
+import ray._private.worker as ray_worker
 from ray._private import services
 
 from cbam_search.errors import NobodyListensError, ResourceError
@@ -20,8 +21,6 @@ from cbam_search.safe_text import printable, reason
 
 LONGEST_FOLDER_BYTES = 41
 """Of Ray's folder: its sockets lie in it under a session's name of 42 characters, and may have 107 in all (103 on macOS)."""
-
-
 LEAST_FREE_BYTES = 512 * 1024
 """On the disk of Ray's folder: with less its processes do not come up, and it takes Ray a minute to say so."""
 
@@ -70,8 +69,20 @@ def ray_started(*, verbose: bool) -> Iterator[None]:
         _require_room(folder or default_folder())
         init_ray(HERE, folder, verbose=verbose)
         stack.enter_context(agents_guarded())
-        stack.callback(ray.shutdown)
+        stack.callback(_end_ray)
         yield
+
+
+def _end_ray() -> None:
+    """`ray.shutdown`, which would wait a second for each of Ray's processes here to heed a SIGTERM that none of them gets."""
+    if (node := ray_worker._global_node) is not None:
+        kill = node.kill_all_processes
+
+        def kill_at_once(check_alive: bool = True, allow_graceful: bool = False, wait: bool = False) -> None:  # noqa: ARG001
+            kill(check_alive=check_alive, allow_graceful=False, wait=wait)
+
+        node.kill_all_processes = kill_at_once
+    ray.shutdown()
 
 
 def _folder_of_our_own(stack: ExitStack) -> Path | None:

@@ -34,8 +34,8 @@ from cbam_search.training.numerics import NUMERICS_VERSION
 
 UPLOAD_SECONDS_AT_MOST = 60.0
 UPLOAD_SECONDS_WHEN_STOPPED = 5.0
-"""After a signal or an error: batch systems kill half a minute after SIGTERM, and a disk that is full may be MLflow's too. Nor is a
-server worth a minute that never answered while the study ran."""
+"""After a signal or an error: batch systems kill half a minute after SIGTERM, and a disk that is full may be MLflow's too. Also
+where no server has answered while the study ran."""
 SIGNAL_SECONDS = 1.0
 """Between the end of another process by a signal and the same signal to this one."""
 
