@@ -152,4 +152,5 @@ def test_a_folder_with_a_long_path_for_ray(start: Start, tmp_path: Path) -> None
     assert process.returncode == 0, err
     check_nothing_is_left(tmp_path, process)
     # The files that say which device is in use stay, for all studies of this machine.
-    assert [path.name for path in long.iterdir() if path.name != "cbam-search-locks"] == []
+    left = {path.name for path in long.iterdir() if path.name.startswith(("ray", "cbam-search"))}
+    assert left <= {"cbam-search-locks"}
