@@ -61,15 +61,15 @@ def _counts_note(names: tuple[str, ...], splits: list[str], counts: IntArray) ->
     if (counts == counts[:, :1]).all():
         return f"{classes} of {_figures(counts[:, 0])} {of_splits} each: {listed(names, _LISTED)}."
     if len(names) <= _LISTED:
-        return f"{classes} ({of_splits}): {', '.join(_shown(names, counts, range(len(names))))}."
+        return f"{classes} ({of_splits}): {'; '.join(_shown(names, counts, range(len(names))))}."
     order = np.argsort(-counts[0], kind="stable")
     largest, smallest = _shown(names, counts, order[:_ENDS]), _shown(names, counts, order[-_ENDS:])
     between = len(names) - 2 * _ENDS
-    return f"{classes} ({of_splits}): {', '.join(largest)}, {between:,} more, {', '.join(smallest)}."
+    return f"{classes} ({of_splits}): {'; '.join(largest)}; {between:,} more; {'; '.join(smallest)}."
 
 
 def _shown(names: tuple[str, ...], counts: IntArray, places: range | IntArray) -> list[str]:
-    return [f"{printable(names[place], _NAME_CHARACTERS)} {_figures(counts[:, place])}" for place in places]
+    return [f"{printable(names[place], _NAME_CHARACTERS)}: {_figures(counts[:, place])}" for place in places]
 
 
 def _figures(counts: IntArray) -> str:

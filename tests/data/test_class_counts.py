@@ -15,7 +15,7 @@ def labels(*counts: int) -> np.ndarray:
 
 def test_every_class_of_a_few_is_shown_with_its_counts() -> None:
     notes = class_notes(("cat", "dog"), {"train": labels(8, 1200), "validation": labels(2, 3), "test": labels(1, 3)})
-    assert notes[0] == "2 classes (training / validation / test images): cat 8 / 2 / 1, dog 1,200 / 3 / 3."
+    assert notes[0] == "2 classes (training / validation / test images): cat: 8 / 2 / 1; dog: 1,200 / 3 / 3."
 
 
 def test_equal_classes_are_one_figure() -> None:
@@ -27,7 +27,7 @@ def test_of_many_classes_the_largest_and_the_smallest_are_shown() -> None:
     names = tuple(f"c{number}" for number in range(20))
     (note,) = class_notes(names, {"train": labels(*range(20, 0, -1)), "validation": labels(*range(20, 0, -1))})
     assert note.startswith(
-        "20 classes (training / validation images): c0 20 / 20, c1 19 / 19, c2 18 / 18, 14 more, c17 3 / 3, "
+        "20 classes (training / validation images): c0: 20 / 20; c1: 19 / 19; c2: 18 / 18; 14 more; c17: 3 / 3; "
     )
 
 
