@@ -47,7 +47,8 @@ def _sentence(error: BaseException) -> str:
         case OSError():
             return f"the system refused what cbam-search needs: {reason(error)}"
         case _:
-            return f"{type(error).__name__}: {reason(error)}. This is a fault of cbam-search or of the machine, not yours"
+            said = reason(error).rstrip(".")
+            return f"{type(error).__name__}: {said}. This is a fault of cbam-search or of the machine, not yours"
 
 
 def _details(error: BaseException) -> str:

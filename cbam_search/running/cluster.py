@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import ray
 
+from cbam_search.home import home_given
 from cbam_search.running.config import ResourcesConfig, cores_here
 from cbam_search.running.ray_job import messages_to_log
 from cbam_search.running.ray_start import joined_address, ray_joined, ray_started
@@ -47,7 +48,7 @@ def ray_running(config: ResourcesConfig, *, verbose: bool) -> Iterator[None]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     address = joined_address(config.address)
     started = ray_joined(config.address, verbose=verbose) if address else ray_started(verbose=verbose)
-    with started, nullcontext() if verbose else messages_to_log():
+    with home_given(), started, nullcontext() if verbose else messages_to_log():
         yield
 
 

@@ -62,7 +62,7 @@ def init_ray(address: str | None, folder: Path | None, *, verbose: bool) -> None
         if isinstance(error, _TooLong):
             why = f"it did not come up within {START_WITHIN_SECONDS:g} s"
         elif isinstance(error, Exception | SystemExit):
-            why = reason(error)
+            why = reason(error).rstrip(".")
         else:
             raise
         raise ResourceError(_no_ray(address, folder, why, _last_line(written))) from None
@@ -82,7 +82,7 @@ def _no_ray(address: str | None, folder: Path | None, why: str, last_line: str) 
     said = f" ({last_line})" if last_line else ""
     return (
         f"Ray cannot be started on this machine: {why}{said}. Its logs are in {printable(logs)}. Look for a full disk or "
-        f"/dev/shm and for low limits (ulimit -n, -u); `resources: {{executor: inline}}` trains without Ray"
+        f"/dev/shm and for low limits (ulimit -n, -u, -v); `resources: {{executor: inline}}` trains without Ray"
     )
 
 

@@ -16,6 +16,7 @@ from cbam_search.errors import NobodyListensError, ResourceError
 from cbam_search.running.ray_contact import require_answer
 from cbam_search.running.ray_guard import agents_guarded
 from cbam_search.running.ray_init import HERE, default_folder, init_ray
+from cbam_search.running.ray_token import token_without_a_home
 from cbam_search.running.scratch import scratch_folder
 from cbam_search.safe_text import printable, reason
 
@@ -67,6 +68,7 @@ def ray_started(*, verbose: bool) -> Iterator[None]:
     with ExitStack() as stack:
         folder = _folder_of_our_own(stack)
         _require_room(folder or default_folder())
+        stack.enter_context(token_without_a_home())
         init_ray(HERE, folder, verbose=verbose)
         stack.enter_context(agents_guarded())
         stack.callback(_end_ray)
