@@ -160,7 +160,7 @@ def _ended(conductor: Conductor) -> StudyClosed:
     if conductor.stopped_by is not None:
         return StudyClosed(reason="failed", message=str(conductor.stopped_by))
     conductor.weights.closed()
-    if message := _nothing_was_feasible(records):
+    if message := _nothing_was_feasible(records) or _all_diverged(records):
         return StudyClosed(reason="failed", message=message)
     if conductor.exhausted is NoCandidate.SPACE_EXHAUSTED:
         return StudyClosed(
@@ -182,6 +182,18 @@ def _nothing_was_feasible(records: StudyRecords) -> str | None:
     return (
         f"nothing was trained: all {count(len(started), 'network')} that were taken up turned out infeasible before their "
         f"training, the last because of this: {last}. Raise the bounds in constraints, or launch a space of smaller networks"
+    )
+
+
+def _all_diverged(records: StudyRecords) -> str | None:
+    """Why the front is empty, where no training's loss stayed finite; else None."""
+    trained = [trial for trial in records.trials.values() if trial.was_trained and trial.outcome]
+    if not trained or any(trial.state is not TrialState.DIVERGED for trial in trained):
+        return None
+    last = trained[-1].outcome
+    return (
+        f"no training reached its end: all {count(len(trained), 'training')} diverged, the last because of this: "
+        f"{last.reason if last else ''}. Launch a study with a lower training.lr, a longer warm-up or gradient_clip_norm"
     )
 
 

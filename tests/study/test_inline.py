@@ -141,3 +141,33 @@ def test_a_bound_on_latency_that_no_network_keeps_ends_with_the_reason(
     space.write_text(yaml.safe_dump(SPACE | bounded | {"search": {"trials": 2, "baselines": ["none"]}}))
     with pytest.raises(StudyFailedError, match=r"nothing was trained: all 2 networks.*latency_ms .* is above 1e-06"):
         cbam_search.launch(space)
+
+
+NEVER_FINITE = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, in_channels, classes):
+        super().__init__()
+        self.layer1 = nn.Sequential(nn.Conv2d(in_channels, 8, 3, 1, 1), nn.BatchNorm2d(8), nn.ReLU())
+        self.head = nn.Linear(8, classes)
+
+    def forward(self, x):
+        return self.head(self.layer1(x).mean((2, 3))) * float("nan")
+
+def net(*, in_channels, classes):
+    return Net(in_channels, classes)
+"""
+
+
+def test_a_study_all_of_whose_trainings_diverge_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "never_finite.py").write_text(NEVER_FINITE)
+    own = SPACE | {
+        "backbone": {"module": "never_finite:net", "sites": ["layer1"]},
+        "attention": {"kind": ["none", "se"], "reduction_ratio": [2]},
+        "search": {"trials": 2, "published_backbones": 1, "baselines": ["none"]},
+    }
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(own))
+    with pytest.raises(StudyFailedError, match=r"all 2 trainings diverged, .*loss of epoch 1 is nan.*training\.lr"):
+        cbam_search.launch("space.yaml", allow_code=True)
