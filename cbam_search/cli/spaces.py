@@ -16,21 +16,21 @@ SpaceArgument = Annotated[Path, typer.Argument(metavar="SPACE.yaml", help="The s
 
 def validate(space: SpaceArgument) -> None:
     """Check a YAML file without loading data or starting anything."""
+    from cbam_search.counted import counted
     from cbam_search.own_source import check_defined
-    from cbam_search.report.wording import count
     from cbam_search.space.own_config import OwnBackboneConfig
     from cbam_search.study.config import read_study_config
     from cbam_search.study.space_from_config import untraced_space
 
     config, _ = read_study_config(space)
-    counted, own = untraced_space(config), config.backbone if isinstance(config.backbone, OwnBackboneConfig) else None
+    searched, own = untraced_space(config), config.backbone if isinstance(config.backbone, OwnBackboneConfig) else None
     if own:
         check_defined(own.module, Path.cwd())
     sampler = config.search.sampler_for(config.objectives)
-    many = f"{len(own.sites)} sites" if own else f"{counted.count():,} distinct architectures"
+    many = f"{len(own.sites)} sites" if own else f"{searched.count():,} distinct architectures"
     say(
-        f"{space} is valid: study '{config.name}', {many} in {count(len(counted.parameters), 'parameter')}, "
-        f"{count(config.search.trials, 'trial')} of {count(config.training.epochs, 'epoch')}, sampler {sampler}"
+        f"{space} is valid: study '{config.name}', {many} in {counted(len(searched.parameters), 'parameter')}, "
+        f"{counted(config.search.trials, 'trial')} of {counted(config.training.epochs, 'epoch')}, sampler {sampler}"
     )
     if own:
         say(f"{own.module} was found but not run: `plan --allow-code` checks whether it has these sites")

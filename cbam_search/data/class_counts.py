@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from cbam_search.counted import counted
 from cbam_search.data.class_names import without_case
 from cbam_search.data.source import IntArray
-from cbam_search.data.wording import counted, listed
+from cbam_search.data.wording import listed
 from cbam_search.errors import DataError
 from cbam_search.safe_text import printable
 

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from cbam_search.counted import counted
 from cbam_search.data.decoding import DecodedImage
 from cbam_search.data.examples import Examples
-from cbam_search.data.wording import counted
 
 
 @dataclass

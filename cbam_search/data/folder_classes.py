@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from cbam_search.counted import counted
 from cbam_search.data.split_names import looks_like_splits
-from cbam_search.data.wording import counted, inside, listed
+from cbam_search.data.wording import inside, listed
 from cbam_search.errors import DataError
 from cbam_search.safe_text import printable
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from cbam_search.data.wording import counted, inside
+from cbam_search.counted import counted
+from cbam_search.data.wording import inside
 from cbam_search.errors import DataError
 from cbam_search.safe_text import printable, reason
 

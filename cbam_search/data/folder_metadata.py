@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cbam_search.counted import counted
 from cbam_search.data.folder_listing import METADATA
-from cbam_search.data.wording import counted, listed
+from cbam_search.data.wording import listed
 from cbam_search.errors import DataError
 from cbam_search.safe_text import printable, reason
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from cbam_search.counted import counted
 from cbam_search.data.folder_listing import METADATA, entries_of, is_image, is_passed_over, kind_of
 from cbam_search.data.split_names import SPLIT_NAMES
-from cbam_search.data.wording import counted, listed
+from cbam_search.data.wording import listed
 
 
 def split_folders(root: Path) -> dict[str, Path]:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cbam_search.counted import counted
 from cbam_search.data.config import DatasetConfig
 from cbam_search.data.folder_classes import class_folders
 from cbam_search.data.folder_listing import METADATA, SUFFIXES, Listing, list_folder
@@ -26,7 +27,7 @@ from cbam_search.data.folder_metadata import read_metadata
 from cbam_search.data.folder_splits import beside_the_splits, split_folders
 from cbam_search.data.source import IntArray, Item, Source, SourceSplit, recognise_splits
 from cbam_search.data.split_names import SPLIT_NAMES
-from cbam_search.data.wording import counted, inside, listed
+from cbam_search.data.wording import inside, listed
 from cbam_search.errors import DataError
 from cbam_search.safe_text import printable, reason
 from cbam_search.variables import brace_hint

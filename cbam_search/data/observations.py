@@ -13,9 +13,9 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from cbam_search.counted import counted
 from cbam_search.data.decoding import DecodedImage
 from cbam_search.data.examples import Examples
-from cbam_search.data.wording import counted
 from cbam_search.errors import DataError
 
 _FEW = 0.05

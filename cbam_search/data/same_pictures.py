@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cbam_search.counted import counted
 from cbam_search.data.source import IntArray
-from cbam_search.data.wording import counted
 from cbam_search.safe_text import printable
 
 DIGEST_BYTES = 16

@@ -17,12 +17,6 @@ def listed(names: Iterable[object], limit: int = 3) -> str:
     return shown if len(every) <= limit else f"{shown} and {len(every) - limit:,} more"
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 image`, `2 images`, `1,347 images`, `2 classes`."""
-    plural = f"{noun}es" if noun.endswith(("s", "x")) else f"{noun}s"
-    return f"{number:,} {noun if number == 1 else plural}"
-
-
 def inside(path: Path, root: Path) -> str:
     """`path` as it is called from `root`, printable."""
     return printable(path.relative_to(root).as_posix() if path.is_relative_to(root) else path)

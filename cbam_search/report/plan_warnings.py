@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cbam_search.architecture import OwnBackbone
+from cbam_search.counted import counted
 from cbam_search.metrics import binomial_error, metric
-from cbam_search.report.wording import count
 from cbam_search.search.impossible import impossible
 from cbam_search.search.plan import Plan
 from cbam_search.search.space_costs import AXES
@@ -67,11 +67,11 @@ def _of_designs(plan: Plan) -> Iterator[str]:
     excluded = [design.label for design in plan.designs if design.excluded]
     if excluded:
         yield (
-            f"the constraints exclude {len(excluded)} of {count(len(plan.designs), 'published design')}, which are listed but "
-            f"not trained: {', '.join(excluded)}"
+            f"the constraints exclude {len(excluded)} of {counted(len(plan.designs), 'published design')}, which are listed "
+            f"but not trained: {', '.join(excluded)}"
         )
     if plan.trained_designs == plan.trials:
-        yield f"the {count(plan.trials, 'trial')} are all published designs, so that nothing is searched: raise search.trials"
+        yield f"the {counted(plan.trials, 'trial')} are all published designs, so that nothing is searched: raise search.trials"
 
 
 def _of_the_budget(plan: Plan) -> Iterator[str]:
@@ -80,7 +80,7 @@ def _of_the_budget(plan: Plan) -> Iterator[str]:
         yield "the space has a single architecture, so that nothing is searched: add choices"
     elif left is not None and 0 < left < plan.trials:
         yield (
-            f"only {count(left, 'architecture')} can be trained, fewer than search.trials ({plan.trials:,}): the study ends "
+            f"only {counted(left, 'architecture')} can be trained, fewer than search.trials ({plan.trials:,}): the study ends "
             f"when it has trained them all"
         )
     yield from _of_early_stopping(plan)
@@ -101,15 +101,15 @@ def _of_stops(plan: Plan) -> Iterator[str]:
     epochs, hypervolume = plan.stop.epochs, plan.stop.hypervolume
     first = max(1, plan.trained_designs) * plan.epochs
     if epochs is not None and epochs <= first and plan.trials > plan.trained_designs:
-        trained = count(plan.trained_designs, "published design") if plan.trained_designs else "first training"
+        trained = counted(plan.trained_designs, "published design") if plan.trained_designs else "first training"
         yield (
             f"search.stop.epochs is {epochs:,}, and the {trained} alone may take {first:,}, so that hardly anything is "
             f"searched. Raise it"
         )
     if hypervolume is not None and hypervolume.over_trials >= plan.trials:
         yield (
-            f"search.stop.hypervolume looks at the last {count(hypervolume.over_trials, 'training')} and never ends the study: "
-            f"search.trials is {plan.trials}. Lower over_trials"
+            f"search.stop.hypervolume looks at the last {counted(hypervolume.over_trials, 'training')} and never ends the "
+            f"study: search.trials is {plan.trials}. Lower over_trials"
         )
 
 
@@ -118,11 +118,11 @@ def _of_data(plan: Plan) -> Iterator[str]:
     if train is not None and 1 < train < plan.batch_size:
         yield (
             f"training.batch_size ({plan.batch_size:,}) is more than the {train:,} training images: an epoch is a single step, "
-            f"and a training takes {count(plan.epochs, 'step')}. Lower it"
+            f"and a training takes {counted(plan.epochs, 'step')}. Lower it"
         )
     images = plan.data.validation
     if images is not None and (error := binomial_error(0.9, images)) > LARGE_ERROR:
         yield (
-            f"{count(images, 'validation image')}: one standard error of an accuracy of 90 % is {100 * error:.1f} points, "
+            f"{counted(images, 'validation image')}: one standard error of an accuracy of 90 % is {100 * error:.1f} points, "
             f"and smaller differences between candidates are noise. Raise dataset.validation_fraction, or use more images"
         )

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from cbam_search.counted import counted
 from cbam_search.records.events import StudyClosed
 from cbam_search.records.trials import Trial
-from cbam_search.report.wording import count
 
 _LISTED_AT_MOST = 3
 
@@ -47,4 +47,4 @@ def _text(by_study: Mapping[str, int], results: int) -> str | None:
         named = [f"{name} ({number})" for name, number in list(by_study.items())[:_LISTED_AT_MOST]]
         more = len(by_study) - len(named)
         where = f"studies {', '.join(named)}" + (f" and {more} more" if more else "")
-    return f"{sum(by_study.values()):,} of {count(results, 'result')} replayed from {where}"
+    return f"{sum(by_study.values()):,} of {counted(results, 'result')} replayed from {where}"

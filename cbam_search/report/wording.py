@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 
+from cbam_search.counted import counted
 from cbam_search.metrics import metric
 
 _MOST_DECIMALS = 6
@@ -29,18 +30,13 @@ def duration(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
     if days:
-        return f"{count(days, 'day')} {hours}:{minutes:02}:{rest:02}"
+        return f"{counted(days, 'day')} {hours}:{minutes:02}:{rest:02}"
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def moment(seconds: float) -> str:
     """Seconds since 1970 by this machine's clock and time zone: `2026-11-27 17:58:13`."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
-
-
-def count(number: int, noun: str) -> str:
-    """`1 image`, `2 images`, `1,347 images`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def large_number(number: int) -> str:

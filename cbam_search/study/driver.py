@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
+from cbam_search.counted import counted
 from cbam_search.errors import CbamSearchError, LeaseLostError, RecordsError, StudyFailedError
 from cbam_search.records.events import StudyClosed
 from cbam_search.records.folder import StudyFolder
@@ -16,7 +17,6 @@ from cbam_search.records.storage_url import storage_name
 from cbam_search.records.study_records import StudyRecords, open_records
 from cbam_search.records.trials import TrialState
 from cbam_search.report.replayed import with_replays
-from cbam_search.report.wording import count
 from cbam_search.running.cluster import TrialResources
 from cbam_search.running.conductor import Conductor
 from cbam_search.running.interruption import EXIT_CODE_OF_STOP, Interruption
@@ -180,7 +180,7 @@ def _nothing_was_feasible(records: StudyRecords) -> str | None:
     started = [trial for trial in records.trials.values() if trial.was_trained and trial.outcome]
     last = started[-1].outcome.reason if started and started[-1].outcome else "beyond the constraints"
     return (
-        f"nothing was trained: all {count(len(started), 'network')} that were taken up turned out infeasible before their "
+        f"nothing was trained: all {counted(len(started), 'network')} that were taken up turned out infeasible before their "
         f"training, the last because of this: {last}. Raise the bounds in constraints, or launch a space of smaller networks"
     )
 
@@ -192,7 +192,7 @@ def _all_diverged(records: StudyRecords) -> str | None:
         return None
     last = trained[-1].outcome
     return (
-        f"no training reached its end: all {count(len(trained), 'training')} diverged, the last because of this: "
+        f"no training reached its end: all {counted(len(trained), 'training')} diverged, the last because of this: "
         f"{last.reason if last else ''}. Launch a study with a lower training.lr, a longer warm-up or gradient_clip_norm"
     )
 
@@ -207,15 +207,15 @@ def _other_numerics(records: StudyRecords) -> str | None:
     kept = sum(outcome.numerics_version != NUMERICS_VERSION for outcome in trained)
     return (
         f"this version of cbam-search trains otherwise than the one before (numerics version {NUMERICS_VERSION}, before "
-        f"{', '.join(map(str, others)) or 'another'}): {count(kept, 'finished result')} stay, marked in the front, and "
-        f"{count(cut_off, 'training')} that were cut off begin again. Figures of two versions need not compare"
+        f"{', '.join(map(str, others)) or 'another'}): {counted(kept, 'finished result')} stay, marked in the front, and "
+        f"{counted(cut_off, 'training')} that were cut off begin again. Figures of two versions need not compare"
     )
 
 
 def _weights_removed(records: StudyRecords, keep_gib: float) -> str:
     return (
-        f"weights of {count(len(records.view.weights_removed), 'trial')} were removed while the study went on, to stay within "
-        f"records.keep_gib ({keep_gib:g} GiB), the oldest that were far from the front first"
+        f"weights of {counted(len(records.view.weights_removed), 'trial')} were removed while the study went on, to stay "
+        f"within records.keep_gib ({keep_gib:g} GiB), the oldest that were far from the front first"
     )
 
 

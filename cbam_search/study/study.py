@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from cbam_search import pareto
+from cbam_search.counted import counted
 from cbam_search.errors import CbamSearchError, ExportError
 from cbam_search.export.module import write_module
 from cbam_search.metrics import error_name
@@ -25,7 +26,6 @@ from cbam_search.records.storage import storage_to_read
 from cbam_search.records.stored_trials import read_trials, trials_lost
 from cbam_search.records.studies import find_study
 from cbam_search.records.trials import Trial, TrialState
-from cbam_search.report.wording import count
 from cbam_search.safe_text import printable, reason
 from cbam_search.study.config import StudyConfig, read_config_of
 from cbam_search.study.space_from_config import require_code_permission
@@ -157,7 +157,7 @@ def _end(trial: Trial) -> str:
         case TrialState.STOPPED:
             return f"was stopped at epoch {epochs}"
         case _:
-            return f"{trial.state.value} after {count(epochs, 'epoch')}"
+            return f"{trial.state.value} after {counted(epochs, 'epoch')}"
 
 
 def _figures(trial: Trial) -> dict[str, Any]:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from cbam_search.report.wording import count, duration, heading, inline, large_number
+from cbam_search.counted import counted
+from cbam_search.report.wording import duration, heading, inline, large_number
 
 
 @pytest.mark.parametrize(
@@ -32,4 +33,4 @@ def test_values_in_sentences_carry_their_unit() -> None:
     assert inline("gflops", 0.0012344) == "0.001234 GFLOPs"
     assert inline("params", 12345) == "12,345 params"
     assert heading("balanced_accuracy") == "balanced accuracy"
-    assert (count(1, "image"), count(1347, "image")) == ("1 image", "1,347 images")
+    assert (counted(1, "image"), counted(1347, "image")) == ("1 image", "1,347 images")

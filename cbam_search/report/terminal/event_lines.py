@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from cbam_search.counted import counted
 from cbam_search.metrics import Measured, metric
 from cbam_search.records.evaluation import Evaluation
 from cbam_search.records.events import (
@@ -25,7 +26,7 @@ from cbam_search.records.manifest import StudyManifest
 from cbam_search.records.trials import Trial
 from cbam_search.records.view import StudyView
 from cbam_search.report.terminal.progress_lines import again_text, outcome_text, waits_text
-from cbam_search.report.wording import count, duration, hypervolume_text, inline, with_spread
+from cbam_search.report.wording import duration, hypervolume_text, inline, with_spread
 
 
 class EventLines:
@@ -53,7 +54,7 @@ class EventLines:
                 return self._opened(event)
             case StudyExtended():
                 within = f" within {event.hours:g} hours" if event.hours is not None else ""
-                return f"the study may have {count(event.trials, 'training')} in all{within}"
+                return f"the study may have {counted(event.trials, 'training')} in all{within}"
             case StudyClosed():
                 return f"closed ({event.reason}): {event.message}"
             case FrontUpdated():
@@ -100,10 +101,10 @@ class EventLines:
         return None
 
     def _opened(self, event: StudyOpened) -> str:
-        trainings = count(self._manifest.trials_allowed, "training")
+        trainings = counted(self._manifest.trials_allowed, "training")
         if event.resumed:
             return f"resumed, with {self.view.finished} of {trainings} finished"
-        return f"opened: {trainings} of {count(self._manifest.epochs, 'epoch')}"
+        return f"opened: {trainings} of {counted(self._manifest.epochs, 'epoch')}"
 
     def _front_line(self, event: FrontUpdated) -> str | None:
         if event.front == self._front:
@@ -122,7 +123,7 @@ class EventLines:
         source = trial.replayed_from
         took = f"replayed from study {source.study}, trial {source.trial}" if source else duration(trial.outcome.seconds)
         return (
-            f"{outcome_text(trial, self._manifest)} - {trial.candidate.label}, after {count(trial.outcome.epochs, 'epoch')} "
+            f"{outcome_text(trial, self._manifest)} - {trial.candidate.label}, after {counted(trial.outcome.epochs, 'epoch')} "
             f"({took})"
         )
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from cbam_search.counted import counted
 from cbam_search.metrics import LATENCY, metric
 from cbam_search.report.plan_warnings import plan_warnings
-from cbam_search.report.wording import count, duration, large_number, table
+from cbam_search.report.wording import duration, large_number, table
 from cbam_search.search.plan import QUANTILES, Plan, TimeEstimate
 from cbam_search.search.space_costs import AXES
 
@@ -32,10 +33,10 @@ def share_text(least: float, most: float) -> str:
 
 def _space(plan: Plan) -> Iterator[str]:
     height, width = plan.data.image_size
-    images = f"{height} x {width} pixels and {count(plan.data.channels, 'channel')}"
+    images = f"{height} x {width} pixels and {counted(plan.data.channels, 'channel')}"
     yield f"plan of study {plan.name}: images of {images} in {plan.data.classes:,} classes"
     yield f"  {large_number(plan.costs.count)} distinct architectures, exactly"
-    yield f"  {count(len(plan.costs.backbones), 'backbone')}, {count(plan.parameters, 'parameter')} to choose"
+    yield f"  {counted(len(plan.costs.backbones), 'backbone')}, {counted(plan.parameters, 'parameter')} to choose"
     yield (
         f"  the constraints leave {_left(plan)}"
         if plan.bounds
@@ -68,7 +69,7 @@ def _latency(plan: Plan) -> Iterator[str]:
 def _left(plan: Plan) -> str:
     bounds = " and ".join(f"{name} at most {metric(name).text(bound)}" for name, bound in plan.bounds.items())
     number = plan.architectures_left
-    many = "" if number is None else f", {count(number, 'architecture')}"
+    many = "" if number is None else f", {counted(number, 'architecture')}"
     return f"{share_text(*plan.left)}{many} ({bounds})"
 
 
@@ -123,7 +124,9 @@ def _designs(plan: Plan) -> Iterator[str]:
 
 
 def _time(plan: Plan) -> Iterator[str]:
-    trials = f"{count(plan.trials, 'trial')} of {count(plan.epochs, 'epoch')}, {plan.trained_designs} of them published designs"
+    trials = (
+        f"{counted(plan.trials, 'trial')} of {counted(plan.epochs, 'epoch')}, {plan.trained_designs} of them published designs"
+    )
     if plan.estimate is None:
         yield f"{trials}; not timed: {plan.untimed}"
         yield from _early_ends(plan)
@@ -143,7 +146,7 @@ def _time(plan: Plan) -> Iterator[str]:
         for network in estimate.networks
     ]
     yield from table(["timed network", _title("gflops"), "seconds an epoch", "from images", "in batches of"], rows)
-    yield f"Timed one by one, with {count(estimate.threads, 'thread')}, on {estimate.hardware}."
+    yield f"Timed one by one, with {counted(estimate.threads, 'thread')}, on {estimate.hardware}."
     yield "Starting up, and trials that slow one another, come on top."
 
 
@@ -156,7 +159,7 @@ def _early_ends(plan: Plan) -> Iterator[str]:
         )
     budgets = [
         *([f"{plan.stop.hours:g} hours"] if plan.stop.hours is not None else []),
-        *([count(plan.stop.epochs, "epoch")] if plan.stop.epochs is not None else []),
+        *([counted(plan.stop.epochs, "epoch")] if plan.stop.epochs is not None else []),
     ]
     if budgets:
         yield f"  no training is started after {' or '.join(budgets)}"
@@ -164,13 +167,13 @@ def _early_ends(plan: Plan) -> Iterator[str]:
         rule = plan.stop.hypervolume
         yield (
             f"  {'nor' if budgets else 'no training is started'} once the hypervolume improves by less than "
-            f"{100 * rule.improves_less_than:g} % over {count(rule.over_trials, 'trial')}"
+            f"{100 * rule.improves_less_than:g} % over {counted(rule.over_trials, 'trial')}"
         )
 
 
 def _caveats(plan: Plan, estimate: TimeEstimate) -> Iterator[str]:
     if estimate.trials < plan.trials:
-        yield f"  only {count(estimate.trials, 'architecture')} can be trained"
+        yield f"  only {counted(estimate.trials, 'architecture')} can be trained"
     ends = [duration(3600 * estimate.hours(network.epoch_seconds)) for network in (estimate.networks[0], estimate.networks[-1])]
     yield f"  were all trials like the cheapest {ends[0]}, like the costliest {ends[1]}"
     if estimate.concurrent > estimate.undisturbed:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from cbam_search.counted import counted
 from cbam_search.records.events import TrialStarted, TrialWaits
 from cbam_search.records.manifest import StudyManifest
 from cbam_search.records.trials import Origin, Outcome, Trial, TrialState
 from cbam_search.records.view import StudyView
 from cbam_search.report.replayed import replayed_text
 from cbam_search.report.tally import Tally
-from cbam_search.report.wording import count, duration, hypervolume_text, inline
+from cbam_search.report.wording import duration, hypervolume_text, inline
 
 _REASON_LENGTH = 200
 _TRAINED = (TrialState.COMPLETE, TrialState.STOPPED, TrialState.DIVERGED, TrialState.FAILED, TrialState.INFEASIBLE)
@@ -21,8 +22,8 @@ def header_line(tally: Tally, concurrent: int) -> str:
     manifest = tally.manifest
     done = f"; {tally.view.finished} finished before" if tally.view.finished else ""
     return (
-        f"study {manifest.name}: {count(manifest.trials_allowed, 'training')} of {count(manifest.epochs, 'epoch')}, "
-        f"{concurrent} at a time, on {count(manifest.data.train, 'image')}, validated on {manifest.data.validation:,}{done}"
+        f"study {manifest.name}: {counted(manifest.trials_allowed, 'training')} of {counted(manifest.epochs, 'epoch')}, "
+        f"{concurrent} at a time, on {counted(manifest.data.train, 'image')}, validated on {manifest.data.validation:,}{done}"
     )
 
 
@@ -53,8 +54,8 @@ def end_line(tally: Tally, elapsed_seconds: float) -> str:
     text = replayed_text(view.trials.values())
     replayed = f"; {text}" if text else ""
     return (
-        f"{view.finished} of {count(tally.manifest.trials_allowed, 'training')} finished, {duration(elapsed_seconds)} elapsed: "
-        f"{states_text(view)}{skipped}{replayed}; "
+        f"{view.finished} of {counted(tally.manifest.trials_allowed, 'training')} finished, {duration(elapsed_seconds)} elapsed"
+        f": {states_text(view)}{skipped}{replayed}; "
         f"front of {len(view.front)}, hypervolume {hypervolume_text(view.hypervolume)}"
     )
 
@@ -66,7 +67,7 @@ def again_text(event: TrialStarted, view: StudyView, manifest: StudyManifest) ->
     """
     recorded = view.epochs_recorded(event.trial)
     again = (
-        f"trial {event.trial} goes on, attempt {event.attempt}: {recorded} of {count(manifest.epochs, 'epoch')} are recorded"
+        f"trial {event.trial} goes on, attempt {event.attempt}: {recorded} of {counted(manifest.epochs, 'epoch')} are recorded"
         if recorded
         else f"trial {event.trial} starts again, attempt {event.attempt}, from its first epoch"
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from cbam_search.counted import counted
 from cbam_search.metrics import metric
 from cbam_search.records.driver import AHEAD_SECONDS, Driver, Standing
 from cbam_search.records.status import RunningTrial, StudyState, StudyStatus, UnreadableStudy
 from cbam_search.records.trials import TrialState
 from cbam_search.report.terminal.next_commands import command_lines
 from cbam_search.report.terminal.progress_lines import shortened
-from cbam_search.report.wording import count, duration, hypervolume_text, inline, moment, table
+from cbam_search.report.wording import duration, hypervolume_text, inline, moment, table
 from cbam_search.safe_text import printable, shell_word
 
 _ERROR_LENGTH = 300
@@ -130,7 +131,7 @@ def _front(status: StudyStatus) -> str:
     if not status.front:
         return "empty so far"
     best = f", best accuracy {_accuracy(status.best_accuracy)}" if status.best_accuracy is not None else ""
-    return f"{count(len(status.front), 'network')}, hypervolume {hypervolume_text(status.hypervolume)}{best}"
+    return f"{counted(len(status.front), 'network')}, hypervolume {hypervolume_text(status.hypervolume)}{best}"
 
 
 def _accuracy(value: float | None) -> str:

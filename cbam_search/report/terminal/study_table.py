@@ -12,13 +12,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cbam_search.counted import counted
 from cbam_search.metrics import Measured, Metric, known_values, metric, names_of
 from cbam_search.records.front import Front, point
 from cbam_search.records.manifest import StudyManifest
 from cbam_search.records.trials import Origin, Trial, TrialState
 from cbam_search.report.placement import placement_legend, placement_text
 from cbam_search.report.replayed import replayed_text
-from cbam_search.report.wording import count, heading, hypervolume_text, with_spread
+from cbam_search.report.wording import heading, hypervolume_text, with_spread
 from cbam_search.safe_text import presentable, printable
 
 _UNBOUNDED = 1000
@@ -144,7 +145,10 @@ def stopped_text(trials: Iterable[Trial]) -> str:
     if not epochs:
         return ""
     (first, number), *rest = sorted(epochs.items())
-    words = [f"{count(number, 'trial')} after {count(first, 'epoch')}", *(f"{many:,} after {epoch}" for epoch, many in rest)]
+    words = [
+        f"{counted(number, 'trial')} after {counted(first, 'epoch')}",
+        *(f"{many:,} after {epoch}" for epoch, many in rest),
+    ]
     return f"Stopped early, so not compared here: {', '.join(words)}."
 
 
@@ -153,7 +157,7 @@ def _empty_table(manifest: StudyManifest, front: Front, caption: Text, ascii_onl
         # As a Text, since rich reads markup in a string.
         title=Text(
             f"Pareto front of study {printable(manifest.name)}: {len(front.members)} of "
-            f"{count(len(front.ranks), 'complete trial')}, hypervolume {hypervolume_text(front.hypervolume)}",
+            f"{counted(len(front.ranks), 'complete trial')}, hypervolume {hypervolume_text(front.hypervolume)}",
             style="bold",
         ),
         caption=caption,
@@ -176,7 +180,7 @@ def _empty_table(manifest: StudyManifest, front: Front, caption: Text, ascii_onl
 
 
 def _caption(manifest: StudyManifest, trials: Sequence[Trial], ascii_only: bool) -> Text:
-    images = count(manifest.data.validation, "validation image")
+    images = counted(manifest.data.validation, "validation image")
     sentences = [
         "",
         f"1 GFLOP = 1e9 multiply-adds; accuracy on {images}, after the last epoch, one seed a trial.",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from cbam_search.counted import counted
 from cbam_search.records.evaluation import Evaluation
 from cbam_search.records.table import TableMetadata
 from cbam_search.records.trials import TrialState
-from cbam_search.report.wording import count, duration, inline
+from cbam_search.report.wording import duration, inline
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -33,9 +34,9 @@ class TabulationProgress:
         of = f" of {table.distinct_architectures:,}" if table.limit is not None or table.bounds else ""
         before = f"; {self._before:,} finished before" if self._before else ""
         return (
-            f"table {table.name}: {table.architectures:,} architectures{of}, {count(len(table.seeds), 'seed')}, "
-            f"{count(self._total, 'training')} of {count(table.epochs, 'epoch')} on {count(table.data.train, 'image')}; "
-            f"validated on {table.data.validation:,}, tested on {table.data.test:,}; {count(self._workers, 'worker')}{before}"
+            f"table {table.name}: {table.architectures:,} architectures{of}, {counted(len(table.seeds), 'seed')}, "
+            f"{counted(self._total, 'training')} of {counted(table.epochs, 'epoch')} on {counted(table.data.train, 'image')}; "
+            f"validated on {table.data.validation:,}, tested on {table.data.test:,}; {counted(self._workers, 'worker')}{before}"
         )
 
     def finished(self, evaluation: Evaluation) -> str | None:
@@ -61,8 +62,10 @@ class TabulationProgress:
     def closing(self, output: Path, *, complete: bool) -> str:
         """Where the table is, and what to do where it is not complete."""
         diverged = f", {self._diverged} of them diverged" if self._diverged else ""
-        trained = f"{count(self._finished - self._before, 'training')} in {duration(time.monotonic() - self._began)}{diverged}"
+        trained = (
+            f"{counted(self._finished - self._before, 'training')} in {duration(time.monotonic() - self._began)}{diverged}"
+        )
         if complete:
-            return f"{output} is complete: {count(self._total, 'training')}; this time {trained}"
-        so_far = f"{self._finished:,} of {count(self._total, 'training')}"
+            return f"{output} is complete: {counted(self._total, 'training')}; this time {trained}"
+        so_far = f"{self._finished:,} of {counted(self._total, 'training')}"
         return f"{output} has {so_far}; this time {trained}. The same command goes on"
