@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from cbam_search.variables import set_meanwhile
 
 
 @contextmanager
@@ -17,11 +18,8 @@ def home_given() -> Iterator[None]:
     if has_home():
         yield
         return
-    os.environ["HOME"] = "/"
-    try:
+    with set_meanwhile({"HOME": "/"}):
         yield
-    finally:
-        os.environ.pop("HOME", None)
 
 
 def has_home() -> bool:

@@ -1,9 +1,11 @@
-"""Environment variables in settings: `${NAME}`."""
+"""Environment variables: `${NAME}` in settings, and those that are set for a while."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from cbam_search.errors import UserError
 from cbam_search.safe_text import remember_secret
@@ -44,3 +46,18 @@ def required(name: str, setting: str) -> str:
     if name not in os.environ:
         raise UserError(f"{setting} needs the environment variable {name}, which is not set")
     return os.environ[name]
+
+
+@contextmanager
+def set_meanwhile(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables by name; what they were before is put back at the end."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cbam_search.variables import set_meanwhile
+
 _TOKEN = "RAY_AUTH_TOKEN"
 
 
@@ -22,11 +24,8 @@ def token_without_a_home() -> Iterator[None]:
     if given or os.environ.get("RAY_AUTH_MODE", "token").lower() != "token" or _home_takes_a_token():
         yield
         return
-    os.environ[_TOKEN] = secrets.token_hex(32)
-    try:
+    with set_meanwhile({_TOKEN: secrets.token_hex(32)}):
         yield
-    finally:
-        os.environ.pop(_TOKEN, None)
 
 
 def _home_takes_a_token() -> bool:

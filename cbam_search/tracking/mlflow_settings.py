@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cbam_search.home import home_given
+from cbam_search.variables import set_meanwhile
 
 _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
@@ -24,13 +25,12 @@ _CHATTY = ("mlflow", "alembic", "sqlalchemy.engine", "urllib3.connectionpool", "
 @contextmanager
 def temporary_mlflow_settings() -> Iterator[None]:
     """Enter it before MLflow is imported and used; environment variables and log levels are put back at the end."""
-    with home_given():
-        yield from _settings()
+    unset = {name: value for name, value in _ENVIRONMENT.items() if name not in os.environ}
+    with home_given(), set_meanwhile(unset):
+        yield from _quiet_logs()
 
 
-def _settings() -> Iterator[None]:
-    added = [name for name in _ENVIRONMENT if name not in os.environ]
-    os.environ.update({name: _ENVIRONMENT[name] for name in added})
+def _quiet_logs() -> Iterator[None]:
     import mlflow  # noqa: F401  (sets its own logging levels, so ours come after)
 
     levels = {name: logging.getLogger(name).level for name in _CHATTY}
@@ -41,5 +41,3 @@ def _settings() -> Iterator[None]:
     finally:
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
-        for name in added:
-            os.environ.pop(name, None)

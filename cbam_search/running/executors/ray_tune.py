@@ -7,10 +7,9 @@ and takes turns with the driver's thread, whose side this is: from each question
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
@@ -38,6 +37,7 @@ from cbam_search.running.executors.turns import Turns
 from cbam_search.running.scratch import scratch_folder
 from cbam_search.running.worker import WorkerJob
 from cbam_search.running.worker_report import EvaluationTask
+from cbam_search.variables import set_meanwhile
 
 SECONDS_TO_ABANDON = 2.0
 TUNE_SETTINGS = {
@@ -193,7 +193,7 @@ class TuneExecutor(Executor):
             self._turns.answer(None)
 
     def _run(self) -> None:
-        with _environment(TUNE_SETTINGS):
+        with set_meanwhile(TUNE_SETTINGS):
             Tuner(
                 self._trainable,
                 tune_config=TuneConfig(
@@ -213,17 +213,3 @@ class TuneExecutor(Executor):
                     failure_config=FailureConfig(max_failures=WORKER_DEATHS_AT_MOST),
                 ),
             ).fit()
-
-
-@contextmanager
-def _environment(settings: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
