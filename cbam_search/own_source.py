@@ -30,7 +30,8 @@ def importing_from(folder: Path) -> Iterator[None]:
     After it also where the path begins with that folder, as for a script that lies there: workers find what this process finds.
     """
     entry, here = str(folder), os.getcwd()  # noqa: PTH109
-    first = [each for each in sys.path[:1] if Path(each).resolve() == folder.resolve() and not _named_by_variable(folder)]
+    named = folder.resolve() in folders_of_python_path()
+    first = [each for each in sys.path[:1] if Path(each).resolve() == folder.resolve() and not named]
     writes_bytecode = sys.dont_write_bytecode
     sys.path[:] = [*sys.path[len(first) :], entry]
     # A file edited twice within a second is told by its text, not by the time that bytecode goes by.
@@ -47,9 +48,9 @@ def importing_from(folder: Path) -> Iterator[None]:
             os.chdir(here)
 
 
-def _named_by_variable(folder: Path) -> bool:
-    named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    return any(Path(each).resolve() == folder.resolve() for each in named if each)
+def folders_of_python_path() -> set[Path]:
+    """What PYTHONPATH names, resolved; entries that are empty name the current folder and do not count."""
+    return {Path(entry).resolve() for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry}
 
 
 def check_not_hidden(module: str, folder: Path) -> None:

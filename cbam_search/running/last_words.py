@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from cbam_search.own_source import INSTALLED
 from cbam_search.safe_text import printable, without_secrets
 
 BYTES_KEPT = 4096
@@ -28,7 +29,6 @@ _TOLD = re.compile(r"what\(\):|error|assert|abort|corrupt|out of memory", re.IGN
 """What C and C++ say before they abort."""
 _LINES_BEFORE = 5
 _RAISED = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit|Warning|Iteration)\b(: .*)?$")
-_INSTALLED = ("site-packages", "dist-packages")
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _place(lines: list[str]) -> str:
     # Other threads' stacks may come first.
     begin = next((number for number, line in enumerate(lines) if line.startswith("Current thread")), 0)
     frames = [found for line in lines[begin:] if (found := _FRAME.match(line))]
-    own = [frame for frame in frames if not any(folder in frame["file"] for folder in _INSTALLED) and not _is_python_s(frame)]
+    own = [frame for frame in frames if not any(folder in frame["file"] for folder in INSTALLED) and not _is_python_s(frame)]
     chosen = (own or frames)[:1]
     return "".join(f" ({Path(frame['file']).name}:{frame['line']}, in {frame['function']})" for frame in chosen)
 

@@ -6,15 +6,16 @@ modules of the same name. A user's own code is imported by its name, after every
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib.machinery import PathFinder
 from pathlib import Path
 
+from cbam_search.own_source import folders_of_python_path
+
 
 def worker_path() -> list[str]:
     """`sys.path` for a worker process. What PYTHONPATH names stays."""
-    named = _folders_of_python_path()
+    named = folders_of_python_path()
     launched_from = _launched_from() - named
     kept = [entry for entry in sys.path if entry and Path(entry).resolve() not in launched_from]
     return [*kept, *folder_of_this_package()]
@@ -27,16 +28,12 @@ def folder_of_this_package() -> list[str]:
     """
     home = Path(__file__).resolve().parents[2]
     elsewhere = {Path(entry).resolve() for entry in sys.path if entry} - _launched_from()
-    found = home in elsewhere | _folders_of_python_path() or _found_without_path()
+    found = home in elsewhere | folders_of_python_path() or _found_without_path()
     return [] if found else [str(home)]
 
 
 def _launched_from() -> set[Path]:
     return {Path.cwd(), Path(sys.argv[0]).resolve().parent}
-
-
-def _folders_of_python_path() -> set[Path]:
-    return {Path(entry).resolve() for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry}
 
 
 def _found_without_path() -> bool:

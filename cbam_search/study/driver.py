@@ -15,7 +15,7 @@ from cbam_search.records.settling import settle
 from cbam_search.records.storage_errors import storage_errors
 from cbam_search.records.storage_url import storage_name
 from cbam_search.records.study_records import StudyRecords, open_records
-from cbam_search.records.trials import TrialState
+from cbam_search.records.trials import Outcome, TrialState
 from cbam_search.report.replayed import with_replays
 from cbam_search.running.cluster import TrialResources
 from cbam_search.running.conductor import Conductor
@@ -177,24 +177,28 @@ def _nothing_was_feasible(records: StudyRecords) -> str | None:
     states = {trial.state for trial in records.trials.values()} - {TrialState.DUPLICATE}
     if states != {TrialState.INFEASIBLE}:
         return None
-    started = [trial for trial in records.trials.values() if trial.was_trained and trial.outcome]
-    last = started[-1].outcome.reason if started and started[-1].outcome else "beyond the constraints"
+    taken_up = _outcomes(records)
+    last = taken_up[-1].reason if taken_up else "beyond the constraints"
     return (
-        f"nothing was trained: all {counted(len(started), 'network')} that were taken up turned out infeasible before their "
+        f"nothing was trained: all {counted(len(taken_up), 'network')} that were taken up turned out infeasible before their "
         f"training, the last because of this: {last}. Raise the bounds in constraints, or launch a space of smaller networks"
     )
 
 
 def _all_diverged(records: StudyRecords) -> str | None:
     """Why the front is empty, where no training's loss stayed finite; else None."""
-    trained = [trial for trial in records.trials.values() if trial.was_trained and trial.outcome]
-    if not trained or any(trial.state is not TrialState.DIVERGED for trial in trained):
+    trained = _outcomes(records)
+    if not trained or any(outcome.state is not TrialState.DIVERGED for outcome in trained):
         return None
-    last = trained[-1].outcome
     return (
         f"no training reached its end: all {counted(len(trained), 'training')} diverged, the last because of this: "
-        f"{last.reason if last else ''}. Launch a study with a lower training.lr, a longer warm-up or gradient_clip_norm"
+        f"{trained[-1].reason}. Launch a study with a lower training.lr, a longer warm-up or gradient_clip_norm"
     )
+
+
+def _outcomes(records: StudyRecords) -> list[Outcome]:
+    """Of trials that were started and have ended, in their order."""
+    return [trial.outcome for trial in records.trials.values() if trial.was_trained and trial.outcome]
 
 
 def _other_numerics(records: StudyRecords) -> str | None:

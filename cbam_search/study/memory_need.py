@@ -14,6 +14,7 @@ from cbam_search.errors import SpaceError
 from cbam_search.space.own_config import OwnBackboneConfig
 from cbam_search.space.space import Space
 from cbam_search.study.config import StudyConfig
+from cbam_search.training.batches import steps_per_epoch
 
 BYTES_OF_A_VALUE = 4
 """Trainings on a CPU are in float32."""
@@ -52,7 +53,7 @@ def check_memory(config: StudyConfig, space: Space, image_size: tuple[int, int],
 
 def even_batch_size(images: int, batch_size: int) -> int:
     """The smallest batch of an epoch, whose batches are evened out."""
-    return max(1, images // max(1, math.ceil(images / batch_size)))
+    return max(1, images // max(1, steps_per_epoch(images, batch_size)))
 
 
 def _trains_here(config: StudyConfig) -> bool:
